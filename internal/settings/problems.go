@@ -1,0 +1,92 @@
+package settings
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Problems collects all that is wrong with a config, so that one reading mends
+// it. The zero value is ready to use.
+type Problems struct {
+	list []string
+}
+
+// Add notes that value does not fit key, and what is accepted there. A value
+// that is a secret must not be given.
+func (p *Problems) Add(key, value, accepted string) {
+	p.Addf("%s: %q is not accepted; it takes %s", key, value, accepted)
+}
+
+// Addf notes a problem in words of its own, which must name the key or keys.
+func (p *Problems) Addf(format string, args ...any) {
+	p.list = append(p.list, fmt.Sprintf(format, args...))
+}
+
+// Err returns nil when there are no problems, and p otherwise.
+func (p *Problems) Err() error {
+	if len(p.list) == 0 {
+		return nil
+	}
+	return p
+}
+
+// Error lists the problems, separated by semicolons: Velero shows an error on
+// one line.
+func (p *Problems) Error() string {
+	return "config: " + strings.Join(p.list, "; ")
+}
+
+func (p *Problems) unknown(key string, fields []field) {
+	if near := nearest(key, fields); near != "" {
+		p.Addf("%s: unknown key; did you mean %s?", key, near)
+		return
+	}
+	var known []string
+	for _, f := range fields {
+		known = append(known, f.key)
+	}
+	p.Addf("%s: unknown key; known are %s", key, strings.Join(known, ", "))
+}
+
+// nearest returns the known key that is at most a third of its letters away
+// from key, or "".
+func nearest(key string, fields []field) string {
+	best, least := "", len(key)
+	for _, f := range fields {
+		name := strings.TrimSuffix(f.key, "*")
+		d := distance(strings.ToLower(key), strings.ToLower(name))
+		if d < least && d <= (len(name)+2)/3 {
+			best, least = f.key, d
+		}
+	}
+	return best
+}
+
+// distance is the Levenshtein distance of a and b, in bytes.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, row[j]+1, diagonal+1)
+		}
+	}
+	return row[len(b)]
+}
+
+func quotedList(list []string) string {
+	var quoted []string
+	for _, word := range list {
+		quoted = append(quoted, fmt.Sprintf("%q", word))
+	}
+	return strings.Join(quoted, ", ")
+}
