@@ -223,3 +223,6 @@ require (
 	sigs.k8s.io/structured-merge-diff/v6 v6.4.2 // indirect
 	sigs.k8s.io/yaml v1.6.0 // indirect
 )
+
+// Kubernetes 1.36 uses a field of the volume health interface that spec v1.13.0 took away.
+replace github.com/container-storage-interface/spec => github.com/container-storage-interface/spec v1.12.0
