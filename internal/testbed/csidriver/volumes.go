@@ -1,0 +1,338 @@
+package main
+
+import (
+	"context"
+	"maps"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// CreateVolume makes an empty volume, a restored snapshot or a clone. The
+// volume is visible only once it is whole.
+func (d *driver) CreateVolume(ctx context.Context, req *csi.CreateVolumeRequest) (*csi.CreateVolumeResponse, error) {
+	want, err := parseVolumeRequest(req)
+	if err != nil {
+		return nil, err
+	}
+	release, err := d.store.lock.acquire(ctx)
+	if err != nil {
+		return nil, rpcError("create volume", err)
+	}
+	defer release()
+	vol, err := d.store.volumes.find(func(v *volume) bool { return v.Name == want.name })
+	if err != nil {
+		return nil, rpcError("create volume", err)
+	}
+	if vol != nil {
+		err = want.matches(vol)
+	} else {
+		vol, err = d.makeVolume(ctx, want)
+	}
+	if err != nil {
+		return nil, rpcError("create volume "+want.name, err)
+	}
+	return &csi.CreateVolumeResponse{Volume: vol.toCSI()}, nil
+}
+
+// volumeRequest is a checked CreateVolumeRequest.
+type volumeRequest struct {
+	name         string
+	capabilities capabilities
+	capacity     capacity
+	parameters   map[string]string
+	source       source
+	topology     *csi.TopologyRequirement
+}
+
+func parseVolumeRequest(req *csi.CreateVolumeRequest) (*volumeRequest, error) {
+	if req.GetName() == "" {
+		return nil, missing("name")
+	}
+	capabilities, err := parseCapabilities(req.GetVolumeCapabilities())
+	if err != nil {
+		return nil, err
+	}
+	capacity, err := parseCapacity(req.GetCapacityRange())
+	if err != nil {
+		return nil, err
+	}
+	source, err := parseSource(req.GetVolumeContentSource())
+	if err != nil {
+		return nil, err
+	}
+	return &volumeRequest{
+		name:         req.GetName(),
+		capabilities: capabilities,
+		capacity:     capacity,
+		parameters:   req.GetParameters(),
+		source:       source,
+		topology:     req.GetAccessibilityRequirements(),
+	}, nil
+}
+
+func parseSource(content *csi.VolumeContentSource) (source, error) {
+	parsed := source{
+		SnapshotID: content.GetSnapshot().GetSnapshotId(),
+		VolumeID:   content.GetVolume().GetVolumeId(),
+	}
+	if content != nil && parsed == (source{}) {
+		return source{}, missing("volume_content_source's snapshot_id or volume_id")
+	}
+	return parsed, nil
+}
+
+// matches says whether a volume of the same name is what is asked for.
+func (r *volumeRequest) matches(vol *volume) error {
+	var difference string
+	switch {
+	case !r.capacity.admits(vol.CapacityBytes):
+		difference = "capacity"
+	case r.source != vol.Source:
+		difference = "content source"
+	case !maps.Equal(r.parameters, vol.Parameters):
+		difference = "parameters"
+	case !admits(r.topology, vol.Topology):
+		difference = "topology"
+	default:
+		difference = vol.difference(r.capabilities, nil, nil)
+	}
+	if difference == "" {
+		return nil
+	}
+	return status.Errorf(codes.AlreadyExists, "volume %q exists as %s with other properties: %s", r.name, vol.ID, difference)
+}
+
+// origin is the content a new volume begins with; its zero value is none.
+type origin struct {
+	path       string
+	sizeBytes  int64
+	volumeMode string
+	boundZone  string
+}
+
+func (d *driver) makeVolume(ctx context.Context, want *volumeRequest) (*volume, error) {
+	from, err := d.origin(want.source)
+	if err != nil {
+		return nil, err
+	}
+	if from.path != "" && from.volumeMode != want.capabilities.volumeMode {
+		return nil, status.Errorf(codes.InvalidArgument, "the source has volume mode %s, not %s", from.volumeMode, want.capabilities.volumeMode)
+	}
+	size, err := want.capacity.choose(from.sizeBytes)
+	if err != nil {
+		return nil, err
+	}
+	segments, err := d.cfg.topology.place(want.topology, from.boundZone)
+	if err != nil {
+		return nil, err
+	}
+	vol := &volume{
+		ID:            d.store.volumes.newID(),
+		Name:          want.name,
+		CapacityBytes: size,
+		VolumeMode:    want.capabilities.volumeMode,
+		AccessModes:   want.capabilities.accessModes,
+		Topology:      segments,
+		Parameters:    want.parameters,
+		Source:        want.source,
+		CreationTime:  time.Now().UTC(),
+	}
+	vol.Context = vol.attributes(segments[d.cfg.topology.zoneKey])
+	err = d.store.volumes.add(vol.ID, vol, func(folder string) error {
+		return fillVolume(ctx, filepath.Join(folder, dataName(vol.VolumeMode)), vol, from.path)
+	})
+	return vol, err
+}
+
+// attributes belong to this one volume, so that a user who gives a volume
+// another's attributes is found out.
+func (v *volume) attributes(zone string) map[string]string {
+	attributes := map[string]string{"volume": v.ID}
+	if zone != "" {
+		attributes["zone"] = zone
+	}
+	if v.Source.SnapshotID != "" {
+		attributes["restoredFrom"] = v.Source.SnapshotID
+	}
+	for key, value := range v.Parameters {
+		attributes["parameter."+key] = value
+	}
+	return attributes
+}
+
+func (d *driver) origin(from source) (origin, error) {
+	switch {
+	case from.SnapshotID != "":
+		return d.snapshotOrigin(from.SnapshotID)
+	case from.VolumeID != "":
+		return d.volumeOrigin(from.VolumeID)
+	default:
+		return origin{}, nil
+	}
+}
+
+func (d *driver) snapshotOrigin(id string) (origin, error) {
+	snap, err := d.store.snapshots.get(id)
+	if err != nil {
+		return origin{}, err
+	}
+	if !snap.ready(time.Now()) {
+		return origin{}, status.Errorf(codes.FailedPrecondition, "snapshot %s is not ready to use before %s", id, snap.ReadyAt.Format(time.RFC3339Nano))
+	}
+	from := origin{
+		path:       d.store.snapshots.dataPath(id, snap.VolumeMode),
+		sizeBytes:  snap.SizeBytes,
+		volumeMode: snap.VolumeMode,
+	}
+	if d.cfg.zonalSnapshots {
+		from.boundZone = snap.Topology[d.cfg.topology.zoneKey]
+	}
+	return from, nil
+}
+
+func (d *driver) volumeOrigin(id string) (origin, error) {
+	vol, err := d.store.volumes.get(id)
+	if err != nil {
+		return origin{}, err
+	}
+	return origin{
+		path:       d.store.volumes.dataPath(id, vol.VolumeMode),
+		sizeBytes:  vol.CapacityBytes,
+		volumeMode: vol.VolumeMode,
+		boundZone:  vol.Topology[d.cfg.topology.zoneKey],
+	}, nil
+}
+
+func fillVolume(ctx context.Context, data string, vol *volume, from string) error {
+	if from != "" {
+		if err := copyContent(ctx, from, data); err != nil {
+			return err
+		}
+	} else if err := makeEmpty(data, vol.VolumeMode); err != nil {
+		return err
+	}
+	if vol.VolumeMode == modeBlock {
+		return os.Truncate(data, vol.CapacityBytes)
+	}
+	return nil
+}
+
+// makeEmpty lets every user write, as a pod may run as any.
+func makeEmpty(data, volumeMode string) error {
+	if volumeMode == modeBlock {
+		return os.WriteFile(data, nil, 0o644)
+	}
+	if err := os.Mkdir(data, 0o777); err != nil {
+		return err
+	}
+	return os.Chmod(data, 0o777)
+}
+
+// DeleteVolume succeeds too for a volume that is not there.
+func (d *driver) DeleteVolume(ctx context.Context, req *csi.DeleteVolumeRequest) (*csi.DeleteVolumeResponse, error) {
+	if req.GetVolumeId() == "" {
+		return nil, missing("volume_id")
+	}
+	release, err := d.store.lock.acquire(ctx)
+	if err != nil {
+		return nil, rpcError("delete volume", err)
+	}
+	defer release()
+	if err := d.store.volumes.remove(req.GetVolumeId()); err != nil {
+		return nil, rpcError("delete volume", err)
+	}
+	return &csi.DeleteVolumeResponse{}, nil
+}
+
+// ControllerExpandVolume grows a volume; one that is large enough is left.
+func (d *driver) ControllerExpandVolume(ctx context.Context, req *csi.ControllerExpandVolumeRequest) (*csi.ControllerExpandVolumeResponse, error) {
+	if req.GetVolumeId() == "" {
+		return nil, missing("volume_id")
+	}
+	if req.GetCapacityRange() == nil {
+		return nil, missing("capacity_range")
+	}
+	want, err := parseCapacity(req.GetCapacityRange())
+	if err != nil {
+		return nil, err
+	}
+	release, err := d.store.lock.acquire(ctx)
+	if err != nil {
+		return nil, rpcError("expand volume", err)
+	}
+	defer release()
+	size, err := d.expand(req.GetVolumeId(), want)
+	if err != nil {
+		return nil, rpcError("expand volume "+req.GetVolumeId(), err)
+	}
+	return &csi.ControllerExpandVolumeResponse{CapacityBytes: size}, nil
+}
+
+func (d *driver) expand(id string, want capacity) (int64, error) {
+	vol, err := d.store.volumes.get(id)
+	if err != nil {
+		return 0, err
+	}
+	size := max(vol.CapacityBytes, want.required)
+	if !want.admits(size) {
+		return 0, status.Errorf(codes.OutOfRange, "the volume has %d bytes, more than the limit of %d", size, want.limit)
+	}
+	if size == vol.CapacityBytes {
+		return size, nil
+	}
+	vol.CapacityBytes = size
+	if vol.VolumeMode == modeBlock {
+		if err := os.Truncate(d.store.volumes.dataPath(id, modeBlock), size); err != nil {
+			return 0, err
+		}
+	}
+	return size, d.store.volumes.update(id, vol)
+}
+
+// ListVolumes pages through the volumes in the order of their IDs.
+func (d *driver) ListVolumes(_ context.Context, req *csi.ListVolumesRequest) (*csi.ListVolumesResponse, error) {
+	entries, err := d.store.volumes.list()
+	if err != nil {
+		return nil, rpcError("list volumes", err)
+	}
+	id := func(v *volume) string { return v.ID }
+	page, next, err := pageOf(entries, id, d.store.volumes.validID, req.GetStartingToken(), req.GetMaxEntries())
+	if err != nil {
+		return nil, err
+	}
+	response := &csi.ListVolumesResponse{NextToken: next}
+	for _, vol := range page {
+		response.Entries = append(response.Entries, &csi.ListVolumesResponse_Entry{Volume: vol.toCSI()})
+	}
+	return response, nil
+}
+
+func (v *volume) toCSI() *csi.Volume {
+	return &csi.Volume{
+		VolumeId:           v.ID,
+		CapacityBytes:      v.CapacityBytes,
+		VolumeContext:      v.Context,
+		ContentSource:      v.Source.toCSI(),
+		AccessibleTopology: toTopologies(v.Topology),
+	}
+}
+
+func (s source) toCSI() *csi.VolumeContentSource {
+	switch {
+	case s.SnapshotID != "":
+		return &csi.VolumeContentSource{Type: &csi.VolumeContentSource_Snapshot{
+			Snapshot: &csi.VolumeContentSource_SnapshotSource{SnapshotId: s.SnapshotID},
+		}}
+	case s.VolumeID != "":
+		return &csi.VolumeContentSource{Type: &csi.VolumeContentSource_Volume{
+			Volume: &csi.VolumeContentSource_VolumeSource{VolumeId: s.VolumeID},
+		}}
+	default:
+		return nil
+	}
+}
