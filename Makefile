@@ -1,0 +1,57 @@
+# Longshore. `make` lists what can be made.
+#
+# GOFLAGS holds for every module here, so that all of them, and the parts that
+# the tests run, share one build cache.
+export GOFLAGS := -trimpath
+export CGO_ENABLED := 0
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -buildid= -X main.version=$(VERSION)
+BINARY  := bin/velero-plugin-longshore
+# The modules whose tests `make test` runs; the root comes first.
+MODULES := . internal/testbed/csidriver internal/e2e
+# One test program at a time: each starts real servers on two cores.
+GOTEST  := go test -count=1 -timeout=40m -p=1
+
+.DEFAULT_GOAL := help
+.PHONY: help build parts test test-unit test-race verify lint tidy demo figures image clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build the plugin: bin/velero-plugin-longshore
+	go build -ldflags '$(LDFLAGS)' -o $(BINARY) .
+
+parts: ## build the real programs that the tests and the demo run (once, about 15 minutes)
+	go run ./hack/parts
+
+demo: parts ## watch Velero lose and regain an application through the plugin (KEEP=1 leaves it running)
+	go run ./hack/demo
+
+test: parts build ## run all tests, against real servers
+	@set -e; for module in $(MODULES); do (echo "== $$module"; cd $$module && $(GOTEST) ./...); done
+
+test-unit: ## run the tests that start no server
+	$(GOTEST) -short ./...
+
+test-race: parts ## run the plugin's own tests with the race detector (wants a C compiler)
+	CGO_ENABLED=1 go test -race -count=1 -timeout=40m -p=1 ./...
+
+verify: lint ## check format, modules and lint
+	@test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo "run gofmt -w on the files above"; exit 1; }
+	@set -e; for module in $(MODULES); do (cd $$module && go mod tidy -diff && go vet ./...); done
+
+lint: ## run the linter
+	go tool -modfile=hack/tools/golangci-lint/go.mod golangci-lint run ./...
+
+tidy: ## tidy every module
+	@set -e; for module in $(MODULES); do (cd $$module && go mod tidy); done
+
+figures: build ## print the binary's size and its memory after one listing
+	go run ./hack/figures
+
+image: ## build the container image longshore/velero-plugin:dev with podman
+	podman build --isolation chroot --build-arg VERSION=$(VERSION) -t longshore/velero-plugin:dev .
+
+clean: ## remove what make built here; the parts stay in the user's cache folder
+	rm -rf bin
