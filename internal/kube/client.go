@@ -1,0 +1,165 @@
+// Package kube holds the few typed Kubernetes clients the snapshotter needs,
+// and waiting on them.
+//
+// It is built from rest clients over a scheme of two API groups. The usual
+// clientset would link every API group Kubernetes has, which doubles the
+// program; see the linker's view with `go list -deps`.
+package kube
+
+import (
+	"fmt"
+	"net/http"
+
+	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/clientset/versioned/typed/volumesnapshot/v1"
+	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/client-go/gentype"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/flowcontrol"
+)
+
+// The typed clients, one for each kind.
+type (
+	PersistentVolumes      = *gentype.ClientWithList[*corev1.PersistentVolume, *corev1.PersistentVolumeList]
+	PersistentVolumeClaims = *gentype.ClientWithList[*corev1.PersistentVolumeClaim, *corev1.PersistentVolumeClaimList]
+	ConfigMaps             = *gentype.ClientWithList[*corev1.ConfigMap, *corev1.ConfigMapList]
+	Nodes                  = *gentype.ClientWithList[*corev1.Node, *corev1.NodeList]
+	StorageClasses         = *gentype.ClientWithList[*storagev1.StorageClass, *storagev1.StorageClassList]
+	CSIDrivers             = *gentype.ClientWithList[*storagev1.CSIDriver, *storagev1.CSIDriverList]
+	CSINodes               = *gentype.ClientWithList[*storagev1.CSINode, *storagev1.CSINodeList]
+)
+
+// Client reaches one cluster. It is safe for concurrent use.
+type Client struct {
+	core, storage rest.Interface
+	snapshots     snapshotv1.SnapshotV1Interface
+}
+
+// Limits bound the requests of a Client, all its calls together.
+type Limits struct {
+	QPS   float64 // requests a second, on average
+	Burst int     // requests at once
+}
+
+// New makes a Client for the cluster of config. It sends no request.
+func New(config *rest.Config, limits Limits) (*Client, error) {
+	config = rest.CopyConfig(config)
+	config.RateLimiter = flowcontrol.NewTokenBucketRateLimiter(float32(limits.QPS), limits.Burst)
+	config.UserAgent = "velero-plugin-longshore"
+	transport, err := rest.HTTPClientFor(config)
+	if err != nil {
+		return nil, fmt.Errorf("set up the connection to the Kubernetes API at %s: %w", config.Host, err)
+	}
+	return newClient(config, transport)
+}
+
+func newClient(config *rest.Config, transport *http.Client) (*Client, error) {
+	core, err := groupClient(config, transport, "/api", corev1.SchemeGroupVersion)
+	if err != nil {
+		return nil, err
+	}
+	storage, err := groupClient(config, transport, "/apis", storagev1.SchemeGroupVersion)
+	if err != nil {
+		return nil, err
+	}
+	snapshots, err := snapshotv1.NewForConfigAndClient(config, transport)
+	if err != nil {
+		return nil, fmt.Errorf("make the client for snapshot.storage.k8s.io: %w", err)
+	}
+	return &Client{core: core, storage: storage, snapshots: snapshots}, nil
+}
+
+func groupClient(config *rest.Config, transport *http.Client, path string, version schema.GroupVersion) (rest.Interface, error) {
+	config = rest.CopyConfig(config)
+	config.APIPath = path
+	config.GroupVersion = &version
+	config.NegotiatedSerializer = codecs.WithoutConversion()
+	client, err := rest.RESTClientForConfigAndClient(config, transport)
+	if err != nil {
+		return nil, fmt.Errorf("make the client for %s: %w", version, err)
+	}
+	return client, nil
+}
+
+var (
+	scheme     = newScheme()
+	codecs     = serializer.NewCodecFactory(scheme)
+	parameters = runtime.NewParameterCodec(scheme)
+)
+
+func newScheme() *runtime.Scheme {
+	s := runtime.NewScheme()
+	utilruntime.Must(corev1.AddToScheme(s))
+	utilruntime.Must(storagev1.AddToScheme(s))
+	return s
+}
+
+// PersistentVolumes is the client for PersistentVolumes.
+func (c *Client) PersistentVolumes() PersistentVolumes {
+	return gentype.NewClientWithList("persistentvolumes", c.core, parameters, "",
+		func() *corev1.PersistentVolume { return new(corev1.PersistentVolume) },
+		func() *corev1.PersistentVolumeList { return new(corev1.PersistentVolumeList) })
+}
+
+// Claims is the client for the PersistentVolumeClaims of a namespace, of all of
+// them if it is "".
+func (c *Client) Claims(namespace string) PersistentVolumeClaims {
+	return gentype.NewClientWithList("persistentvolumeclaims", c.core, parameters, namespace,
+		func() *corev1.PersistentVolumeClaim { return new(corev1.PersistentVolumeClaim) },
+		func() *corev1.PersistentVolumeClaimList { return new(corev1.PersistentVolumeClaimList) })
+}
+
+// ConfigMaps is the client for the ConfigMaps of a namespace.
+func (c *Client) ConfigMaps(namespace string) ConfigMaps {
+	return gentype.NewClientWithList("configmaps", c.core, parameters, namespace,
+		func() *corev1.ConfigMap { return new(corev1.ConfigMap) },
+		func() *corev1.ConfigMapList { return new(corev1.ConfigMapList) })
+}
+
+// Nodes is the client for Nodes.
+func (c *Client) Nodes() Nodes {
+	return gentype.NewClientWithList("nodes", c.core, parameters, "",
+		func() *corev1.Node { return new(corev1.Node) },
+		func() *corev1.NodeList { return new(corev1.NodeList) })
+}
+
+// StorageClasses is the client for StorageClasses.
+func (c *Client) StorageClasses() StorageClasses {
+	return gentype.NewClientWithList("storageclasses", c.storage, parameters, "",
+		func() *storagev1.StorageClass { return new(storagev1.StorageClass) },
+		func() *storagev1.StorageClassList { return new(storagev1.StorageClassList) })
+}
+
+// CSIDrivers is the client for CSIDrivers.
+func (c *Client) CSIDrivers() CSIDrivers {
+	return gentype.NewClientWithList("csidrivers", c.storage, parameters, "",
+		func() *storagev1.CSIDriver { return new(storagev1.CSIDriver) },
+		func() *storagev1.CSIDriverList { return new(storagev1.CSIDriverList) })
+}
+
+// CSINodes is the client for CSINodes.
+func (c *Client) CSINodes() CSINodes {
+	return gentype.NewClientWithList("csinodes", c.storage, parameters, "",
+		func() *storagev1.CSINode { return new(storagev1.CSINode) },
+		func() *storagev1.CSINodeList { return new(storagev1.CSINodeList) })
+}
+
+// VolumeSnapshots is the client for the VolumeSnapshots of a namespace, of all
+// of them if it is "".
+func (c *Client) VolumeSnapshots(namespace string) snapshotv1.VolumeSnapshotInterface {
+	return c.snapshots.VolumeSnapshots(namespace)
+}
+
+// VolumeSnapshotContents is the client for VolumeSnapshotContents.
+func (c *Client) VolumeSnapshotContents() snapshotv1.VolumeSnapshotContentInterface {
+	return c.snapshots.VolumeSnapshotContents()
+}
+
+// VolumeSnapshotClasses is the client for VolumeSnapshotClasses.
+func (c *Client) VolumeSnapshotClasses() snapshotv1.VolumeSnapshotClassInterface {
+	return c.snapshots.VolumeSnapshotClasses()
+}

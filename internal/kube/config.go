@@ -1,0 +1,42 @@
+package kube
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+)
+
+// serviceAccountNamespace is where a pod finds its own namespace.
+const serviceAccountNamespace = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
+
+// Config finds the cluster: the one this pod runs in, else that of the file
+// KUBECONFIG names, else that of ~/.kube/config. It is the order Velero itself
+// follows, except that a pod may not be talked out of its own cluster.
+func Config() (*rest.Config, error) {
+	if config, err := rest.InClusterConfig(); err == nil {
+		return config, nil
+	}
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, nil).ClientConfig()
+	if err != nil {
+		return nil, fmt.Errorf("find the Kubernetes cluster: not in a pod, and KUBECONFIG or ~/.kube/config gives no cluster: %w", err)
+	}
+	return config, nil
+}
+
+// Namespace is Velero's namespace: VELERO_NAMESPACE, else the pod's own, else
+// "velero".
+func Namespace() string {
+	if namespace := os.Getenv("VELERO_NAMESPACE"); namespace != "" {
+		return namespace
+	}
+	content, err := os.ReadFile(filepath.Clean(serviceAccountNamespace))
+	if namespace := strings.TrimSpace(string(content)); err == nil && namespace != "" {
+		return namespace
+	}
+	return "velero"
+}

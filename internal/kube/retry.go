@@ -1,0 +1,100 @@
+package kube
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/util/wait"
+)
+
+// attemptTimeout bounds one request, so that a connection that died silently
+// does not use up the time of the whole call.
+const attemptTimeout = 30 * time.Second
+
+// Retry calls op until it succeeds, fails for good, or ctx ends. Where an answer
+// may have been lost, op is called again: a create then finds its own object,
+// a delete finds none.
+//
+// The error is that of the last call, together with ctx's where that ended it.
+func Retry[T any](ctx context.Context, op func(context.Context) (T, error)) (T, error) {
+	pause := newPause()
+	for {
+		result, err := attempt(ctx, op)
+		if err == nil || !Transient(err) {
+			return result, err
+		}
+		if ctxErr := sleep(ctx, pause.Step()); ctxErr != nil {
+			return result, fmt.Errorf("%w: %w", ctxErr, err)
+		}
+	}
+}
+
+// Do is Retry for calls that return nothing but an error.
+func Do(ctx context.Context, op func(context.Context) error) error {
+	_, err := Retry(ctx, func(ctx context.Context) (struct{}, error) { return struct{}{}, op(ctx) })
+	return err
+}
+
+func attempt[T any](ctx context.Context, op func(context.Context) (T, error)) (T, error) {
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	return op(ctx)
+}
+
+// Transient tells whether the same request may succeed a little later: the API
+// server is away, starting, overloaded or has lost its leader.
+func Transient(err error) bool {
+	var status apierrors.APIStatus
+	if errors.As(err, &status) {
+		return transientStatus(err)
+	}
+	return !errors.Is(err, context.Canceled) && !untrusted(err) && transportFailed(err)
+}
+
+func transientStatus(err error) bool {
+	return apierrors.IsServerTimeout(err) ||
+		apierrors.IsTimeout(err) ||
+		apierrors.IsTooManyRequests(err) ||
+		apierrors.IsInternalError(err) ||
+		apierrors.IsServiceUnavailable(err) ||
+		apierrors.IsUnexpectedServerError(err)
+}
+
+// transportFailed tells whether the request or its answer was lost on the way.
+// The rest client gives a *url.Error for that, but the bare error where the
+// connection broke in the middle of a body.
+func transportFailed(err error) bool {
+	var sent *url.Error
+	var temporary interface{ Timeout() bool }
+	return errors.As(err, &sent) || errors.As(err, &temporary) || isBrokenBody(err)
+}
+
+// untrusted tells whether the server is not the one that was configured, which
+// no retry mends.
+func untrusted(err error) bool {
+	var verification *tls.CertificateVerificationError
+	var authority x509.UnknownAuthorityError
+	var host x509.HostnameError
+	return errors.As(err, &verification) || errors.As(err, &authority) || errors.As(err, &host)
+}
+
+func newPause() *wait.Backoff {
+	return &wait.Backoff{Duration: 50 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 8, Cap: 3 * time.Second}
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,271 @@
+package snapshotter
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+)
+
+// The schemes of the three kinds of ID. They differ, so that one can never be
+// taken for another.
+const (
+	volumeScheme    = "csi-volume"
+	snapshotScheme  = "csi"
+	newVolumeScheme = "csi-new-volume"
+)
+
+// VolumeID names the volume behind a PersistentVolume. It goes from GetVolumeID
+// to GetVolumeInfo and CreateSnapshot, and is kept in the backup.
+type VolumeID struct {
+	Driver, Handle string
+	PV             string // the PersistentVolume's name
+	StorageClass   string // "" for a volume made by hand
+}
+
+// SnapshotID holds all that a restore or a deletion needs to know of a snapshot,
+// in this cluster or in another.
+type SnapshotID struct {
+	Driver, Handle string
+	// Size in bytes of a volume made from the snapshot: the larger of the source
+	// volume and what the driver says it needs.
+	Size        int64
+	Mode        corev1.PersistentVolumeMode
+	AccessModes []corev1.PersistentVolumeAccessMode
+	// Class is the VolumeSnapshotClass the snapshot was taken with.
+	Class string
+	// DeleteSecret and ListSecret are the secrets the driver needs to delete and
+	// to look up the snapshot, if any.
+	DeleteSecret, ListSecret SecretRef
+	// ManagedBy is the node whose sidecar is in charge of the snapshot, for a
+	// driver with a sidecar on each node.
+	ManagedBy string
+	// Topology is where the source volume can be reached.
+	Topology Topology
+}
+
+// NewVolumeID describes a volume made from a snapshot. It goes from
+// CreateVolumeFromSnapshot to SetVolumeID.
+type NewVolumeID struct {
+	Driver, Handle string
+	Size           int64 // in bytes
+	FSType         string
+	Attributes     map[string]string
+	Topology       Topology
+}
+
+// SecretRef names a Secret, never its content. The zero value names none.
+type SecretRef struct {
+	Namespace, Name string
+}
+
+func (s SecretRef) String() string {
+	if s == (SecretRef{}) {
+		return ""
+	}
+	return s.Namespace + "/" + s.Name
+}
+
+func (id VolumeID) String() string {
+	t := newIDText(volumeScheme, id.Driver, id.Handle)
+	t.add("pv", id.PV)
+	t.add("class", id.StorageClass)
+	return t.String()
+}
+
+func (id SnapshotID) String() string {
+	t := newIDText(snapshotScheme, id.Driver, id.Handle)
+	t.add("size", formatSize(id.Size))
+	t.add("mode", string(id.Mode))
+	for _, mode := range id.AccessModes {
+		t.add("access", string(mode))
+	}
+	t.add("class", id.Class)
+	t.add("deleteSecret", id.DeleteSecret.String())
+	t.add("listSecret", id.ListSecret.String())
+	t.add("managedBy", id.ManagedBy)
+	for _, term := range id.Topology {
+		t.add("topology", term.String())
+	}
+	return t.String()
+}
+
+func (id NewVolumeID) String() string {
+	t := newIDText(newVolumeScheme, id.Driver, id.Handle)
+	t.add("size", formatSize(id.Size))
+	t.add("fsType", id.FSType)
+	for _, term := range id.Topology {
+		t.add("topology", term.String())
+	}
+	for _, name := range slices.Sorted(maps.Keys(id.Attributes)) {
+		// An attribute may be empty, which no value may: it ends in a mark.
+		t.add("attribute."+name, id.Attributes[name]+attributeEnd)
+	}
+	return t.String()
+}
+
+const attributeEnd = "."
+
+// ParseVolumeID reads what VolumeID.String writes, and nothing else.
+func ParseVolumeID(text string) (VolumeID, error) {
+	r := readID(volumeScheme, text)
+	id := VolumeID{Driver: r.driver(), Handle: r.handle(), PV: r.one("pv"), StorageClass: r.one("class")}
+	r.require(id.PV != "", "pv")
+	return id, r.done("volume", text)
+}
+
+// ParseSnapshotID reads what SnapshotID.String writes, and nothing else.
+func ParseSnapshotID(text string) (SnapshotID, error) {
+	r := readID(snapshotScheme, text)
+	id := SnapshotID{
+		Driver:       r.driver(),
+		Handle:       r.handle(),
+		Size:         r.size("size"),
+		Mode:         r.mode("mode"),
+		AccessModes:  r.accessModes("access"),
+		Class:        r.one("class"),
+		DeleteSecret: r.secret("deleteSecret"),
+		ListSecret:   r.secret("listSecret"),
+		ManagedBy:    r.one("managedBy"),
+		Topology:     r.topology("topology"),
+	}
+	return id, r.done("snapshot", text)
+}
+
+// ParseNewVolumeID reads what NewVolumeID.String writes, and nothing else.
+func ParseNewVolumeID(text string) (NewVolumeID, error) {
+	r := readID(newVolumeScheme, text)
+	id := NewVolumeID{
+		Driver:     r.driver(),
+		Handle:     r.handle(),
+		Size:       r.size("size"),
+		FSType:     r.one("fsType"),
+		Topology:   r.topology("topology"),
+		Attributes: r.attributes("attribute."),
+	}
+	return id, r.done("new volume", text)
+}
+
+// idReader reads the parts of an ID and keeps the first error.
+type idReader struct {
+	text *idText
+	err  error
+}
+
+func readID(scheme, text string) *idReader {
+	parsed, err := parseIDText(scheme, text)
+	if err != nil {
+		parsed = &idText{}
+	}
+	return &idReader{text: parsed, err: err}
+}
+
+func (r *idReader) done(kind, text string) error {
+	if err := cmp.Or(r.err, r.text.end()); err != nil {
+		return fmt.Errorf("%q is no %s ID of this plugin: %w", text, kind, err)
+	}
+	return nil
+}
+
+func (r *idReader) require(ok bool, key string) {
+	if !ok {
+		r.fail(fmt.Errorf("it lacks %s", key))
+	}
+}
+
+func (r *idReader) fail(err error) {
+	if r.err == nil {
+		r.err = err
+	}
+}
+
+func (r *idReader) driver() string { return r.text.driver }
+func (r *idReader) handle() string { return r.text.handle }
+
+func (r *idReader) one(key string) string {
+	value, err := r.text.one(key)
+	if err != nil {
+		r.fail(err)
+	}
+	return value
+}
+
+func (r *idReader) size(key string) int64 {
+	value := r.one(key)
+	quantity, err := resource.ParseQuantity(value)
+	if err != nil || quantity.Value() <= 0 || formatSize(quantity.Value()) != value {
+		r.fail(fmt.Errorf("%s: %q is no size", key, value))
+	}
+	return quantity.Value()
+}
+
+func (r *idReader) mode(key string) corev1.PersistentVolumeMode {
+	mode := corev1.PersistentVolumeMode(r.one(key))
+	if mode != corev1.PersistentVolumeFilesystem && mode != corev1.PersistentVolumeBlock {
+		r.fail(fmt.Errorf("%s: %q is neither Filesystem nor Block", key, mode))
+	}
+	return mode
+}
+
+var knownAccessModes = []corev1.PersistentVolumeAccessMode{
+	corev1.ReadWriteOnce, corev1.ReadOnlyMany, corev1.ReadWriteMany, corev1.ReadWriteOncePod,
+}
+
+func (r *idReader) accessModes(key string) []corev1.PersistentVolumeAccessMode {
+	var modes []corev1.PersistentVolumeAccessMode
+	for _, value := range r.text.all(key) {
+		mode := corev1.PersistentVolumeAccessMode(value)
+		if !slices.Contains(knownAccessModes, mode) {
+			r.fail(fmt.Errorf("%s: %q is no access mode", key, value))
+		}
+		modes = append(modes, mode)
+	}
+	r.require(len(modes) > 0, key)
+	return modes
+}
+
+func (r *idReader) secret(key string) SecretRef {
+	value := r.one(key)
+	namespace, name, ok := strings.Cut(value, "/")
+	if value != "" && (!ok || namespace == "" || name == "" || strings.Contains(name, "/")) {
+		r.fail(fmt.Errorf("%s: %q is not of the form namespace/name", key, value))
+	}
+	return SecretRef{Namespace: namespace, Name: name}
+}
+
+func (r *idReader) topology(key string) Topology {
+	var topology Topology
+	for _, value := range r.text.all(key) {
+		term, err := parseTerm(value)
+		if err != nil {
+			r.fail(fmt.Errorf("%s: %w", key, err))
+		}
+		topology = append(topology, term)
+	}
+	return topology
+}
+
+func (r *idReader) attributes(prefix string) map[string]string {
+	attributes, err := r.text.prefixed(prefix)
+	if err != nil {
+		r.fail(err)
+	}
+	for name, value := range attributes {
+		if !strings.HasSuffix(value, attributeEnd) {
+			r.fail(fmt.Errorf("%s%s is cut off", prefix, name))
+		}
+		attributes[name] = strings.TrimSuffix(value, attributeEnd)
+	}
+	if len(attributes) == 0 {
+		return nil
+	}
+	return attributes
+}
+
+func formatSize(bytes int64) string {
+	return resource.NewQuantity(bytes, resource.BinarySI).String()
+}

@@ -1,0 +1,236 @@
+package snapshotter
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+)
+
+var update = flag.Bool("update", false, "write the golden files of this version anew")
+
+var zoneA = Topology{{{Key: "topology.kubernetes.io/zone", Operator: corev1.NodeSelectorOpIn, Values: []string{"zone-a"}}}}
+
+var volumeIDs = map[string]VolumeID{
+	"plain":       {Driver: "hostpath.csi.k8s.io", Handle: "dadc5c81", PV: "pvc-1", StorageClass: "fast"},
+	"no class":    {Driver: "nfs.csi.k8s.io", Handle: "server#share#sub dir", PV: "static"},
+	"azure":       {Driver: "disk.csi.azure.com", Handle: "/subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/disks/d", PV: "pvc-2", StorageClass: "managed-csi"},
+	"odd handle":  {Driver: "d", Handle: "a?b=c&d%e\x00\xffü+:@~ /", PV: "p", StorageClass: "c"},
+	"only slash":  {Driver: "d", Handle: "/", PV: "p"},
+	"looks alike": {Driver: "d", Handle: "csi://x/y?v=1", PV: "p"},
+}
+
+var snapshotIDs = map[string]SnapshotID{
+	"plain": {
+		Driver: "hostpath.csi.k8s.io", Handle: "dadc5c81", Size: 1 << 30,
+		Mode: corev1.PersistentVolumeFilesystem, AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
+		Class: "hostpath",
+	},
+	"all of it": {
+		Driver: "rbd.csi.ceph.com", Handle: "0001-0009-rook-ceph-0000000000000002-9d3a", Size: 1500000001,
+		Mode:        corev1.PersistentVolumeBlock,
+		AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce, corev1.ReadWriteMany},
+		Class:       "ceph", ManagedBy: "node-1",
+		DeleteSecret: SecretRef{Namespace: "rook-ceph", Name: "rook-csi-rbd-provisioner"},
+		ListSecret:   SecretRef{Namespace: "rook-ceph", Name: "rook-csi-rbd-lister"},
+		Topology: Topology{
+			{{Key: "topology.kubernetes.io/zone", Operator: corev1.NodeSelectorOpIn, Values: []string{"a", "b"}}, {Key: "rack", Operator: corev1.NodeSelectorOpNotIn, Values: []string{"7"}}},
+			{{Key: "metadata.name", Field: true, Operator: corev1.NodeSelectorOpIn, Values: []string{"node-1"}}},
+			{{Key: "fast", Operator: corev1.NodeSelectorOpExists}},
+			{{Key: "empty", Operator: corev1.NodeSelectorOpIn, Values: []string{"", "x"}}},
+		},
+	},
+	"odd topology": {
+		Driver: "d", Handle: "h", Size: 1, Mode: corev1.PersistentVolumeFilesystem,
+		AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOncePod},
+		Topology:    Topology{{{Key: "a:b@c", Operator: "Od+d", Values: []string{"x,y", "@", "%25"}}}},
+	},
+}
+
+var newVolumeIDs = map[string]NewVolumeID{
+	"plain": {Driver: "hostpath.csi.k8s.io", Handle: "v1", Size: 1 << 30, FSType: "ext4", Topology: zoneA,
+		Attributes: map[string]string{"storage.kubernetes.io/csiProvisionerIdentity": "1-2-host", "kind": "slow & steady", "empty": "", "a=b": "."}},
+	"bare": {Driver: "d", Handle: "h", Size: 5},
+}
+
+func TestIDsSurviveTheirText(t *testing.T) {
+	for name, id := range volumeIDs {
+		parsed, err := ParseVolumeID(id.String())
+		require.NoError(t, err, name)
+		require.Equal(t, id, parsed, name)
+	}
+	for name, id := range snapshotIDs {
+		parsed, err := ParseSnapshotID(id.String())
+		require.NoError(t, err, name)
+		require.Equal(t, id, parsed, name)
+	}
+	for name, id := range newVolumeIDs {
+		parsed, err := ParseNewVolumeID(id.String())
+		require.NoError(t, err, name)
+		require.Equal(t, id, parsed, name)
+	}
+}
+
+func TestSnapshotIDIsReadable(t *testing.T) {
+	require.Equal(t, "csi://hostpath.csi.k8s.io/dadc5c81?v=1&size=1Gi&mode=Filesystem&access=ReadWriteOnce&class=hostpath", snapshotIDs["plain"].String())
+}
+
+// TestGoldenIDs reads what every released version has written: backups live
+// longer than releases. A file is never changed, only added.
+func TestGoldenIDs(t *testing.T) {
+	golden := map[string][]string{}
+	for name, id := range volumeIDs {
+		golden["volume.v1"] = append(golden["volume.v1"], name+"\t"+id.String())
+	}
+	for name, id := range snapshotIDs {
+		golden["snapshot.v1"] = append(golden["snapshot.v1"], name+"\t"+id.String())
+	}
+	for name, id := range newVolumeIDs {
+		golden["newvolume.v1"] = append(golden["newvolume.v1"], name+"\t"+id.String())
+	}
+	for file, lines := range golden {
+		path := filepath.Join("testdata", "ids", file)
+		if *update {
+			require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+			require.NoError(t, os.WriteFile(path, []byte(strings.Join(lines, "\n")+"\n"), 0o600))
+		}
+		content, err := os.ReadFile(path)
+		require.NoError(t, err)
+		require.ElementsMatch(t, lines, strings.Split(strings.TrimSpace(string(content)), "\n"), file)
+	}
+}
+
+func TestGoldenIDsAreParsed(t *testing.T) {
+	for _, line := range goldenLines(t, "volume.v1") {
+		id, err := ParseVolumeID(line.text)
+		require.NoError(t, err)
+		require.Equal(t, volumeIDs[line.name], id)
+	}
+	for _, line := range goldenLines(t, "snapshot.v1") {
+		id, err := ParseSnapshotID(line.text)
+		require.NoError(t, err)
+		require.Equal(t, snapshotIDs[line.name], id)
+	}
+	for _, line := range goldenLines(t, "newvolume.v1") {
+		id, err := ParseNewVolumeID(line.text)
+		require.NoError(t, err)
+		require.Equal(t, newVolumeIDs[line.name], id)
+	}
+}
+
+type goldenLine struct{ name, text string }
+
+func goldenLines(t *testing.T, file string) []goldenLine {
+	content, err := os.ReadFile(filepath.Join("testdata", "ids", file))
+	require.NoError(t, err)
+	var lines []goldenLine
+	for _, line := range strings.Split(strings.TrimSpace(string(content)), "\n") {
+		name, text, ok := strings.Cut(line, "\t")
+		require.True(t, ok, line)
+		lines = append(lines, goldenLine{name, text})
+	}
+	require.NotEmpty(t, lines)
+	return lines
+}
+
+func TestWrongIDs(t *testing.T) {
+	const good = "csi://d/h?v=1&size=1Gi&mode=Filesystem&access=ReadWriteOnce"
+	_, err := ParseSnapshotID(good)
+	require.NoError(t, err)
+	for text, reason := range map[string]string{
+		"":                                  "does not begin with csi://",
+		"snap-0123":                         "does not begin with csi://",
+		volumeIDs["plain"].String():         "does not begin with csi://",
+		"csi://d/h":                         "no version",
+		"csi://d/?v=1":                      "no handle",
+		"csi://d?v=1":                       "no handle",
+		"csi://-d/h?v=1":                    "no name of a CSI driver",
+		"csi://d/h?v=2&size=1Gi":            `version "2"`,
+		"csi://d/h?size=1Gi":                `version ""`,
+		"csi://d/%zz?v=1":                   "wrong escape",
+		"csi://d/%4?v=1":                    "middle of an escape",
+		"csi://d/%61?v=1":                   "not escaped the way",
+		"csi://d/a b?v=1":                   "not escaped the way",
+		good + "&colour=red":                `"colour" is not known`,
+		good + "&size=2Gi":                  "size stands there 2 times",
+		good + "&":                          "key=value",
+		good + "&class=":                    "key=value",
+		good + "&deleteSecret=x":            "namespace/name",
+		good + "&topology=zone":             "label:value",
+		good + "&access=Always":             "no access mode",
+		"csi://d/h?v=1&size=1Gi":            "neither Filesystem nor Block",
+		"csi://d/h?v=1&mode=Block":          "no size",
+		"csi://d/h?v=1&size=-1&mode=B":      "no size",
+		"csi://d/h?v=1&size=1Gi&mode=Block": "lacks access",
+	} {
+		_, err := ParseSnapshotID(text)
+		require.ErrorContains(t, err, reason, text)
+		require.ErrorContains(t, err, "no snapshot ID of this plugin")
+	}
+	_, err = ParseVolumeID("csi-volume://d/h?v=1")
+	require.ErrorContains(t, err, "lacks pv")
+	_, err = ParseNewVolumeID("csi-new-volume://d/h?v=1&size=1Gi&attribute.a=b")
+	require.ErrorContains(t, err, "cut off")
+}
+
+func FuzzSnapshotID(f *testing.F) {
+	f.Add("hostpath.csi.k8s.io", "dadc5c81", int64(1<<30), "class", "ns", "secret", "zone", "a")
+	f.Add("d", "\x00?&=%/ü", int64(1), "", "a/b", "", "", "")
+	f.Fuzz(func(t *testing.T, driver, handle string, size int64, class, namespace, name, key, value string) {
+		id := SnapshotID{
+			Driver: driver, Handle: handle, Size: size, Class: class, ManagedBy: name,
+			Mode:        corev1.PersistentVolumeBlock,
+			AccessModes: knownAccessModes,
+			Topology:    Topology{{{Key: key, Operator: corev1.NodeSelectorOpIn, Values: []string{value, key}}}},
+		}
+		if !strings.Contains(namespace, "/") && !strings.Contains(name, "/") && namespace != "" && name != "" {
+			id.ListSecret = SecretRef{Namespace: namespace, Name: name}
+		}
+		parsed, err := ParseSnapshotID(id.String())
+		if !driverName.MatchString(driver) || handle == "" || size <= 0 {
+			require.Error(t, err)
+			return
+		}
+		require.NoError(t, err)
+		require.Equal(t, id, parsed)
+	})
+}
+
+func FuzzNewVolumeID(f *testing.F) {
+	f.Add("hostpath.csi.k8s.io", "dadc5c81", int64(1<<30), "ext4", "kind", "slow")
+	f.Fuzz(func(t *testing.T, driver, handle string, size int64, fsType, key, value string) {
+		if !driverName.MatchString(driver) || handle == "" || size <= 0 {
+			return
+		}
+		id := NewVolumeID{Driver: driver, Handle: handle, Size: size, FSType: fsType, Attributes: map[string]string{key: value, "x": key}}
+		parsed, err := ParseNewVolumeID(id.String())
+		require.NoError(t, err)
+		require.Equal(t, id, parsed)
+	})
+}
+
+// FuzzParse feeds the parsers anything: what they take, they give back.
+func FuzzParse(f *testing.F) {
+	for _, id := range snapshotIDs {
+		f.Add(id.String())
+	}
+	for _, id := range newVolumeIDs {
+		f.Add(id.String())
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		if id, err := ParseSnapshotID(text); err == nil {
+			again, err := ParseSnapshotID(id.String())
+			require.NoError(t, err)
+			require.Equal(t, id, again)
+		}
+		if id, err := ParseNewVolumeID(text); err == nil {
+			again, err := ParseNewVolumeID(id.String())
+			require.NoError(t, err)
+			require.Equal(t, id, again)
+		}
+	})
+}
