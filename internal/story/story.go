@@ -1,0 +1,229 @@
+// Package story tells the main job of the plugin step by step, on real parts:
+// Velero backs up an application, the application is lost, Velero brings it
+// back. The demo shows the steps to a person; the end-to-end test takes them as
+// its ground.
+package story
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/longshore-dev/velero-plugin/internal/testbed"
+)
+
+// Names of what the story makes in Velero and S3.
+const (
+	Bucket  = "backups"
+	Prefix  = "cluster-one"
+	Backup  = "before-the-storm"
+	Restore = "after-the-storm"
+)
+
+// patience bounds the wait for a backup, restore or deletion.
+const patience = 3 * time.Minute
+
+// Story is the state of the story between its steps.
+type Story struct {
+	Bed     *testbed.Bed
+	S3      *testbed.S3
+	Cluster *testbed.Cluster
+	Velero  *testbed.VeleroServer
+	// Before is the application as it was when it was backed up.
+	Before State
+}
+
+// Step is one step of the story.
+type Step struct {
+	// Name says what is done, in a few words.
+	Name string
+	// Do does it and returns what there is to tell.
+	Do func(ctx context.Context) (detail string, err error)
+}
+
+// Steps are the steps in their order. Each needs those before it.
+func (s *Story) Steps() []Step {
+	return []Step{
+		{"Start an S3 server", s.startS3},
+		{"Start Kubernetes with a CSI driver", s.startCluster},
+		{"Install Velero with the plugin", s.installVelero},
+		{"Write the application's data", s.writeApp},
+		{"Back up", s.backUp},
+		{"Disaster: the namespace is deleted", s.destroy},
+		{"Restore", s.restore},
+		{"Compare every file and object", s.compare},
+		{"Delete the backup", s.deleteBackup},
+		{"Look for leftovers", s.lookForLeftovers},
+	}
+}
+
+func (s *Story) startS3(ctx context.Context) (string, error) {
+	var err error
+	s.S3, err = s.Bed.StartS3(ctx, testbed.S3Options{Buckets: []string{Bucket}})
+	if err != nil {
+		return "", err
+	}
+	return "VersityGW at " + s.S3.Endpoint, nil
+}
+
+func (s *Story) startCluster(ctx context.Context) (string, error) {
+	var err error
+	s.Cluster, err = s.Bed.StartCluster(ctx, testbed.ClusterOptions{})
+	if err != nil {
+		return "", err
+	}
+	return "etcd, kube-apiserver, controllers, " + testbed.DriverName, nil
+}
+
+func (s *Story) installVelero(ctx context.Context) (string, error) {
+	var err error
+	s.Velero, err = s.Bed.StartVelero(ctx, s.Cluster, testbed.VeleroOptions{S3: s.S3, Bucket: Bucket, Prefix: Prefix})
+	if err != nil {
+		return "", err
+	}
+	return "velero install --provider " + testbed.Provider + "; the location is Available", nil
+}
+
+func (s *Story) writeApp(ctx context.Context) (string, error) {
+	if err := InstallApp(ctx, s.Cluster); err != nil {
+		return "", err
+	}
+	var err error
+	s.Before, err = ReadState(ctx, s.Cluster, Namespace)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%d volumes; %d files, ConfigMaps and Secrets", len(claims), len(s.Before)), nil
+}
+
+func (s *Story) backUp(ctx context.Context) (string, error) {
+	if _, err := s.Velero.CLI(ctx, "backup", "create", Backup, "--include-namespaces", Namespace); err != nil {
+		return "", err
+	}
+	if err := s.Velero.WaitBackup(ctx, Backup, patience); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("velero backup create %s: Completed, %d snapshots", Backup, len(claims)), nil
+}
+
+// destroy loses the application, and proves that it is lost: its volumes are
+// gone from the storage, too.
+func (s *Story) destroy(ctx context.Context) (string, error) {
+	if err := s.Cluster.DeleteNamespace(ctx, Namespace); err != nil {
+		return "", err
+	}
+	err := poll(ctx, patience, "the storage to delete the volumes", func() (string, error) {
+		left, err := s.Cluster.Leftovers(ctx)
+		return strings.Join(left.StorageVolumes, ", "), err
+	})
+	return "the storage has deleted its volumes", err
+}
+
+func (s *Story) restore(ctx context.Context) (string, error) {
+	if _, err := s.Velero.CLI(ctx, "restore", "create", Restore, "--from-backup", Backup); err != nil {
+		return "", err
+	}
+	if err := s.Velero.WaitRestore(ctx, Restore, patience); err != nil {
+		return "", err
+	}
+	for claim := range claims {
+		if _, err := s.Cluster.WaitBound(ctx, Namespace, claim); err != nil {
+			return "", err
+		}
+	}
+	return fmt.Sprintf("velero restore create --from-backup %s: Completed", Backup), nil
+}
+
+func (s *Story) compare(ctx context.Context) (string, error) {
+	after, err := ReadState(ctx, s.Cluster, Namespace)
+	if err != nil {
+		return "", err
+	}
+	if err := Compare(s.Before, after); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("all %d are equal", len(s.Before)), nil
+}
+
+func (s *Story) deleteBackup(ctx context.Context) (string, error) {
+	if _, err := s.Velero.CLI(ctx, "backup", "delete", Backup, "--confirm"); err != nil {
+		return "", err
+	}
+	err := poll(ctx, patience, "Velero to delete the backup", func() (string, error) {
+		out, err := s.Velero.CLI(ctx, "backup", "get", "-o", "name")
+		return strings.TrimSpace(out), err
+	})
+	return "velero backup delete " + Backup, err
+}
+
+// lookForLeftovers wants to find the restored application's volumes and nothing
+// else.
+func (s *Story) lookForLeftovers(ctx context.Context) (string, error) {
+	left, err := s.Cluster.Leftovers(ctx)
+	if err != nil {
+		return "", err
+	}
+	if err := OnlyVolumes(left, len(claims)); err != nil {
+		return "", err
+	}
+	objects, err := s.S3.Keys(ctx, Bucket)
+	if err != nil {
+		return "", err
+	}
+	for _, key := range objects {
+		if strings.Contains(key, Backup) && !strings.Contains(key, "/restores/") {
+			return "", fmt.Errorf("object %s is left in the bucket", key)
+		}
+	}
+	return "no snapshot, staging object or backup object is left", nil
+}
+
+// OnlyVolumes returns an error when there is anything but volumes volumes and
+// their claims in a cluster and its storage.
+func OnlyVolumes(left testbed.Leftovers, volumes int) error {
+	var problems []string
+	for kind, names := range map[string][]string{
+		"VolumeSnapshots": left.VolumeSnapshots, "VolumeSnapshotContents": left.VolumeSnapshotContents,
+		"snapshots in the storage": left.StorageSnapshots,
+	} {
+		if len(names) > 0 {
+			problems = append(problems, fmt.Sprintf("%s left: %s", kind, strings.Join(names, ", ")))
+		}
+	}
+	for kind, names := range map[string][]string{
+		"claims": left.Claims, "PersistentVolumes": left.PersistentVolumes, "volumes in the storage": left.StorageVolumes,
+	} {
+		if len(names) != volumes {
+			problems = append(problems, fmt.Sprintf("%d %s where %d belong: %s", len(names), kind, volumes, strings.Join(names, ", ")))
+		}
+	}
+	if len(problems) > 0 {
+		return errors.New(strings.Join(problems, "; "))
+	}
+	return nil
+}
+
+// poll calls what until it returns "" or the time is up. What it returned last
+// goes into the error.
+func poll(ctx context.Context, timeout time.Duration, waitingFor string, what func() (string, error)) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	ticker := time.NewTicker(200 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		left, err := what()
+		if err != nil {
+			return fmt.Errorf("wait for %s: %w", waitingFor, err)
+		}
+		if left == "" {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waited %s for %s; left: %s", timeout, waitingFor, left)
+		case <-ticker.C:
+		}
+	}
+}
