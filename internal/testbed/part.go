@@ -1,0 +1,118 @@
+package testbed
+
+import "context"
+
+// Part is a program that the testbed runs: what to build and from where.
+// The programs of others are pinned by modules of their own under hack/tools,
+// built once and kept in the user's cache folder. The programs of this
+// repository are built whenever they are asked for, which is quick when nothing
+// changed.
+type Part struct {
+	// Name is the program's file name.
+	Name string
+	// Module is the folder of the module that pins the part, relative to the
+	// repository's root.
+	Module string
+	// Package is the import path of the program.
+	Package string
+
+	// versionOf is the module whose version is the part's.
+	versionOf string
+	// stamp is the linker variable that takes the version, if any.
+	stamp string
+	// local marks a program of this repository.
+	local bool
+	// make writes the part to a path that does not exist yet.
+	make func(ctx context.Context, p Part, target string) error
+}
+
+// The parts.
+var (
+	Etcd = Part{
+		Name: "etcd", Module: "hack/tools/etcd",
+		Package: "go.etcd.io/etcd/server/v3", versionOf: "go.etcd.io/etcd/server/v3",
+	}
+	// KubeAPIServer is stamped with its version, because clients cannot parse the
+	// one it reports otherwise.
+	KubeAPIServer = Part{
+		Name: "kube-apiserver", Module: "hack/tools/kubernetes",
+		Package: "k8s.io/kubernetes/cmd/kube-apiserver", versionOf: "k8s.io/kubernetes",
+		stamp: "k8s.io/component-base/version.gitVersion",
+	}
+	KubeControllerManager = Part{
+		Name: "kube-controller-manager", Module: "hack/tools/kubernetes",
+		Package: "k8s.io/kubernetes/cmd/kube-controller-manager", versionOf: "k8s.io/kubernetes",
+		stamp: "k8s.io/component-base/version.gitVersion",
+	}
+	SnapshotController = Part{
+		Name: "snapshot-controller", Module: "hack/tools/kubernetes",
+		Package:   "github.com/kubernetes-csi/external-snapshotter/v8/cmd/snapshot-controller",
+		versionOf: "github.com/kubernetes-csi/external-snapshotter/v8",
+	}
+	CSISnapshotter = Part{
+		Name: "csi-snapshotter", Module: "hack/tools/kubernetes",
+		Package:   "github.com/kubernetes-csi/external-snapshotter/v8/cmd/csi-snapshotter",
+		versionOf: "github.com/kubernetes-csi/external-snapshotter/v8",
+	}
+	CSIProvisioner = Part{
+		Name: "csi-provisioner", Module: "hack/tools/kubernetes",
+		Package:   "github.com/kubernetes-csi/external-provisioner/v6/cmd/csi-provisioner",
+		versionOf: "github.com/kubernetes-csi/external-provisioner/v6",
+	}
+	// SnapshotCRDs is no program but the folder of the snapshot API's definitions.
+	SnapshotCRDs = Part{
+		Name: "snapshot-crds", Module: "hack/tools/kubernetes",
+		Package:   "github.com/kubernetes-csi/external-snapshotter/client/v8",
+		versionOf: "github.com/kubernetes-csi/external-snapshotter/client/v8",
+		make:      copyCRDs,
+	}
+	// Velero is the server and the command-line tool in one program.
+	Velero = Part{
+		Name: "velero", Module: "hack/tools/velero",
+		Package: "github.com/vmware-tanzu/velero/cmd/velero", versionOf: "github.com/vmware-tanzu/velero",
+		stamp: "github.com/vmware-tanzu/velero/pkg/buildinfo.Version",
+	}
+	VersityGW = Part{
+		Name: "versitygw", Module: "hack/tools/versitygw",
+		Package: "github.com/versity/versitygw/cmd/versitygw", versionOf: "github.com/versity/versitygw",
+	}
+	// Plugin is Longshore's own binary, built as `make build` does.
+	Plugin = Part{
+		Name: "velero-plugin-longshore", Module: ".", Package: ".",
+		stamp: "main.version", local: true,
+	}
+	// CSIDriver is the driver whose volumes are folders.
+	CSIDriver = Part{
+		Name: "csidriver", Module: "internal/testbed/csidriver", Package: ".", local: true,
+	}
+)
+
+// Parts lists every part that needs to be built, those that take longest first.
+func Parts() []Part {
+	return []Part{
+		KubeAPIServer, KubeControllerManager, SnapshotController, CSISnapshotter,
+		CSIProvisioner, SnapshotCRDs, Velero, VersityGW, Etcd, CSIDriver, Plugin,
+	}
+}
+
+// Version is the version that the part's module pins, "dev" for a program of
+// this repository.
+func (p Part) Version() (string, error) {
+	if p.local {
+		return "dev", nil
+	}
+	root, err := repoRoot()
+	if err != nil {
+		return "", err
+	}
+	return pinnedVersion(root, p.Module, p.versionOf)
+}
+
+// Local says whether the part is a program of this repository.
+func (p Part) Local() bool { return p.local }
+
+// Path builds the part if it is not in the cache, or is a program of this
+// repository, and returns its path. Lines of progress go to standard error.
+func (p Part) Path(ctx context.Context) (string, error) {
+	return path(ctx, stderr, p)
+}

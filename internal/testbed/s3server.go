@@ -1,0 +1,41 @@
+package testbed
+
+import "path/filepath"
+
+// S3Server is a kind of S3 server: the program and how to run it.
+type S3Server struct {
+	Name string
+	Part Part
+	// Command returns the arguments and the environment for a run. The server
+	// must listen on Address only, and use https if CertDir is not empty.
+	Command func(r S3Run) (args, env []string)
+}
+
+// S3Run is what a server is told.
+type S3Run struct {
+	// Address is 127.0.0.1:PORT.
+	Address string
+	Region  string
+	// AccessKey and SecretKey are those of the server's first user.
+	AccessKey, SecretKey string
+	// DataDir is for the objects, VersionsDir for old versions if versioning is
+	// asked for, else empty.
+	DataDir, VersionsDir string
+	// CertDir holds public.crt and private.key for https, else it is empty.
+	CertDir string
+}
+
+// VersityGateway is VersityGW over a folder, Apache-2.0.
+var VersityGateway = S3Server{Name: "versitygw", Part: VersityGW, Command: versityCommand}
+
+func versityCommand(r S3Run) (args, env []string) {
+	args = []string{"--port", r.Address, "--region", r.Region}
+	if r.CertDir != "" {
+		args = append(args, "--cert", filepath.Join(r.CertDir, "public.crt"), "--key", filepath.Join(r.CertDir, "private.key"))
+	}
+	args = append(args, "posix")
+	if r.VersionsDir != "" {
+		args = append(args, "--versioning-dir", r.VersionsDir)
+	}
+	return append(args, r.DataDir), []string{"ROOT_ACCESS_KEY=" + r.AccessKey, "ROOT_SECRET_KEY=" + r.SecretKey}
+}
