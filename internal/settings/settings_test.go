@@ -56,6 +56,13 @@ func TestDecodeKeepsDefaults(t *testing.T) {
 	require.Equal(t, defaults(), e)
 }
 
+func TestEmptyValues(t *testing.T) {
+	e := defaults()
+	e.Region = "eu"
+	require.NoError(t, settings.Decode(map[string]string{"addressing": "", "timeout": "", "partSize": "", "s3ForcePathStyle": "", "region": ""}, &e))
+	require.Equal(t, defaults(), e, "empty: the default, or an empty text")
+}
+
 func TestDecodeReportsEveryProblem(t *testing.T) {
 	e := defaults()
 	err := settings.Decode(map[string]string{

@@ -24,8 +24,12 @@ var typeNames = map[reflect.Type]string{
 }
 
 // set stores value in the field. It returns "" or, where value does not fit,
-// what would be accepted.
+// what would be accepted. An empty value leaves the default, but where any text
+// is accepted it is a text.
 func (f field) set(key, value string) (accepted string) {
+	if value == "" && !f.takesAnyText() {
+		return ""
+	}
 	if len(f.oneof) > 0 && !slices.Contains(f.oneof, value) {
 		return "one of " + quotedList(f.oneof)
 	}
@@ -39,6 +43,11 @@ func (f field) set(key, value string) (accepted string) {
 	}
 	f.value.Set(reflect.ValueOf(parsed))
 	return ""
+}
+
+func (f field) takesAnyText() bool {
+	text := f.value.Kind() == reflect.String || f.value.Kind() == reflect.Map
+	return text && len(f.oneof) == 0
 }
 
 // put adds an entry to a copy of the field's map, so that a map of defaults is
