@@ -50,6 +50,16 @@ func InstallApp(ctx context.Context, cluster *testbed.Cluster) error {
 	return createConfig(ctx, cluster)
 }
 
+// WaitApp waits until every claim of the application is bound in a namespace.
+func WaitApp(ctx context.Context, cluster *testbed.Cluster, namespace string) error {
+	for claim := range claims {
+		if _, err := cluster.WaitBound(ctx, namespace, claim); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // writeFiles fills dir with random files in nested folders, one of them
 // executable, and a symbolic link.
 func writeFiles(dir string) error {

@@ -128,10 +128,8 @@ func (s *Story) restore(ctx context.Context) (string, error) {
 	if err := s.Velero.WaitRestore(ctx, Restore, patience); err != nil {
 		return "", err
 	}
-	for claim := range claims {
-		if _, err := s.Cluster.WaitBound(ctx, Namespace, claim); err != nil {
-			return "", err
-		}
+	if err := WaitApp(ctx, s.Cluster, Namespace); err != nil {
+		return "", err
 	}
 	return fmt.Sprintf("velero restore create --from-backup %s: Completed", Backup), nil
 }

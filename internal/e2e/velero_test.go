@@ -1,0 +1,156 @@
+package e2e
+
+import (
+	"archive/tar"
+	"compress/gzip"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/longshore-dev/velero-plugin/internal/story"
+	"github.com/longshore-dev/velero-plugin/internal/testbed"
+)
+
+// patience bounds each wait for Velero.
+const patience = 3 * time.Minute
+
+// TestMainJob takes the steps of the demo, and between them looks at all that a
+// user of Velero would look at.
+func TestMainJob(t *testing.T) {
+	told := &story.Story{Bed: testbed.ForTest(t)}
+	aside := map[string]func(*testing.T, *story.Story){
+		"Back up":                            lookAtBackup,
+		"Disaster: the namespace is deleted": restoreElsewhere,
+		"Compare every file and object":      restoreBeside,
+	}
+	for _, step := range told.Steps() {
+		took := time.Now()
+		detail, err := step.Do(t.Context())
+		require.NoError(t, err, step.Name)
+		t.Logf("%s: %s (%s)", step.Name, detail, time.Since(took).Round(100*time.Millisecond))
+		if look := aside[step.Name]; look != nil {
+			look(t, told)
+		}
+	}
+}
+
+// lookAtBackup reads the backup's description, its logs and its contents, the
+// last two through signed URLs.
+func lookAtBackup(t *testing.T, told *story.Story) {
+	details := velero(t, told.Velero, "backup", "describe", story.Backup, "--details")
+	require.Equal(t, 3, strings.Count(details, "Snapshot ID:"), details)
+	require.Equal(t, 3, strings.Count(details, "csi://"+testbed.DriverName+"/"), details)
+
+	logs := velero(t, told.Velero, "backup", "logs", story.Backup)
+	require.Contains(t, logs, "Summary for skipped PVs")
+	require.NotContains(t, logs, told.S3.SecretKey)
+
+	archive := filepath.Join(t.TempDir(), "backup.tar.gz")
+	velero(t, told.Velero, "backup", "download", story.Backup, "-o", archive)
+	require.Contains(t, tarNames(t, archive), "resources/persistentvolumeclaims/namespaces/shop/database.json")
+}
+
+func tarNames(t *testing.T, path string) []string {
+	t.Helper()
+	file, err := os.Open(path)
+	require.NoError(t, err)
+	defer file.Close()
+	unzipped, err := gzip.NewReader(file)
+	require.NoError(t, err)
+	var names []string
+	for archive := tar.NewReader(unzipped); ; {
+		header, err := archive.Next()
+		if errors.Is(err, io.EOF) {
+			return names
+		}
+		require.NoError(t, err)
+		names = append(names, header.Name)
+	}
+}
+
+// restoreElsewhere restores the backup in a second, empty cluster that has the
+// bucket and the storage in common with the first one, and nothing else.
+func restoreElsewhere(t *testing.T, told *story.Story) {
+	cluster, err := told.Bed.StartCluster(t.Context(), testbed.ClusterOptions{Name: "second", Storage: told.Cluster.Storage})
+	require.NoError(t, err)
+	server, err := told.Bed.StartVelero(t.Context(), cluster, testbed.VeleroOptions{S3: told.S3, Bucket: story.Bucket, Prefix: story.Prefix})
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		out, err := server.CLI(t.Context(), "backup", "get", "-o", "name")
+		return err == nil && strings.Contains(out, story.Backup)
+	}, patience, 500*time.Millisecond, "Velero in the second cluster does not see the backup")
+
+	restore(t, server, "elsewhere")
+	requireApp(t, told, cluster, story.Namespace)
+	requireNoSnapshotObjects(t, cluster)
+	require.NoError(t, cluster.DeleteNamespace(t.Context(), story.Namespace))
+	waitForVolumes(t, told.Cluster, 0)
+	require.NoError(t, server.Stop())
+}
+
+// restoreBeside restores the backup into a second namespace while the first one
+// is there, and removes it again.
+func restoreBeside(t *testing.T, told *story.Story) {
+	restore(t, told.Velero, "beside", "--namespace-mappings", story.Namespace+":copy")
+	requireApp(t, told, told.Cluster, "copy")
+	requireApp(t, told, told.Cluster, story.Namespace)
+	requireNoSnapshotObjects(t, told.Cluster)
+	require.NoError(t, told.Cluster.DeleteNamespace(t.Context(), "copy"))
+	waitForVolumes(t, told.Cluster, 3)
+}
+
+func restore(t *testing.T, server *testbed.VeleroServer, name string, args ...string) {
+	t.Helper()
+	velero(t, server, append([]string{"restore", "create", name, "--from-backup", story.Backup}, args...)...)
+	require.NoError(t, server.WaitRestore(t.Context(), name, patience))
+}
+
+// velero runs the real command-line tool.
+func velero(t *testing.T, server *testbed.VeleroServer, args ...string) string {
+	t.Helper()
+	out, err := server.CLI(t.Context(), args...)
+	require.NoError(t, err)
+	return out
+}
+
+// requireApp wants the application in a namespace as it was backed up.
+func requireApp(t *testing.T, told *story.Story, cluster *testbed.Cluster, namespace string) {
+	t.Helper()
+	require.NoError(t, story.WaitApp(t.Context(), cluster, namespace))
+	state, err := story.ReadState(t.Context(), cluster, namespace)
+	require.NoError(t, err)
+	require.NoError(t, story.Compare(told.Before, state))
+}
+
+// requireNoSnapshotObjects wants the backup's snapshots in the storage only.
+func requireNoSnapshotObjects(t *testing.T, cluster *testbed.Cluster) {
+	t.Helper()
+	left := leftovers(t, cluster)
+	require.Empty(t, left.VolumeSnapshots)
+	require.Empty(t, left.VolumeSnapshotContents)
+	require.Len(t, left.StorageSnapshots, 3)
+}
+
+// waitForVolumes waits until the storage has this many volumes: deleted claims
+// take theirs with them in their own time.
+func waitForVolumes(t *testing.T, cluster *testbed.Cluster, want int) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		left := leftovers(t, cluster)
+		return len(left.StorageVolumes) == want && len(left.PersistentVolumes) == want
+	}, patience, 200*time.Millisecond)
+}
+
+func leftovers(t *testing.T, cluster *testbed.Cluster) testbed.Leftovers {
+	t.Helper()
+	left, err := cluster.Leftovers(context.WithoutCancel(t.Context()))
+	require.NoError(t, err)
+	return left
+}
