@@ -50,8 +50,8 @@ tidy: ## tidy every module
 figures: build ## print the binary's size and its memory after one listing
 	go run ./hack/figures
 
-image: ## build the container image longshore/velero-plugin:dev with podman
-	podman build --isolation chroot --build-arg VERSION=$(VERSION) -t longshore/velero-plugin:dev .
+image: build ## build the container image longshore/velero-plugin:dev with podman
+	podman build --isolation chroot -t longshore/velero-plugin:dev .
 
 clean: ## remove what make built here; the parts stay in the user's cache folder
 	rm -rf bin
