@@ -1,0 +1,70 @@
+package objectstore
+
+import (
+	"context"
+
+	"github.com/minio/minio-go/v7"
+)
+
+// ObjectExists reports whether key is there. A missing bucket, a key that may
+// not be read and a server that is no S3 server are errors: "no" makes Velero
+// act as if the backup had never been.
+func (s *Store) ObjectExists(ctx context.Context, bucket, key string) (bool, error) {
+	_, err := s.stat(ctx, bucket, key)
+	if classify(err) == KindNotFound {
+		err = s.requireBucket(ctx, bucket)
+		if err == nil {
+			return false, nil
+		}
+	}
+	if err != nil {
+		return false, s.failed(opExists, bucket, key, err)
+	}
+	return true, nil
+}
+
+func (s *Store) stat(ctx context.Context, bucket, key string) (info minio.ObjectInfo, err error) {
+	err = s.retry(ctx, func(ctx context.Context) (err error) {
+		info, err = s.client.StatObject(ctx, bucket, key, s.readOptions())
+		return err
+	})
+	return info, err
+}
+
+// requireBucket returns nil when the bucket is known to be there. A HEAD has no
+// body, so its 404 does not tell a missing key from a missing bucket or an
+// unknown user; a listing does. Credentials that may not list get the benefit
+// of the doubt.
+func (s *Store) requireBucket(ctx context.Context, bucket string) error {
+	if s.bucketOK.Load() && bucket == s.settings.Bucket {
+		return nil
+	}
+	err := s.retry(ctx, func(ctx context.Context) error { return s.listOne(ctx, bucket) })
+	if err != nil && classify(err) != KindForbidden {
+		return err
+	}
+	s.bucketOK.Store(err == nil && bucket == s.settings.Bucket)
+	return nil
+}
+
+// listOne lists one key of the bucket.
+func (s *Store) listOne(ctx context.Context, bucket string) error {
+	ctx, cancel := context.WithCancel(expectXML(ctx, "ListBucketResult"))
+	defer cancel()
+	for o := range s.client.ListObjectsIter(ctx, bucket, minio.ListObjectsOptions{Prefix: s.settings.Prefix, MaxKeys: 1, UseV1: s.settings.ListObjectsVersion != "2"}) {
+		return o.Err
+	}
+	return context.Cause(ctx)
+}
+
+// orNoBucket returns err, or the error that says more where err only says that
+// something was not found.
+func (s *Store) orNoBucket(ctx context.Context, bucket string, err error) error {
+	if classify(err) != KindNotFound {
+		return err
+	}
+	if noBucket := s.requireBucket(ctx, bucket); classify(noBucket) == KindNoBucket {
+		return noBucket
+	}
+	return err
+}

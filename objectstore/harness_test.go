@@ -1,0 +1,198 @@
+package objectstore
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/credentials"
+	"github.com/sirupsen/logrus"
+	"github.com/stretchr/testify/require"
+)
+
+// server is a real S3 server under test.
+type server struct {
+	name     string
+	endpoint string
+	access   string
+	secret   string
+	caCert   string
+	admin    *minio.Core
+}
+
+// config is what Velero would pass for a location in the bucket.
+func (s *server) config(t testing.TB, bucket string, more map[string]string) map[string]string {
+	config := map[string]string{
+		"bucket":          bucket,
+		"region":          "us-east-1",
+		"s3Url":           s.endpoint,
+		"credentialsFile": credentialsFile(t, s.access, s.secret),
+	}
+	if s.caCert != "" {
+		config["caCert"] = s.caCert
+	}
+	maps.Copy(config, more)
+	return config
+}
+
+// open opens a location in the bucket.
+func (s *server) open(t testing.TB, bucket string, more map[string]string) *Store {
+	store, err := Open(t.Context(), testLog(t), s.config(t, bucket, more))
+	require.NoError(t, err)
+	return store
+}
+
+var bucketNumber = struct {
+	sync.Mutex
+	n int
+}{}
+
+// bucket makes a new bucket.
+func (s *server) bucket(t testing.TB) string {
+	bucketNumber.Lock()
+	bucketNumber.n++
+	name := fmt.Sprintf("bucket-%d", bucketNumber.n)
+	bucketNumber.Unlock()
+	require.NoError(t, s.admin.MakeBucket(t.Context(), name, minio.MakeBucketOptions{}))
+	return name
+}
+
+// uploads returns the multipart uploads that the server holds for the bucket.
+func (s *server) uploads(t testing.TB, bucket string) []string {
+	var keys []string
+	result, err := s.admin.ListMultipartUploads(t.Context(), bucket, "", "", "", "", 1000)
+	require.NoError(t, err)
+	for _, u := range result.Uploads {
+		keys = append(keys, u.Key)
+	}
+	return keys
+}
+
+func credentialsFile(t testing.TB, access, secret string) string {
+	path := filepath.Join(t.TempDir(), "cloud")
+	writeCredentials(t, path, access, secret)
+	return path
+}
+
+func writeCredentials(t testing.TB, path, access, secret string) {
+	text := fmt.Sprintf("[default]\naws_access_key_id = %s\naws_secret_access_key = %s\n", access, secret)
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+}
+
+// everyLog collects what all stores of the tests log.
+var everyLog lockedBuffer
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.Buffer.Write(p)
+}
+
+func testLog(testing.TB) logrus.FieldLogger {
+	log := logrus.New()
+	log.SetLevel(logrus.DebugLevel)
+	log.SetOutput(&everyLog)
+	return log
+}
+
+// startVersity runs VersityGW until the test ends.
+func startVersity(t testing.TB) *server {
+	s := &server{name: "VersityGW", access: rand.Text(), secret: rand.Text()}
+	address := freeAddress(t)
+	s.endpoint = "http://" + address
+	cmd := exec.Command("/tmp/parts/versitygw", "--port", address, "--region", "us-east-1", "posix", t.TempDir())
+	cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+s.access, "ROOT_SECRET_KEY="+s.secret)
+	run(t, cmd, address)
+	s.admin = adminOf(t, s, address)
+	return s
+}
+
+func adminOf(t testing.TB, s *server, address string) *minio.Core {
+	admin, err := minio.NewCore(address, &minio.Options{Creds: credentials.NewStaticV4(s.access, s.secret, ""), Region: "us-east-1"})
+	require.NoError(t, err)
+	return admin
+}
+
+func run(t testing.TB, cmd *exec.Cmd, address string) {
+	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	require.NoError(t, err)
+	cmd.Stdout, cmd.Stderr = log, log
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		if t.Failed() {
+			text, _ := os.ReadFile(log.Name())
+			t.Logf("log of %s:\n%s", cmd.Path, text[max(0, len(text)-4000):])
+		}
+		_ = log.Close()
+	})
+	require.Eventually(t, func() bool {
+		resp, err := http.Get("http://" + address)
+		if err == nil {
+			resp.Body.Close()
+		}
+		return err == nil
+	}, 30*time.Second, 20*time.Millisecond, "%s does not answer at %s", cmd.Path, address)
+}
+
+func freeAddress(t testing.TB) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// content returns size bytes that differ at every offset and for every seed.
+func content(size int, seed uint64) []byte {
+	data := make([]byte, size)
+	_, _ = io.ReadFull(&noise{state: seed*2654435761 + 88172645463325252}, data)
+	return data
+}
+
+// noise is an endless reader of pseudo-random bytes.
+type noise struct{ state uint64 }
+
+func (n *noise) Read(p []byte) (int, error) {
+	for i := range p {
+		if i%8 == 0 {
+			n.state ^= n.state << 13
+			n.state ^= n.state >> 7
+			n.state ^= n.state << 17
+		}
+		p[i] = byte(n.state >> (i % 8 * 8))
+	}
+	return len(p), nil
+}
+
+// readAll reads an object whole.
+func readAll(ctx context.Context, t testing.TB, s *Store, bucket, key string) []byte {
+	body, err := s.GetObject(ctx, bucket, key)
+	require.NoError(t, err)
+	defer body.Close()
+	data, err := io.ReadAll(body)
+	require.NoError(t, err)
+	return data
+}
+
+// mustPut stores data under key.
+func mustPut(t testing.TB, s *Store, bucket, key string, data []byte) {
+	require.NoError(t, s.PutObject(t.Context(), bucket, key, bytes.NewReader(data)))
+}

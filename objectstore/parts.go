@@ -1,0 +1,66 @@
+package objectstore
+
+import "github.com/longshore-dev/velero-plugin/internal/settings"
+
+// Limits of S3 (docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html).
+const (
+	maxParts      = 10000
+	maxObjectSize = 5 * settings.TiB
+)
+
+// schedule says how large each part of a multipart upload is. The size of the
+// object is not known beforehand, so parts grow with it.
+type schedule struct {
+	fixed settings.Bytes // size of every part, or 0 for growing parts
+}
+
+// standardPart is the size of the first parts, and of all parts where they must
+// be equal.
+const standardPart = 16 * settings.MiB
+
+// growth holds, for each stretch of parts, the last part's number and the size.
+// A part is held in memory, so small steps come first: up to 484 GiB no part is
+// larger than 256 MiB. Together the parts hold 5 TiB.
+var growth = []struct {
+	last int
+	size settings.Bytes
+}{
+	{1000, standardPart},
+	{2000, 32 * settings.MiB},
+	{3000, 64 * settings.MiB},
+	{4000, 128 * settings.MiB},
+	{5000, 256 * settings.MiB},
+	{maxParts, 950 * settings.MiB},
+}
+
+// scheduleFor returns the schedule for the settings at the endpoint.
+func scheduleFor(s *Settings, e endpoint) schedule {
+	switch {
+	case s.PartSize != 0:
+		return schedule{fixed: s.PartSize}
+	case e.equalParts():
+		return schedule{fixed: standardPart}
+	}
+	return schedule{}
+}
+
+// size returns the size of part number, which counts from 1, in bytes.
+func (s schedule) size(number int) int {
+	if s.fixed != 0 {
+		return int(s.fixed)
+	}
+	for _, stretch := range growth {
+		if number <= stretch.last {
+			return int(stretch.size)
+		}
+	}
+	return int(growth[len(growth)-1].size)
+}
+
+// capacity returns the size of the largest object.
+func (s schedule) capacity() settings.Bytes {
+	if s.fixed != 0 {
+		return min(s.fixed*maxParts, maxObjectSize)
+	}
+	return maxObjectSize
+}

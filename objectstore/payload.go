@@ -1,0 +1,77 @@
+package objectstore
+
+import (
+	"crypto/md5" //nolint:gosec // S3's ETag and Content-MD5
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"io"
+	"sync"
+
+	"github.com/minio/minio-go/v7"
+)
+
+// payload is the content of one request, held in a buffer, and its hashes.
+type payload struct {
+	data   []byte
+	sha256 string            // hex
+	md5    [md5.Size]byte    // only after hashMD5
+	sums   map[string]string // x-amz-checksum-… headers
+}
+
+// seal hashes data as the store sends it.
+func (s *Store) seal(data []byte) *payload {
+	p := &payload{data: data}
+	if s.settings.PayloadSigning == "sha256" {
+		sum := sha256.Sum256(data)
+		p.sha256 = hex.EncodeToString(sum[:])
+	}
+	if s.checksum != minio.ChecksumNone {
+		p.sums = map[string]string{s.checksum.Key(): s.checksum.EncodeToString(data)}
+	}
+	return p
+}
+
+func (p *payload) hashMD5() { p.md5 = md5.Sum(p.data) } //nolint:gosec // see above
+
+func (p *payload) contentMD5() string { return base64.StdEncoding.EncodeToString(p.md5[:]) }
+
+func (p *payload) etag() string { return hex.EncodeToString(p.md5[:]) }
+
+// send calls request with a reader of the payload. net/http may go on reading a
+// body after the answer has come; when send returns, nothing reads data any
+// more, and its buffer may be given back.
+func (p *payload) send(request func(body io.Reader) error) error {
+	r := &payloadReader{data: p.data}
+	defer r.detach()
+	return request(r)
+}
+
+// payloadReader reads a payload until it is detached. It offers no shortcut
+// past Read, so that what is sent is counted by the watchdog.
+type payloadReader struct {
+	mu   sync.Mutex
+	data []byte
+	gone bool
+}
+
+// Read implements io.Reader.
+func (r *payloadReader) Read(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.gone:
+		return 0, io.ErrClosedPipe
+	case len(r.data) == 0:
+		return 0, io.EOF
+	}
+	n := copy(p, r.data)
+	r.data = r.data[n:]
+	return n, nil
+}
+
+func (r *payloadReader) detach() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.data, r.gone = nil, true
+}

@@ -1,0 +1,76 @@
+package objectstore
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"time"
+
+	"github.com/minio/minio-go/v7/pkg/s3utils"
+)
+
+const defaultRegion = "us-east-1"
+
+// vendorRegions finds the region in the hosts of storages that put it there
+// and check it.
+var vendorRegions = regexp.MustCompile(`^(?:.+\.)?s3[.-]([a-z0-9-]+)\.(?:wasabisys\.com|backblazeb2\.com|(?:io\.)?cloud\.ovh\.net|idrivee2\.com|contabostorage\.com|upcloudobjects\.com)$|^s3\.([a-z]{2}-[a-z]{3})\.scw\.cloud$|^s3\.([a-z0-9-]+)\.cloud-object-storage\.appdomain\.cloud$`)
+
+// regionOfHost returns the region that the host of an address shows, or "".
+func regionOfHost(u url.URL) string {
+	if region := s3utils.GetRegionFromURL(u); region != "" {
+		return region
+	}
+	host := u.Hostname()
+	if hasSuffix(host, ".r2.cloudflarestorage.com", "storage.googleapis.com") {
+		return "auto"
+	}
+	for i, group := range vendorRegions.FindStringSubmatch(host) {
+		if i > 0 && group != "" {
+			return group
+		}
+	}
+	return ""
+}
+
+// regionFor returns the region to sign for. It asks AWS only where the location
+// names neither a region nor an address that shows one.
+func regionFor(ctx context.Context, s *Settings, e endpoint, via http.RoundTripper) (string, error) {
+	if s.Region != "" {
+		return s.Region, nil
+	}
+	if region := regionOfHost(e.url); region != "" {
+		return region, nil
+	}
+	if !e.aws() || s.Bucket == "" {
+		return defaultRegion, nil
+	}
+	return lookUpRegion(ctx, e, s.Bucket, via)
+}
+
+// lookUpRegion asks AWS where the bucket is. AWS tells anyone, in a header that
+// comes with every answer, 403 included.
+func lookUpRegion(ctx context.Context, e endpoint, bucket string, via http.RoundTripper) (string, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, 30*time.Second, fmt.Errorf("no answer from %s in 30s", e))
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodHead, e.String()+"/"+bucket, nil)
+	if err != nil {
+		return "", err
+	}
+	resp, err := via.RoundTrip(req)
+	if err != nil {
+		return "", fmt.Errorf("look up the region of bucket %q: %w; set region in the location's config", bucket, err)
+	}
+	resp.Body.Close()
+	region := resp.Header.Get("X-Amz-Bucket-Region")
+	if region == "" {
+		return "", fmt.Errorf("look up the region of bucket %q: %s answered %s and no region; check the bucket's name, or set region in the location's config", bucket, e, resp.Status)
+	}
+	return region, nil
+}
+
+var awsRegion = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-\d$`)
+
+// isAWSRegion tells whether text has the form of an AWS region.
+func isAWSRegion(text string) bool { return awsRegion.MatchString(text) }

@@ -1,0 +1,38 @@
+package objectstore
+
+import (
+	"context"
+	"net/url"
+	"time"
+)
+
+// Bounds of a signed URL's life, of signature version 4.
+const (
+	minTTL = time.Second
+	maxTTL = 7 * 24 * time.Hour
+)
+
+// CreateSignedURL returns a URL that lets its holder read key for ttl, kept
+// within what S3 allows. It is made for publicUrl where that is set. Nothing is
+// sent: the object may be missing. The URL is a secret.
+func (s *Store) CreateSignedURL(ctx context.Context, bucket, key string, ttl time.Duration) (string, error) {
+	u, err := s.sign(ctx, bucket, key, min(max(ttl, minTTL), maxTTL))
+	if err != nil {
+		return "", s.failed(opSign, bucket, key, err)
+	}
+	return u.String(), nil
+}
+
+func (s *Store) sign(ctx context.Context, bucket, key string, ttl time.Duration) (*url.URL, error) {
+	if s.settings.customerKey() {
+		return nil, faultf(KindUnsupported, "the location encrypts with a customer's key (SSE-C), which the holder of a URL would have to send as a header; velero backup logs, describe --details and download do not work with SSE-C")
+	}
+	if s.settings.Anonymous {
+		return nil, faultf(KindUnsupported, "the location is anonymous, and a URL is signed with credentials")
+	}
+	params := url.Values{}
+	if s.settings.RequesterPays {
+		params.Set("x-amz-request-payer", "requester")
+	}
+	return s.public.PresignedGetObject(ctx, bucket, key, ttl, params)
+}

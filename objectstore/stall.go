@@ -1,0 +1,143 @@
+package objectstore
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// watchdog ends a request that makes no progress. While the body is sent and
+// while the answer is read, bytes must move within stall; between the two the
+// answer must begin within answer. It looks at progress, not at the total time:
+// a slow link may take as long as it needs.
+type watchdog struct {
+	next          http.RoundTripper
+	stall, answer time.Duration
+}
+
+type patienceKey struct{}
+
+// withPatience lets the answers to requests under ctx take d to begin, if that
+// is longer than usual.
+func withPatience(ctx context.Context, d time.Duration) context.Context {
+	return context.WithValue(ctx, patienceKey{}, d)
+}
+
+// RoundTrip implements http.RoundTripper.
+func (w watchdog) RoundTrip(req *http.Request) (*http.Response, error) {
+	ctx, cancel := context.WithCancelCause(req.Context())
+	answer := w.answer
+	if patience, ok := ctx.Value(patienceKey{}).(time.Duration); ok {
+		answer = max(answer, patience)
+	}
+	watch := &watch{cancel: cancel, stall: w.stall, answer: answer}
+	watched := req.Clone(ctx)
+	if req.Body != nil && req.Body != http.NoBody {
+		watched.Body = &sentBody{ReadCloser: req.Body, watch: watch, size: req.ContentLength}
+		watch.expect("sending the body: the storage takes no more data", w.stall)
+	} else {
+		watch.expect("waiting for the storage's answer", answer)
+	}
+	resp, err := w.next.RoundTrip(watched)
+	watch.stop()
+	if err != nil {
+		err = watch.explain(ctx, err)
+		cancel(nil)
+		return nil, err
+	}
+	resp.Body = &receivedBody{ReadCloser: resp.Body, watch: watch, ctx: ctx}
+	return resp, nil
+}
+
+// watch is the timer of one request.
+type watch struct {
+	cancel        context.CancelCauseFunc
+	stall, answer time.Duration
+
+	mu    sync.Mutex
+	timer *time.Timer
+	ended bool
+}
+
+// expect gives the next step d to happen.
+func (w *watch) expect(step string, d time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.ended {
+		return
+	}
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+	w.timer = time.AfterFunc(d, func() {
+		w.cancel(faultf(KindTimeout, "no progress for %v while %s", d, step))
+	})
+}
+
+// stop ends the watching of what was expected; the answer has begun.
+func (w *watch) stop() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ended = true
+	w.timer.Stop()
+}
+
+// explain returns why the watch canceled the request, if it did, or err.
+func (w *watch) explain(ctx context.Context, err error) error {
+	var stalled *fault
+	if errors.As(context.Cause(ctx), &stalled) {
+		return stalled
+	}
+	return err
+}
+
+// sentBody notes that the body of a request is being taken.
+type sentBody struct {
+	io.ReadCloser
+	watch *watch
+	size  int64
+	sent  int64
+}
+
+// Read implements io.Reader.
+func (b *sentBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.sent += int64(n)
+	if err != nil || (b.size > 0 && b.sent >= b.size) {
+		b.watch.expect("waiting for the storage's answer", max(b.watch.answer, b.watch.stall))
+	} else {
+		b.watch.expect("sending the body: the storage takes no more data", b.watch.stall)
+	}
+	return n, err
+}
+
+// receivedBody bounds each read of an answer. Between reads time does not
+// count: then it is the reader who is slow.
+type receivedBody struct {
+	io.ReadCloser
+	watch *watch
+	ctx   context.Context //nolint:containedctx // the request's, which lives as long as its body
+}
+
+// Read implements io.Reader.
+func (b *receivedBody) Read(p []byte) (int, error) {
+	timer := time.AfterFunc(b.watch.stall, func() {
+		b.watch.cancel(faultf(KindTimeout, "no progress for %v while reading the storage's answer", b.watch.stall))
+	})
+	n, err := b.ReadCloser.Read(p)
+	timer.Stop()
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = b.watch.explain(b.ctx, err)
+	}
+	return n, err
+}
+
+// Close ends the request.
+func (b *receivedBody) Close() error {
+	err := b.ReadCloser.Close()
+	b.watch.cancel(nil)
+	return err
+}

@@ -1,0 +1,204 @@
+package objectstore
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/longshore-dev/velero-plugin/internal/settings"
+	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/credentials"
+	"github.com/minio/minio-go/v7/pkg/encrypt"
+	"github.com/sirupsen/logrus"
+)
+
+// The operations, as errors name them.
+const (
+	opOpen   = "open location"
+	opPut    = "put object"
+	opGet    = "get object"
+	opExists = "look for object"
+	opList   = "list objects"
+	opDelete = "delete object"
+	opSign   = "sign a URL for object"
+)
+
+// Store is a storage location. It never changes, and its methods may be called
+// at the same time.
+type Store struct {
+	settings Settings
+	log      logrus.FieldLogger
+	secrets  *secrets
+
+	endpoint endpoint
+	region   string
+	creds    *credentials.Credentials
+	client   *minio.Core
+	public   *minio.Core // signs URLs
+
+	sse      encrypt.ServerSide
+	tags     map[string]string
+	checksum minio.ChecksumType
+	schedule schedule
+	memory   *memory
+	sendMD5  atomic.Bool // also learned from the server
+	bucketOK atomic.Bool // the bucket has been seen
+}
+
+// Open returns the store for the config of a location. All that is wrong with
+// the config is in one error. Open fetches the credentials, so missing ones are
+// an error here; it asks the storage only where the config leaves the region
+// open or wants a write probe. It does not keep ctx.
+func Open(ctx context.Context, log logrus.FieldLogger, config map[string]string) (*Store, error) {
+	parsed, err := parse(config)
+	if err != nil {
+		return nil, err
+	}
+	return connect(ctx, log, parsed)
+}
+
+func connect(ctx context.Context, log logrus.FieldLogger, parsed Settings) (*Store, error) {
+	s := &Store{settings: parsed, log: log, secrets: &secrets{}}
+	s.endpoint = awsEndpoint(&parsed)
+	if parsed.S3URL != "" {
+		s.endpoint = endpointOf(parsed.S3URL, &parsed)
+	}
+	s.rememberSecrets()
+	for _, step := range []func(context.Context) error{s.identify, s.prepare, s.dial, s.probe} {
+		if err := step(ctx); err != nil {
+			return nil, s.failed(opOpen, parsed.Bucket, "", err)
+		}
+	}
+	s.tellUnused()
+	return s, nil
+}
+
+func (s *Store) rememberSecrets() {
+	proxy := s.settings.ProxyURL.Reveal()
+	s.secrets.add(proxy)
+	if proxy, err := proxyAddress(proxy); err == nil && proxy.User != nil {
+		password, _ := proxy.User.Password()
+		s.secrets.add(password)
+	}
+}
+
+// identify finds the region and the credentials.
+func (s *Store) identify(ctx context.Context) (err error) {
+	wire := watchdog{next: transportFor(&s.settings), stall: s.settings.StallTimeout, answer: s.settings.RequestTimeout}
+	if s.region, err = regionFor(ctx, &s.settings, s.endpoint, plainErrors{wire}); err != nil {
+		return err
+	}
+	s.creds, err = newCredentials(ctx, &s.settings, s.region, s.secrets, s.log)
+	return err
+}
+
+// prepare derives from the settings what each upload needs.
+func (s *Store) prepare(context.Context) (err error) {
+	s.tags = parseTags(s.settings.Tagging)
+	s.checksum = checksumFor(&s.settings, s.endpoint)
+	s.schedule = scheduleFor(&s.settings, s.endpoint)
+	s.memory = newMemory(int64(s.settings.UploadMemoryLimit))
+	s.sendMD5.Store(s.settings.ContentMD5 || s.settings.ObjectLockMode != "" || s.settings.ObjectLockLegalHold)
+	s.sse, err = encryption(&s.settings)
+	return err
+}
+
+// dial makes the clients. Nothing is sent yet.
+func (s *Store) dial(context.Context) (err error) {
+	if s.client, err = s.newClient(s.endpoint); err != nil {
+		return err
+	}
+	s.public = s.client
+	if s.settings.PublicURL != "" {
+		s.public, err = s.newClient(endpointOf(s.settings.PublicURL, &s.settings))
+	}
+	return err
+}
+
+func (s *Store) newClient(e endpoint) (*minio.Core, error) {
+	client, err := minio.NewCore(e.url.Host, &minio.Options{
+		Creds:        s.creds,
+		Secure:       e.secure(),
+		Region:       s.region,
+		BucketLookup: e.lookup,
+		Transport:    s.wire(),
+		MaxRetries:   1, // see retry.go
+	})
+	if err != nil {
+		return nil, faultf(KindInvalid, "%s: %w", e, err)
+	}
+	client.SetS3EnableDualstack(s.settings.DualStack)
+	if s.settings.Accelerate {
+		client.SetS3TransferAccelerate(accelerateHost(s.settings.DualStack))
+	}
+	return client, s.checkHost(client, e)
+}
+
+func accelerateHost(dualStack bool) string {
+	if dualStack {
+		return "s3-accelerate.dualstack.amazonaws.com"
+	}
+	return "s3-accelerate.amazonaws.com"
+}
+
+// checkHost makes sure that minio-go knows the AWS region: for one it does not
+// know it silently goes to us-east-1.
+func (s *Store) checkHost(client *minio.Core, e endpoint) error {
+	if !e.aws() || s.region == defaultRegion || s.settings.Anonymous || s.settings.Accelerate {
+		return nil
+	}
+	u, err := client.PresignedGetObject(context.Background(), "bucket", "key", time.Minute, nil)
+	if err == nil && regionOfHost(*u) == defaultRegion {
+		return faultf(KindRegion, "region %q is not known to this version of the plugin; set s3Url to an endpoint outside amazonaws.com, or use a newer version", s.region)
+	}
+	return err
+}
+
+// wire is the way of each request, from minio-go to the network.
+func (s *Store) wire() http.RoundTripper {
+	var t http.RoundTripper = transportFor(&s.settings)
+	t = watchdog{next: t, stall: s.settings.StallTimeout, answer: s.settings.RequestTimeout}
+	t = requestLog{next: t, log: s.log, secrets: s.secrets}
+	t = resign{next: t, creds: s.creds, region: s.region, always: s.alwaysHeaders(), bodies: s.settings.PayloadSigning == "sha256"}
+	t = plainErrors{next: t}
+	return guard{next: t}
+}
+
+// alwaysHeaders belong on every request.
+func (s *Store) alwaysHeaders() map[string]string {
+	always := map[string]string{}
+	if s.settings.RequesterPays {
+		always["X-Amz-Request-Payer"] = "requester"
+	}
+	if s.settings.ExpectedBucketOwner != "" {
+		always["X-Amz-Expected-Bucket-Owner"] = s.settings.ExpectedBucketOwner
+	}
+	return always
+}
+
+// tellUnused logs what the settings ask for and do not get.
+func (s *Store) tellUnused() {
+	if s.settings.SignatureVersion == "1" {
+		s.log.WithField("signatureVersion", s.settings.SignatureVersion).
+			Warn("Ignoring signatureVersion: requests and URLs are signed with version 4")
+	}
+	if s.settings.EnableSharedConfig {
+		s.log.Info("Ignoring enableSharedConfig: shared config is always read")
+	}
+}
+
+// summary logs a finished operation.
+func (s *Store) summary(message, bucket, key string, size int64, start time.Time, more logrus.Fields) {
+	took := time.Since(start)
+	fields := logrus.Fields{"bucket": bucket, "duration": took.Round(time.Millisecond).String()}
+	if key != "" {
+		fields["key"] = key
+	}
+	if size >= 0 {
+		fields["bytes"] = size
+		fields["rate"] = fmt.Sprintf("%v/s", settings.Bytes(float64(size)/max(took.Seconds(), 1e-6))/settings.MiB*settings.MiB)
+	}
+	s.log.WithFields(fields).WithFields(more).Info(message)
+}

@@ -1,0 +1,139 @@
+package objectstore
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"sync"
+	"time"
+)
+
+const (
+	dialTimeout      = 10 * time.Second
+	handshakeTimeout = 10 * time.Second
+	idleTimeout      = time.Minute
+	idlePerHost      = 16
+	wireBuffer       = 64 << 10
+)
+
+// transportKey holds all that makes one transport differ from another.
+type transportKey struct {
+	caCert     [sha256.Size]byte
+	skipVerify bool
+	proxy      string
+}
+
+var transports = struct {
+	sync.Mutex
+	byKey map[transportKey]*http.Transport
+}{byKey: map[transportKey]*http.Transport{}}
+
+// transportFor returns the transport for the settings. Velero opens a location
+// again and again; equal settings share one transport, and so its connections.
+func transportFor(s *Settings) *http.Transport {
+	key := transportKey{sha256.Sum256([]byte(s.CACert)), s.InsecureSkipTLSVerify, s.ProxyURL.Reveal()}
+	transports.Lock()
+	defer transports.Unlock()
+	t, ok := transports.byKey[key]
+	if !ok {
+		t = newTransport(s)
+		transports.byKey[key] = t
+	}
+	return t
+}
+
+// newTransport speaks HTTP/1.1 only: with it, parts in flight do not share one
+// connection and its flow control.
+func newTransport(s *Settings) *http.Transport {
+	return &http.Transport{
+		Proxy:               proxyFor(s),
+		DialContext:         (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext,
+		TLSHandshakeTimeout: handshakeTimeout,
+		TLSClientConfig: &tls.Config{
+			MinVersion:         tls.VersionTLS12,
+			RootCAs:            rootsWith(s.CACert),
+			InsecureSkipVerify: s.InsecureSkipTLSVerify, //nolint:gosec // the user's explicit choice
+		},
+		TLSNextProto:        map[string]func(string, *tls.Conn) http.RoundTripper{},
+		MaxIdleConnsPerHost: idlePerHost,
+		IdleConnTimeout:     idleTimeout,
+		DisableCompression:  true,
+		WriteBufferSize:     wireBuffer,
+		ReadBufferSize:      wireBuffer,
+	}
+}
+
+// rootsWith returns the system's certificates with those of pem and of the file
+// that AWS_CA_BUNDLE names, or nil, which means the system's.
+func rootsWith(pem string) *x509.CertPool {
+	bundle, _ := os.ReadFile(os.Getenv("AWS_CA_BUNDLE"))
+	if pem == "" && len(bundle) == 0 {
+		return nil
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool()
+	}
+	pool.AppendCertsFromPEM([]byte(pem))
+	pool.AppendCertsFromPEM(bundle)
+	return pool
+}
+
+func proxyFor(s *Settings) func(*http.Request) (*url.URL, error) {
+	switch proxy := s.ProxyURL.Reveal(); proxy {
+	case "":
+		return http.ProxyFromEnvironment
+	case "none":
+		return nil
+	default:
+		u, err := proxyAddress(proxy)
+		return func(*http.Request) (*url.URL, error) { return u, err }
+	}
+}
+
+// proxyAddress parses the address of a proxy. The error does not repeat it.
+func proxyAddress(proxy string) (*url.URL, error) {
+	u, err := url.Parse(proxy)
+	if err != nil {
+		return nil, errors.New("proxyUrl is no URL")
+	}
+	return u, nil
+}
+
+// plainErrors turns an error of net/http into one that says more: what is
+// closed, and what was waited for.
+type plainErrors struct{ next http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper.
+func (t plainErrors) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := t.next.RoundTrip(req)
+	if err != nil {
+		return nil, plainWireError(req.Context(), err)
+	}
+	return resp, nil
+}
+
+func plainWireError(ctx context.Context, err error) error {
+	var stalled *fault
+	switch {
+	case errors.As(err, &stalled):
+		return err
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return &fault{kind: KindUnreachable, text: "the storage closed the connection before it answered"}
+	case classify(err) == KindUnknown:
+		return &fault{kind: KindUnreachable, text: err.Error(), err: err}
+	case classify(err) == KindTimeout:
+		return &fault{kind: KindTimeout, text: fmt.Sprintf("%v (connecting may take %v, the TLS handshake %v)", err, dialTimeout, handshakeTimeout), err: err}
+	}
+	return err
+}

@@ -1,0 +1,140 @@
+package objectstore
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+	"github.com/sirupsen/logrus"
+)
+
+// upload is one PutObject under way.
+type upload struct {
+	*Store
+	bucket, key string
+	source      source
+	memory      *share
+	count       int // parts, 0 for a single request
+}
+
+// PutObject stores body under key, replacing what was there. It returns nil
+// only when it has proof that the whole body is stored. When body fails with
+// anything but io.EOF, or ctx ends, nothing is committed and no part stays
+// behind. It does not close body. It holds one part of the body in memory, and
+// more as far as uploadMemoryLimit allows.
+func (s *Store) PutObject(ctx context.Context, bucket, key string, body io.Reader) error {
+	start := time.Now()
+	u := &upload{Store: s, bucket: bucket, key: key, source: source{body: body}, memory: &share{of: s.memory}}
+	if err := u.run(ctx); err != nil {
+		return s.failed(opPut, bucket, key, err)
+	}
+	u.summary("Stored object", bucket, key, u.source.size, start, logrus.Fields{"parts": max(u.count, 1)})
+	return nil
+}
+
+func (u *upload) run(ctx context.Context) error {
+	first, more, err := u.next(ctx, 1)
+	if err != nil {
+		return err
+	}
+	if more {
+		return u.multipart(ctx, first)
+	}
+	defer first.release()
+	return u.single(ctx, first.data())
+}
+
+// part is one part of the body, in memory.
+type part struct {
+	*buffer
+	number int
+	length int
+}
+
+func (p *part) data() []byte { return p.bytes[:p.length] }
+
+// next reads the part with that number. more tells whether the body goes on
+// behind it.
+func (u *upload) next(ctx context.Context, number int) (p *part, more bool, err error) {
+	if number > maxParts {
+		return nil, false, u.tooLarge()
+	}
+	buf, err := u.memory.take(ctx, u.schedule.size(number))
+	if err != nil {
+		return nil, false, err
+	}
+	p = &part{buffer: buf, number: number}
+	p.length, more, err = u.source.fill(ctx, buf.bytes)
+	if err != nil {
+		p.release()
+		return nil, false, err
+	}
+	return p, more, nil
+}
+
+func (u *upload) tooLarge() error {
+	if u.schedule.fixed != 0 {
+		return faultf(KindInvalid, "the body is larger than %v, which is %d parts of %v; set a larger partSize in the location's config",
+			u.schedule.capacity(), maxParts, u.schedule.fixed)
+	}
+	return faultf(KindInvalid, "the body is larger than %v, the most that S3 stores in one object", u.schedule.capacity())
+}
+
+// single stores the whole body with one request. The server has verified the
+// signed SHA-256; the MD5 proves by the ETag that the answer came from a server
+// that read the body.
+func (u *upload) single(ctx context.Context, data []byte) error {
+	body := u.seal(data)
+	body.hashMD5()
+	var info minio.UploadInfo
+	err := u.retry(ctx, func(ctx context.Context) error {
+		return body.send(func(r io.Reader) (err error) {
+			info, err = u.client.PutObject(ctx, u.bucket, u.key, r, int64(len(data)),
+				u.md5Header(body), body.sha256, u.objectOptions(body))
+			return err
+		})
+	})
+	if err != nil {
+		return err
+	}
+	if info.ETag == body.etag() {
+		return nil
+	}
+	return u.confirm(ctx, info.ETag)
+}
+
+// md5Header is the Content-MD5 of body where it is to be sent, or "".
+func (u *upload) md5Header(body *payload) string {
+	if !u.sendMD5.Load() {
+		return ""
+	}
+	return body.contentMD5()
+}
+
+// confirm asks the server for the object, and takes it for the one just stored
+// only if the size is what was read and the ETag what was answered.
+func (u *upload) confirm(ctx context.Context, etag string) error {
+	info, err := u.stat(ctx, u.bucket, u.key)
+	if classify(err) == KindNotFound {
+		return faultf(KindNotConfirmed, "the storage answered that it stored the object, but it is not there")
+	}
+	if err != nil {
+		return fmt.Errorf("look at the object after storing it: %w", err)
+	}
+	if info.Size != u.source.size {
+		return faultf(KindNotConfirmed, "%d bytes were sent, and the stored object has %d", u.source.size, info.Size)
+	}
+	if etag != "" && info.ETag != "" && info.ETag != etag {
+		return faultf(KindNotConfirmed, "the upload was answered with ETag %q, and the stored object has %q: something else wrote it, or the storage kept the former object", etag, info.ETag)
+	}
+	return nil
+}
+
+// isMD5 tells whether an ETag has the form of an MD5 of the content.
+func isMD5(etag string) bool {
+	sum, err := hex.DecodeString(etag)
+	return err == nil && len(sum) == 16
+}
