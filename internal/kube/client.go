@@ -7,6 +7,7 @@
 package kube
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 
@@ -162,4 +163,16 @@ func (c *Client) VolumeSnapshotContents() snapshotv1.VolumeSnapshotContentInterf
 // VolumeSnapshotClasses is the client for VolumeSnapshotClasses.
 func (c *Client) VolumeSnapshotClasses() snapshotv1.VolumeSnapshotClassInterface {
 	return c.snapshots.VolumeSnapshotClasses()
+}
+
+// Raw gets the JSON of what stands at an absolute path of the API, for the few
+// kinds that are not worth a type.
+func (c *Client) Raw(ctx context.Context, path string, parameters map[string]string) ([]byte, error) {
+	return Retry(ctx, func(ctx context.Context) ([]byte, error) {
+		request := c.core.Get().AbsPath(path)
+		for name, value := range parameters {
+			request = request.Param(name, value)
+		}
+		return request.DoRaw(ctx)
+	})
 }

@@ -242,7 +242,7 @@ func (w *waiter[T, L]) final(err error) bool {
 }
 
 func (w *waiter[T, L]) timeout(ctx context.Context) error {
-	return &TimeoutError{Target: w.target, Waited: time.Since(w.started), Last: w.last, API: w.api, Cause: ctx.Err()}
+	return &TimeoutError{Target: w.target, Waited: time.Since(w.started), Last: w.last, API: w.api, Cause: context.Cause(ctx)}
 }
 
 func (w *waiter[T, L]) options() metav1.ListOptions {

@@ -1,0 +1,94 @@
+package snapshotter
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// eventInterval is how often the events of a claim are asked for. They say why a
+// volume is not made, which the claim itself does not; they are never needed for
+// a success, so the first question waits that long too.
+const eventInterval = 5 * time.Second
+
+// listener follows the warnings about one object.
+type listener struct {
+	mu      sync.Mutex
+	message string
+	end     context.CancelFunc
+	done    chan struct{}
+}
+
+// listen follows the warnings about an object and hands each to p.
+func (s *Snapshotter) listen(ctx context.Context, object kubeObject, p *patience) *listener {
+	ctx, end := context.WithCancel(ctx)
+	l := &listener{end: end, done: make(chan struct{})}
+	go func() {
+		defer close(l.done)
+		ticker := time.NewTicker(eventInterval)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticker.C:
+				if message := s.lastWarning(ctx, object); message != "" {
+					l.note(message)
+					p.failing(message)
+				}
+			}
+		}
+	}()
+	return l
+}
+
+// kubeObject is a namespaced object of the API.
+type kubeObject interface {
+	GetNamespace() string
+	GetName() string
+}
+
+func (l *listener) note(message string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.message = message
+}
+
+func (l *listener) last() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.message
+}
+
+func (l *listener) stop() {
+	l.end()
+	<-l.done
+}
+
+// lastWarning returns the newest warning about an object, "" if there is none or
+// it cannot be had: events are a help to the reader, no more.
+func (s *Snapshotter) lastWarning(ctx context.Context, object kubeObject) string {
+	raw, err := s.kube.Raw(ctx, fmt.Sprintf("/api/v1/namespaces/%s/events", object.GetNamespace()),
+		map[string]string{"fieldSelector": "type=Warning,involvedObject.name=" + object.GetName()})
+	if err != nil {
+		return ""
+	}
+	var events corev1.EventList
+	if json.Unmarshal(raw, &events) != nil {
+		return ""
+	}
+	var newest *corev1.Event
+	for i := range events.Items {
+		if newest == nil || newest.LastTimestamp.Before(&events.Items[i].LastTimestamp) {
+			newest = &events.Items[i]
+		}
+	}
+	if newest == nil {
+		return ""
+	}
+	return newest.Message
+}

@@ -1,0 +1,119 @@
+package snapshotter
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/longshore-dev/velero-plugin/internal/kube"
+)
+
+// annotationSelectedNode tells the provisioner for which node a volume is. The
+// provisioner heeds it whatever the binding mode, and takes it away again when
+// the volume cannot be made for that node.
+const annotationSelectedNode = "volume.kubernetes.io/selected-node"
+
+// provision has the driver make the volume, and keeps it.
+func (s *stage) provision(ctx context.Context) error {
+	claims := s.kube.Claims(s.staging)
+	var err error
+	s.claim, err = kube.Retry(ctx, func(ctx context.Context) (*corev1.PersistentVolumeClaim, error) {
+		return claims.Create(ctx, s.stagingClaim(), metav1.CreateOptions{})
+	})
+	if err != nil {
+		return fmt.Errorf("create staging claim %s/%s: %w", s.staging, s.name, err)
+	}
+	bound, err := s.waitBound(ctx)
+	if err != nil {
+		return err
+	}
+	s.claim = bound
+	return s.keepVolume(ctx, bound.Spec.VolumeName)
+}
+
+func (s *stage) stagingClaim() *corev1.PersistentVolumeClaim {
+	group := "snapshot.storage.k8s.io"
+	claim := &corev1.PersistentVolumeClaim{
+		ObjectMeta: s.meta(s.staging),
+		Spec: corev1.PersistentVolumeClaimSpec{
+			StorageClassName: &s.class.Name,
+			VolumeMode:       &s.id.Mode,
+			AccessModes:      s.id.AccessModes,
+			DataSource:       &corev1.TypedLocalObjectReference{APIGroup: &group, Kind: "VolumeSnapshot", Name: s.name},
+			Resources: corev1.VolumeResourceRequirements{
+				Requests: corev1.ResourceList{corev1.ResourceStorage: s.claimSize()},
+			},
+		},
+	}
+	if node := s.nextNode(); node != "" {
+		claim.Annotations[annotationSelectedNode] = node
+	}
+	return claim
+}
+
+// nextNode takes the best of the nodes that are left to try.
+func (s *stage) nextNode() string {
+	if len(s.nodes) == 0 {
+		return ""
+	}
+	node := s.nodes[0]
+	s.nodes = s.nodes[1:]
+	return node
+}
+
+func (s *stage) waitBound(ctx context.Context) (*corev1.PersistentVolumeClaim, error) {
+	ctx, patience, stop := newPatience(ctx, s.settings.ErrorGracePeriod, s.log)
+	defer stop()
+	events := s.listen(ctx, s.claim, patience)
+	defer events.stop()
+	what := fmt.Sprintf("staging claim %s/%s", s.staging, s.name)
+	target := kube.Target{Name: s.name, Object: what, Until: "driver " + s.id.Driver + " and its csi-provisioner to make the volume"}
+	asked := s.claim.Annotations[annotationSelectedNode]
+	return kube.Until(ctx, s.kube.Claims(s.staging), target, s.claim, func(now *corev1.PersistentVolumeClaim) (bool, string, error) {
+		switch {
+		case now == nil || now.DeletionTimestamp != nil:
+			return false, "", fmt.Errorf("%s was deleted by someone else", what)
+		case now.Status.Phase == corev1.ClaimLost:
+			return false, "", fmt.Errorf("%s lost its volume %s", what, now.Spec.VolumeName)
+		case now.Spec.VolumeName != "":
+			return true, "", nil
+		case waitsForConsumer(s.class) && asked != "" && now.Annotations[annotationSelectedNode] == "":
+			err := s.tryNextNode(ctx, asked, events.last())
+			return false, events.last(), err
+		}
+		asked = now.Annotations[annotationSelectedNode]
+		return false, events.last(), nil
+	})
+}
+
+// tryNextNode names another node after the driver refused one.
+func (s *stage) tryNextNode(ctx context.Context, refused, message string) error {
+	node := s.nextNode()
+	if node == "" {
+		return fmt.Errorf("driver %s cannot make the volume for node %s, and there is no other node to try: %s", s.id.Driver, refused, message)
+	}
+	s.log.WithField("refused", refused).WithField("node", node).Info("the driver refused a node; try another")
+	_, err := apply(ctx, s.kube.Claims(s.staging), s.name, patch{
+		"metadata": metaPatch(nil, map[string]string{annotationSelectedNode: node}),
+	})
+	return wrap(err, "name node %s for staging claim %s/%s", node, s.staging, s.name)
+}
+
+// keepVolume makes the new volume independent of the objects: from here on,
+// whatever becomes of them, it stays in the storage.
+func (s *stage) keepVolume(ctx context.Context, name string) error {
+	pv, err := apply(ctx, s.kube.PersistentVolumes(), name, patch{
+		"metadata": metaPatch(s.labels(), s.annotations()),
+		"spec":     map[string]any{"persistentVolumeReclaimPolicy": corev1.PersistentVolumeReclaimRetain},
+	})
+	if err != nil {
+		return fmt.Errorf("set the reclaim policy of PersistentVolume %s to Retain: %w", name, err)
+	}
+	if pv.Spec.CSI == nil || pv.Spec.CSI.Driver != s.id.Driver {
+		return fmt.Errorf("PersistentVolume %s of the staging claim is not one of driver %s", name, s.id.Driver)
+	}
+	s.volume = pv
+	return nil
+}

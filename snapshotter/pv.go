@@ -1,0 +1,119 @@
+package snapshotter
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+)
+
+// SetVolumeID returns the PersistentVolume with its volume replaced by the one
+// that volumeID names: handle, attributes, node affinity and capacity are the
+// new volume's. All other fields stay as they came, known to this release or
+// not; among them the references to secrets, which may derive from the claim,
+// and the file system, which came along in the snapshot.
+func (s *Snapshotter) SetVolumeID(_ context.Context, persistentVolume []byte, volumeID string) ([]byte, error) {
+	id, err := ParseNewVolumeID(volumeID)
+	if err != nil {
+		return nil, err
+	}
+	var pv map[string]any
+	if err := json.Unmarshal(persistentVolume, &pv); err != nil {
+		return nil, fmt.Errorf("read the PersistentVolume that Velero sent: %w", err)
+	}
+	name, _, _ := unstructured.NestedString(pv, "metadata", "name")
+	if err := replaceVolume(pv, id); err != nil {
+		return nil, fmt.Errorf("put volume %s of driver %s into PersistentVolume %s: %w", id.Handle, id.Driver, name, err)
+	}
+	return json.Marshal(pv)
+}
+
+func replaceVolume(pv map[string]any, id NewVolumeID) error {
+	driver, found, err := unstructured.NestedString(pv, "spec", "csi", "driver")
+	if err != nil || !found {
+		return fmt.Errorf("it has no csi section")
+	}
+	if driver != id.Driver {
+		return fmt.Errorf("its driver is %s", driver)
+	}
+	fsType, _, _ := unstructured.NestedString(pv, "spec", "csi", "fsType")
+	steps := []func() error{
+		func() error { return unstructured.SetNestedField(pv, id.Handle, "spec", "csi", "volumeHandle") },
+		func() error { return setOrRemove(pv, stringMap(id.Attributes), "spec", "csi", "volumeAttributes") },
+		func() error {
+			return unstructured.SetNestedField(pv, formatSize(id.Size), "spec", "capacity", "storage")
+		},
+		func() error { return setAffinity(pv, id.Topology) },
+		func() error { return setZoneLabels(pv, id.Topology) },
+	}
+	if fsType == "" && id.FSType != "" {
+		steps = append(steps, func() error { return unstructured.SetNestedField(pv, id.FSType, "spec", "csi", "fsType") })
+	}
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func setOrRemove(pv, value map[string]any, path ...string) error {
+	if len(value) == 0 {
+		unstructured.RemoveNestedField(pv, path...)
+		return nil
+	}
+	return unstructured.SetNestedMap(pv, value, path...)
+}
+
+func stringMap(from map[string]string) map[string]any {
+	to := make(map[string]any, len(from))
+	for key, value := range from {
+		to[key] = value
+	}
+	return to
+}
+
+func setAffinity(pv map[string]any, topology Topology) error {
+	affinity := topology.NodeAffinity()
+	if affinity == nil {
+		unstructured.RemoveNestedField(pv, "spec", "nodeAffinity")
+		return nil
+	}
+	fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(affinity)
+	if err != nil {
+		return err
+	}
+	return unstructured.SetNestedMap(pv, fields, "spec", "nodeAffinity")
+}
+
+// zoneLabels are those by which the scheduler, too, takes a volume's place.
+var zoneLabels = []string{
+	corev1.LabelTopologyZone, corev1.LabelTopologyRegion,
+	corev1.LabelFailureDomainBetaZone, corev1.LabelFailureDomainBetaRegion,
+}
+
+// setZoneLabels corrects the zone labels of a PersistentVolume that has them, so
+// that they do not contradict the new volume's topology. Several zones are
+// joined as Kubernetes does.
+func setZoneLabels(pv map[string]any, topology Topology) error {
+	labels, _, err := unstructured.NestedStringMap(pv, "metadata", "labels")
+	if err != nil {
+		return err
+	}
+	changed := false
+	for _, label := range zoneLabels {
+		values := topology.values(label)
+		if _, has := labels[label]; has && len(values) > 0 {
+			labels[label] = strings.Join(values, "__")
+			changed = true
+		}
+	}
+	if !changed {
+		return nil
+	}
+	return unstructured.SetNestedStringMap(pv, labels, "metadata", "labels")
+}

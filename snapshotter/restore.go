@@ -1,0 +1,263 @@
+package snapshotter
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/google/uuid"
+	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
+	"github.com/sirupsen/logrus"
+	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/longshore-dev/velero-plugin/internal/kube"
+)
+
+// CreateVolumeFromSnapshot makes a new volume from a snapshot and returns its
+// ID. volumeType is the storage class of the old volume.
+//
+// The volume comes into being as that of a claim in the staging namespace. The
+// claim and all that goes with it are gone when the call returns; the volume
+// stays in the storage. When the call fails, the volume that may have been begun
+// is removed too.
+func (s *Snapshotter) CreateVolumeFromSnapshot(ctx context.Context, snapshotID, volumeType, volumeAZ string, _ *int64) (string, error) {
+	id, err := ParseSnapshotID(snapshotID)
+	if err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.settings.RestoreTimeout)
+	defer cancel()
+	volume, err := s.restore(ctx, id, volumeType, volumeAZ)
+	if err != nil {
+		return "", fmt.Errorf("make a volume from snapshot %s of driver %s: %w", id.Handle, id.Driver, err)
+	}
+	return volume.String(), nil
+}
+
+// stage is one restore under way: the objects made so far.
+type stage struct {
+	*Snapshotter
+	request
+	id    SnapshotID
+	class *storagev1.StorageClass
+	nodes []string // where the volume may be, the best first; empty leaves it to the driver
+	owner string   // the node whose sidecar is in charge of the snapshot
+	look  *string  // the snapshot class that gives the driver its secret for looking up
+	log   logrus.FieldLogger
+
+	content  *snapshotv1.VolumeSnapshotContent
+	snapshot *snapshotv1.VolumeSnapshot
+	claim    *corev1.PersistentVolumeClaim
+	volume   *corev1.PersistentVolume // set once it is kept
+}
+
+func (s *Snapshotter) restore(ctx context.Context, id SnapshotID, oldClass, zone string) (NewVolumeID, error) {
+	stage, err := s.prepare(ctx, id, oldClass, zone)
+	if err != nil {
+		return NewVolumeID{}, err
+	}
+	defer stage.strike(ctx)
+	if err := stage.importSnapshot(ctx); err != nil {
+		return NewVolumeID{}, err
+	}
+	if err := stage.provision(ctx); err != nil {
+		return NewVolumeID{}, err
+	}
+	return describeVolume(stage.volume), nil
+}
+
+// prepare looks up all that a restore depends on, so that what is missing is
+// told before anything is made.
+func (s *Snapshotter) prepare(ctx context.Context, id SnapshotID, oldClass, zone string) (*stage, error) {
+	if err := s.requireDriver(ctx, id.Driver); err != nil {
+		return nil, err
+	}
+	class, err := s.storageClassFor(ctx, oldClass, id.Driver)
+	if err != nil {
+		return nil, err
+	}
+	look, err := s.lookupClassFor(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	r := restoreRequest(id, uuid.NewString())
+	stage := &stage{
+		Snapshotter: s, request: r, id: id, class: class, look: look,
+		log: s.logFor(r).WithFields(logrus.Fields{"snapshotID": id.String(), "storageClass": class.Name}),
+	}
+	return stage, stage.place(ctx, zone)
+}
+
+// place chooses the nodes that may stand for the volume's place. A class that
+// waits for its first consumer needs one; for any other it keeps volumes that
+// were in one zone in one zone.
+func (s *stage) place(ctx context.Context, zone string) error {
+	mustChoose := waitsForConsumer(s.class)
+	if !mustChoose && len(s.id.Topology) == 0 && s.id.ManagedBy == "" {
+		return nil
+	}
+	within, beyond, err := s.nodesFor(ctx, placement{driver: s.id.Driver, topology: s.id.Topology, zone: zone, allowed: s.class.AllowedTopologies})
+	if err != nil {
+		return err
+	}
+	s.nodes = within
+	if mustChoose && len(within) == 0 {
+		s.log.WithField("topology", s.id.Topology.String()).Warn("no node is where the snapshot's volume was; let the driver try elsewhere")
+		s.nodes = beyond
+	}
+	if mustChoose && len(s.nodes) == 0 {
+		return fmt.Errorf("StorageClass %s waits for its first consumer, but no node that it allows has driver %s", s.class.Name, s.id.Driver)
+	}
+	s.owner = ownerOf(s.id, append(slices.Clone(within), beyond...))
+	return nil
+}
+
+// ownerOf returns the node whose sidecar should serve the snapshot: the one that
+// did, or the best of those there are.
+func ownerOf(id SnapshotID, nodes []string) string {
+	if id.ManagedBy == "" || slices.Contains(nodes, id.ManagedBy) || len(nodes) == 0 {
+		return id.ManagedBy
+	}
+	return nodes[0]
+}
+
+func (s *Snapshotter) lookupClassFor(ctx context.Context, id SnapshotID) (*string, error) {
+	if id.ListSecret == (SecretRef{}) {
+		return nil, nil
+	}
+	classes, err := s.listClasses(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return lookupClass(id, classes), nil
+}
+
+// importSnapshot makes the snapshot known to the cluster. Each object is made
+// when the one it needs is complete: a controller that meets an incomplete one
+// comes back a second later, and then two.
+func (s *stage) importSnapshot(ctx context.Context) error {
+	ctx, patience, stop := newPatience(ctx, s.settings.ErrorGracePeriod, s.log)
+	defer stop()
+	if err := s.importContent(ctx, patience); err != nil {
+		return err
+	}
+	client := s.kube.VolumeSnapshots(s.staging)
+	var err error
+	s.snapshot, err = kube.Retry(ctx, func(ctx context.Context) (*snapshotv1.VolumeSnapshot, error) {
+		return client.Create(ctx, &snapshotv1.VolumeSnapshot{
+			ObjectMeta: s.meta(s.staging),
+			Spec:       snapshotv1.VolumeSnapshotSpec{Source: snapshotv1.VolumeSnapshotSource{VolumeSnapshotContentName: &s.content.Name}},
+		}, metav1.CreateOptions{})
+	})
+	if err != nil {
+		return fmt.Errorf("create staging VolumeSnapshot %s/%s: %w", s.staging, s.name, err)
+	}
+	target := kube.Target{Name: s.name, Object: describeSnapshot(s.snapshot), Until: "the snapshot controller to bind it"}
+	_, err = kube.Until(ctx, client, target, s.snapshot, func(now *snapshotv1.VolumeSnapshot) (bool, string, error) {
+		return snapshotUsable(patience, now)
+	})
+	return err
+}
+
+func snapshotUsable(p *patience, now *snapshotv1.VolumeSnapshot) (bool, string, error) {
+	if now == nil || now.DeletionTimestamp != nil {
+		return false, "", fmt.Errorf("the staging VolumeSnapshot was deleted by someone else")
+	}
+	if now.Status == nil {
+		return false, "no status yet", nil
+	}
+	if now.Status.ReadyToUse != nil && *now.Status.ReadyToUse {
+		return true, "", nil
+	}
+	message := messageOf(now.Status.Error)
+	if message != "" {
+		p.failing(message)
+	}
+	return false, message, nil
+}
+
+func (s *stage) importContent(ctx context.Context, p *patience) error {
+	client := s.kube.VolumeSnapshotContents()
+	content := s.staticContent(s.request, s.id, snapshotv1.VolumeSnapshotContentRetain, s.look, s.owner)
+	made, err := kube.Retry(ctx, func(ctx context.Context) (*snapshotv1.VolumeSnapshotContent, error) {
+		return client.Create(ctx, content, metav1.CreateOptions{})
+	})
+	if err != nil {
+		return fmt.Errorf("create staging %s: %w", describeContent(s.name), err)
+	}
+	s.content = made
+	target := kube.Target{Name: s.name, Object: describeContent(s.name), Until: "driver " + s.id.Driver + " to find the snapshot ready to restore"}
+	ready, err := kube.Until(ctx, client, target, made, func(now *snapshotv1.VolumeSnapshotContent) (bool, string, error) {
+		return contentUsable(p, now)
+	})
+	if err == nil {
+		s.content = ready
+	}
+	return err
+}
+
+func contentUsable(p *patience, now *snapshotv1.VolumeSnapshotContent) (bool, string, error) {
+	if now == nil || now.DeletionTimestamp != nil {
+		return false, "", fmt.Errorf("the staging VolumeSnapshotContent was deleted by someone else")
+	}
+	if handleOf(now) != "" && isReady(now) {
+		return true, "", nil
+	}
+	message := contentMessage(now)
+	if message == "" {
+		return false, "", nil
+	}
+	p.failing(message)
+	if saysMissing(message) {
+		p.hurry(missingGrace)
+	}
+	return false, message, nil
+}
+
+// staticContent is a content for a snapshot that is in the storage already. It
+// bears the finalizer from the start, and the mark that allows its deletion: the
+// controller would set both too late.
+func (s *Snapshotter) staticContent(r request, id SnapshotID, policy snapshotv1.DeletionPolicy, class *string, node string) *snapshotv1.VolumeSnapshotContent {
+	content := &snapshotv1.VolumeSnapshotContent{
+		ObjectMeta: r.meta("", id.DeleteSecret.deleteAnnotations(), map[string]string{annotationBeingDeleted: "yes"}),
+		Spec: snapshotv1.VolumeSnapshotContentSpec{
+			DeletionPolicy:          policy,
+			Driver:                  id.Driver,
+			VolumeSnapshotClassName: class,
+			Source:                  snapshotv1.VolumeSnapshotContentSource{SnapshotHandle: &id.Handle},
+			SourceVolumeMode:        &id.Mode,
+			VolumeSnapshotRef:       corev1.ObjectReference{Namespace: s.staging, Name: r.name},
+		},
+	}
+	content.Finalizers = []string{finalizerContent}
+	if node != "" {
+		content.Labels[labelManagedByNode] = node
+	}
+	return content
+}
+
+// claimSize is what the claim has to ask for: the provisioner refuses less than
+// the snapshot says it needs.
+func (s *stage) claimSize() resource.Quantity {
+	size := s.id.Size
+	if status := s.content.Status; status != nil && status.RestoreSize != nil {
+		size = max(size, *status.RestoreSize)
+	}
+	return *resource.NewQuantity(size, resource.BinarySI)
+}
+
+// describeVolume returns the ID of the volume behind a PersistentVolume.
+func describeVolume(pv *corev1.PersistentVolume) NewVolumeID {
+	size := pv.Spec.Capacity[corev1.ResourceStorage]
+	return NewVolumeID{
+		Driver:     pv.Spec.CSI.Driver,
+		Handle:     pv.Spec.CSI.VolumeHandle,
+		Size:       size.Value(),
+		FSType:     pv.Spec.CSI.FSType,
+		Attributes: pv.Spec.CSI.VolumeAttributes,
+		Topology:   topologyOf(pv.Spec.NodeAffinity),
+	}
+}

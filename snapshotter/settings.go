@@ -1,0 +1,76 @@
+package snapshotter
+
+import (
+	"time"
+
+	"github.com/longshore-dev/velero-plugin/internal/settings"
+)
+
+// Settings are what a VolumeSnapshotLocation's config may say.
+type Settings struct {
+	SnapshotClass   string            `key:"snapshotClass" help:"VolumeSnapshotClass for the volumes of that class's driver. A claim's annotation velero.io/csi-volumesnapshot-class goes first."`
+	SnapshotClasses map[string]string `key:"snapshotClass.*" help:"VolumeSnapshotClass for the volumes of the driver that the key ends in, as in snapshotClass.ebs.csi.aws.com. It goes before snapshotClass."`
+	Drivers         []string          `key:"drivers" help:"CSI drivers whose volumes this location takes; volumes of others are left to Velero's next location. Empty takes all."`
+
+	WaitFor          string        `key:"waitFor" oneof:"handle,ready" help:"What a backup waits for: handle, when the point in time is cut and the storage has named the snapshot, or ready, when the storage says that it can be restored, which may include an upload."`
+	SnapshotTimeout  time.Duration `key:"snapshotTimeout" help:"How long one volume's snapshot may take."`
+	RestoreTimeout   time.Duration `key:"restoreTimeout" help:"How long it may take to make one volume from a snapshot."`
+	DeleteTimeout    time.Duration `key:"deleteTimeout" help:"How long the deletion of one snapshot may take."`
+	ErrorGracePeriod time.Duration `key:"errorGracePeriod" help:"How long a driver may go on failing, and retrying, before its error is final."`
+
+	StorageClasses   map[string]string `key:"storageClass.*" help:"StorageClass with which to restore volumes of the class that the key ends in, as in storageClass.old: new. It goes before Velero's own mapping (the ConfigMap of its change-storage-class action)."`
+	StagingNamespace string            `key:"stagingNamespace" help:"Namespace for the objects that exist while a volume is restored or a snapshot deleted. Velero's own if empty."`
+	SweepAfter       time.Duration     `key:"sweepAfter" help:"Age at which leftovers of a plugin process that was killed are removed. 0 leaves them."`
+
+	KubeQPS   float64 `key:"kubeQPS" help:"Requests a second to the Kubernetes API, on average."`
+	KubeBurst int     `key:"kubeBurst" help:"Requests to the Kubernetes API at once."`
+
+	CredentialsFile string `key:"credentialsFile" help:"Accepted, since Velero adds it where the location names a credential. It does nothing: the CSI driver alone holds the credentials of its storage."`
+}
+
+// DefaultSettings returns the settings of a location whose config is empty.
+func DefaultSettings() Settings {
+	return Settings{
+		WaitFor:          waitForHandle,
+		SnapshotTimeout:  10 * time.Minute,
+		RestoreTimeout:   10 * time.Minute,
+		DeleteTimeout:    5 * time.Minute,
+		ErrorGracePeriod: 2 * time.Minute,
+		SweepAfter:       time.Hour,
+		KubeQPS:          50,
+		KubeBurst:        100,
+	}
+}
+
+const (
+	waitForHandle = "handle"
+	waitForReady  = "ready"
+)
+
+// Validate implements settings.Validator.
+func (s Settings) Validate(problems *settings.Problems) {
+	for key, value := range map[string]time.Duration{
+		"snapshotTimeout":  s.SnapshotTimeout,
+		"restoreTimeout":   s.RestoreTimeout,
+		"deleteTimeout":    s.DeleteTimeout,
+		"errorGracePeriod": s.ErrorGracePeriod,
+	} {
+		if value <= 0 {
+			problems.Add(key, value.String(), "a duration above 0")
+		}
+	}
+	// A call under way must never be taken for a crashed one.
+	if s.SweepAfter != 0 && s.SweepAfter <= s.longest() {
+		problems.Add("sweepAfter", s.SweepAfter.String(), "0, or more than each of the timeouts, "+s.longest().String())
+	}
+	if s.KubeQPS <= 0 {
+		problems.Addf("kubeQPS: %v is not accepted; it takes a number above 0", s.KubeQPS)
+	}
+	if s.KubeBurst < 1 {
+		problems.Addf("kubeBurst: %d is not accepted; it takes a whole number from 1", s.KubeBurst)
+	}
+}
+
+func (s Settings) longest() time.Duration {
+	return max(s.SnapshotTimeout, s.RestoreTimeout, s.DeleteTimeout)
+}
