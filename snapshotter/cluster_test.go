@@ -1,0 +1,228 @@
+package snapshotter
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+
+	"github.com/longshore-dev/velero-plugin/internal/kube"
+	"github.com/longshore-dev/velero-plugin/internal/testbed"
+)
+
+// The tests in files named after a cluster run against the real controllers. One
+// cluster of three zones serves them all, one after the other, and has to be
+// empty of what they did not make themselves after each.
+
+var shared struct {
+	once    sync.Once
+	bed     *testbed.Bed
+	cluster *testbed.Cluster
+	err     error
+}
+
+func TestMain(m *testing.M) {
+	status := m.Run()
+	if shared.bed != nil {
+		if status != 0 {
+			shared.bed.Keep()
+			fmt.Fprintln(os.Stderr, "the testbed is kept in", shared.bed.Dir())
+		}
+		if err := shared.bed.Close(); err != nil {
+			fmt.Fprintln(os.Stderr, "close the testbed:", err)
+			status = 1
+		}
+	}
+	os.Exit(status)
+}
+
+// bench is a cluster with one application namespace and a Snapshotter for it.
+type bench struct {
+	*testing.T
+	*testbed.Cluster
+	*Snapshotter
+	namespace string
+}
+
+// onCluster returns a bench on the shared cluster. When the test ends, nothing
+// but what was there before it may be left.
+func onCluster(t *testing.T, config map[string]string) *bench {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("starts a cluster")
+	}
+	shared.once.Do(startShared)
+	require.NoError(t, shared.err)
+	return benchOn(t, shared.cluster, config)
+}
+
+func startShared() {
+	if shared.bed, shared.err = testbed.New(testbed.Options{}); shared.err == nil {
+		shared.cluster, shared.err = shared.bed.StartCluster(context.Background(), testbed.ClusterOptions{Zones: []string{"zone-a", "zone-b", "zone-c"}})
+	}
+}
+
+func benchOn(t *testing.T, cluster *testbed.Cluster, config map[string]string) *bench {
+	t.Helper()
+	b := &bench{T: t, Cluster: cluster, namespace: fmt.Sprintf("app-%d", time.Now().UnixNano())}
+	require.NoError(t, cluster.CreateNamespace(t.Context(), "velero"))
+	require.NoError(t, cluster.CreateNamespace(t.Context(), b.namespace))
+	before, err := cluster.Leftovers(t.Context())
+	require.NoError(t, err)
+	t.Cleanup(func() { b.nothingLeft(before) })
+	b.Snapshotter = b.open(config)
+	return b
+}
+
+// open makes a Snapshotter as a plugin process on this cluster would.
+func (b *bench) open(config map[string]string) *Snapshotter {
+	b.Helper()
+	b.Setenv("KUBECONFIG", b.Kubeconfig)
+	b.Setenv("VELERO_NAMESPACE", "velero")
+	log := logrus.New()
+	log.SetOutput(b.Output())
+	log.SetLevel(logrus.DebugLevel)
+	s, err := Open(b.Context(), log, config)
+	require.NoError(b, err)
+	return s
+}
+
+// nothingLeft deletes the application and demands that all is then as before.
+func (b *bench) nothingLeft(before testbed.Leftovers) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	require.NoError(b, b.ControlDriver(testbed.DriverControl{}))
+	require.NoError(b, b.DeleteNamespace(ctx, b.namespace))
+	require.Eventually(b, func() bool {
+		now, err := b.Leftovers(ctx)
+		return err == nil && fmt.Sprint(now) == fmt.Sprint(before)
+	}, 20*time.Second, 50*time.Millisecond, "something is left")
+	if now, err := b.Leftovers(ctx); b.Failed() {
+		b.Logf("before %+v\nnow %+v (%v)", before, now, err)
+	}
+}
+
+// claimed makes a claim with a file in it, and returns its PersistentVolume.
+func (b *bench) claimed(o testbed.ClaimOptions, content string) *corev1.PersistentVolume {
+	b.Helper()
+	o.Namespace = b.namespace
+	claim, err := b.CreateClaim(b.Context(), o)
+	require.NoError(b, err)
+	b.write(o.Name, content)
+	pv, err := b.Kube.CoreV1().PersistentVolumes().Get(b.Context(), claim.Spec.VolumeName, metav1.GetOptions{})
+	require.NoError(b, err)
+	return pv
+}
+
+func (b *bench) write(claim, content string) {
+	b.Helper()
+	dir, err := b.ClaimDir(b.Context(), b.namespace, claim)
+	require.NoError(b, err)
+	if _, err := os.Stat(dir); err != nil {
+		dir += ".img"
+		require.NoError(b, os.WriteFile(dir, []byte(content), 0o600))
+		return
+	}
+	require.NoError(b, os.WriteFile(filepath.Join(dir, "file"), []byte(content), 0o600))
+}
+
+func (b *bench) volumeID(pv *corev1.PersistentVolume) string {
+	b.Helper()
+	id, err := b.GetVolumeID(b.Context(), marshal(b.T, pv))
+	require.NoError(b, err)
+	return id
+}
+
+// snapshotOf takes a snapshot of the volume as Velero would.
+func (b *bench) snapshotOf(pv *corev1.PersistentVolume, backup string) string {
+	b.Helper()
+	id, err := b.CreateSnapshot(b.Context(), b.volumeID(pv), "", map[string]string{tagBackup: backup, "velero.io/pv": pv.Name})
+	require.NoError(b, err)
+	return id
+}
+
+// restoreAs makes a new volume of the snapshot, as the PersistentVolume of a
+// claim of that name, as Velero would, and returns the file in it.
+func (b *bench) restoreAs(s *Snapshotter, snapshotID string, old *corev1.PersistentVolume, name string) (*corev1.PersistentVolume, string) {
+	b.Helper()
+	volumeID, err := s.CreateVolumeFromSnapshot(b.Context(), snapshotID, old.Spec.StorageClassName, "", nil)
+	require.NoError(b, err)
+	return b.adopt(s, volumeID, old, name)
+}
+
+// adopt makes the volume that of a claim of the given name, which then owns it.
+func (b *bench) adopt(s *Snapshotter, volumeID string, old *corev1.PersistentVolume, name string) (*corev1.PersistentVolume, string) {
+	b.Helper()
+	template := old.DeepCopy()
+	template.ObjectMeta = metav1.ObjectMeta{Name: name + "-" + b.namespace, Labels: old.Labels, Annotations: map[string]string{"pv.kubernetes.io/provisioned-by": testbed.DriverName}}
+	template.Spec.ClaimRef = &corev1.ObjectReference{Kind: "PersistentVolumeClaim", APIVersion: "v1", Namespace: b.namespace, Name: name}
+	template.Status = corev1.PersistentVolumeStatus{}
+	content, err := s.SetVolumeID(b.Context(), marshal(b.T, template), volumeID)
+	require.NoError(b, err)
+	var pv corev1.PersistentVolume
+	require.NoError(b, json.Unmarshal(content, &pv))
+	made, err := b.Kube.CoreV1().PersistentVolumes().Create(b.Context(), &pv, metav1.CreateOptions{})
+	require.NoError(b, err)
+	_, err = b.Kube.CoreV1().PersistentVolumeClaims(b.namespace).Create(b.Context(), &corev1.PersistentVolumeClaim{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec: corev1.PersistentVolumeClaimSpec{
+			VolumeName: pv.Name, StorageClassName: &pv.Spec.StorageClassName, VolumeMode: pv.Spec.VolumeMode, AccessModes: pv.Spec.AccessModes,
+			Resources: corev1.VolumeResourceRequirements{Requests: pv.Spec.Capacity},
+		},
+	}, metav1.CreateOptions{})
+	require.NoError(b, err)
+	_, err = b.WaitBound(b.Context(), b.namespace, name)
+	require.NoError(b, err)
+	return made, b.read(name)
+}
+
+func (b *bench) read(claim string) string {
+	b.Helper()
+	dir, err := b.ClaimDir(b.Context(), b.namespace, claim)
+	require.NoError(b, err)
+	content, err := os.ReadFile(filepath.Join(dir, "file"))
+	if err != nil {
+		content, err = os.ReadFile(dir + ".img")
+	}
+	require.NoError(b, err)
+	return string(content)
+}
+
+func marshal(t *testing.T, v any) []byte {
+	t.Helper()
+	content, err := json.Marshal(v)
+	require.NoError(t, err)
+	return content
+}
+
+// onlySnapshots demands that the cluster has no snapshot objects, and that the
+// storage has exactly this many snapshots more than before.
+func (b *bench) onlySnapshots(before testbed.Leftovers, more int) {
+	b.Helper()
+	now, err := b.Leftovers(b.Context())
+	require.NoError(b, err)
+	require.Empty(b, now.VolumeSnapshots)
+	require.Empty(b, now.VolumeSnapshotContents)
+	require.Len(b, now.StorageSnapshots, len(before.StorageSnapshots)+more)
+	for _, claim := range now.Claims {
+		require.NotContains(b, claim, "velero/")
+	}
+}
+
+// clientFor is a client with the rights of config.
+func clientFor(t *testing.T, config *rest.Config) *kube.Client {
+	t.Helper()
+	client, err := kube.New(config, kube.Limits{QPS: 50, Burst: 100})
+	require.NoError(t, err)
+	return client
+}
