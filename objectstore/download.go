@@ -92,7 +92,7 @@ func (d *download) readSome(p []byte) (int, error) {
 		if !r.again(err) {
 			return 0, fmt.Errorf("after %d of %d bytes: %w", d.read, d.size, err)
 		}
-		if !pause(d.ctx, r.attempt) {
+		if !d.pause(d.ctx, r.attempt) {
 			return 0, ended(d.ctx, err)
 		}
 	}
@@ -117,19 +117,10 @@ func (d *download) readOnce(p []byte) (int, error) {
 	switch {
 	case n > 0 || err == nil:
 		return n, nil // an error will come again
-	case err == io.EOF && d.size < 0: //nolint:errorlint // see readSome
-		return 0, io.EOF
+	case err == io.EOF && d.size >= 0: //nolint:errorlint // see readSome
+		return 0, faultf(KindUnreachable, "the answer ended early")
 	}
-	return 0, brokenOff(err)
-}
-
-// brokenOff gives a body's failure its meaning: whatever it is, the connection
-// is gone.
-func brokenOff(err error) error {
-	if kind := classify(err); kind != KindUnknown {
-		return err
-	}
-	return &fault{kind: KindUnreachable, text: "the connection broke off: " + err.Error(), err: err}
+	return 0, err
 }
 
 // resume asks for the rest of the object, on the condition that it is the same.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/minio/minio-go/v7"
+	"github.com/sirupsen/logrus"
 )
 
 const (
@@ -55,13 +56,36 @@ func (u *upload) multipart(ctx context.Context, first *part) error {
 }
 
 func (m *multipart) create(ctx context.Context) error {
-	return m.retry(ctx, func(ctx context.Context) (err error) {
+	attempts := 0
+	err := m.retry(ctx, func(ctx context.Context) (err error) {
+		attempts++
 		m.id, err = m.client.NewMultipartUpload(expectXML(ctx, "InitiateMultipartUploadResult"), m.bucket, m.key, m.multipartOptions())
 		if err == nil && m.id == "" {
 			err = faultf(KindNotS3, "the storage began a multipart upload and gave no upload ID")
 		}
 		return err
 	})
+	if attempts > 1 {
+		m.dropOrphans(ctx)
+	}
+	return err
+}
+
+// dropOrphans removes the uploads that a lost answer to create has left: those
+// of the same key that are not this one.
+func (m *multipart) dropOrphans(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
+	defer cancel()
+	uploads, err := m.client.ListMultipartUploads(expectXML(ctx, "ListMultipartUploadsResult"), m.bucket, m.key, "", "", "", 100)
+	for _, u := range uploads.Uploads {
+		if u.Key == m.key && u.UploadID != m.id {
+			err = errors.Join(err, m.client.AbortMultipartUpload(ctx, m.bucket, m.key, u.UploadID))
+		}
+	}
+	if err != nil {
+		m.log.WithFields(logrus.Fields{"bucket": m.bucket, "key": m.key, "error": m.secrets.scrub(err.Error())}).
+			Warn("An empty multipart upload may have stayed behind")
+	}
 }
 
 // sendAll reads the body and sends its parts. It returns when no part is being

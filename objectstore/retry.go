@@ -21,6 +21,7 @@ type retrying struct {
 	attempt  int // made so far
 	timeouts int
 	renewed  bool
+	md5      bool // learned that the server wants it
 }
 
 // retry runs request until it succeeds or trying again makes no sense. request
@@ -39,7 +40,7 @@ func (s *Store) retry(ctx context.Context, request func(ctx context.Context) err
 		if !r.again(err) {
 			return err
 		}
-		if !pause(ctx, r.attempt) {
+		if !s.pause(ctx, r.attempt) {
 			return ended(ctx, err)
 		}
 	}
@@ -59,7 +60,10 @@ func (r *retrying) again(err error) bool {
 	case KindExpired, KindCredentials:
 		return r.renew()
 	case KindNeedsMD5:
-		return !r.store.sendMD5.Swap(true)
+		r.store.sendMD5.Store(true)
+		first := !r.md5
+		r.md5 = true
+		return first
 	}
 	return false
 }
@@ -76,8 +80,8 @@ func (r *retrying) renew() bool {
 }
 
 // pause waits before attempt+1. It returns false when ctx ended.
-func pause(ctx context.Context, attempt int) bool {
-	d := min(firstPause<<min(attempt-1, 10), longPause)
+func (s *Store) pause(ctx context.Context, attempt int) bool {
+	d := min(s.firstPause<<min(attempt-1, 10), longPause)
 	timer := time.NewTimer(d/2 + rand.N(d/2))
 	defer timer.Stop()
 	select {

@@ -43,8 +43,10 @@ type Store struct {
 	checksum minio.ChecksumType
 	schedule schedule
 	memory   *memory
-	sendMD5  atomic.Bool // also learned from the server
-	bucketOK atomic.Bool // the bucket has been seen
+
+	firstPause time.Duration
+	sendMD5    atomic.Bool // also learned from the server
+	bucketOK   atomic.Bool // the bucket has been seen
 }
 
 // Open returns the store for the config of a location. All that is wrong with
@@ -60,7 +62,7 @@ func Open(ctx context.Context, log logrus.FieldLogger, config map[string]string)
 }
 
 func connect(ctx context.Context, log logrus.FieldLogger, parsed Settings) (*Store, error) {
-	s := &Store{settings: parsed, log: log, secrets: &secrets{}}
+	s := &Store{settings: parsed, log: log, secrets: &secrets{}, firstPause: firstPause}
 	s.endpoint = awsEndpoint(&parsed)
 	if parsed.S3URL != "" {
 		s.endpoint = endpointOf(parsed.S3URL, &parsed)

@@ -118,7 +118,26 @@ func (t plainErrors) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, plainWireError(req.Context(), err)
 	}
+	resp.Body = plainBody{ReadCloser: resp.Body, ctx: req.Context()}
 	return resp, nil
+}
+
+// plainBody does the same for the errors of reading an answer.
+type plainBody struct {
+	io.ReadCloser
+	ctx context.Context //nolint:containedctx // the request's, which lives as long as its body
+}
+
+// Read implements io.Reader.
+func (b plainBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	switch {
+	case err == nil || err == io.EOF: //nolint:errorlint // net/http returns it bare
+		return n, err
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return n, &fault{kind: KindUnreachable, text: "the connection broke off in the middle of the answer"}
+	}
+	return n, plainWireError(b.ctx, err)
 }
 
 func plainWireError(ctx context.Context, err error) error {
