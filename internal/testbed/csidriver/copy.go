@@ -150,7 +150,8 @@ func (c *copier) copyFolder(path string) error {
 	return nil
 }
 
-// copyFile copies the data of a regular file and leaves its holes holes.
+// copyFile copies the data of a regular file and leaves its holes holes. What
+// is appended meanwhile is left out, or a copy of a log might never end.
 func copyFile(ctx context.Context, from, to string) (err error) {
 	in, err := os.OpenFile(from, os.O_RDONLY|unix.O_NOFOLLOW, 0)
 	if err != nil {
@@ -166,16 +167,16 @@ func copyFile(ctx context.Context, from, to string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, out.Close()) }()
-	if err := copyExtents(ctx, in, out); err != nil {
+	if err := copyExtents(ctx, in, out, info.Size()); err != nil {
 		return fmt.Errorf("copy %s: %w", from, err)
 	}
 	return out.Truncate(info.Size())
 }
 
-func copyExtents(ctx context.Context, in, out *os.File) error {
-	for offset := int64(0); ; {
+func copyExtents(ctx context.Context, in, out *os.File, size int64) error {
+	for offset := int64(0); offset < size; {
 		start, err := in.Seek(offset, unix.SEEK_DATA)
-		if errors.Is(err, unix.ENXIO) {
+		if errors.Is(err, unix.ENXIO) || err == nil && start >= size {
 			return nil
 		}
 		if err != nil {
@@ -185,11 +186,12 @@ func copyExtents(ctx context.Context, in, out *os.File) error {
 		if err != nil {
 			return err
 		}
-		if err := copyRange(ctx, in, out, start, end); err != nil {
+		if err := copyRange(ctx, in, out, start, min(end, size)); err != nil {
 			return err
 		}
 		offset = end
 	}
+	return nil
 }
 
 // copyRange works in steps so that a large file can be given up in the middle.

@@ -84,11 +84,12 @@ func launch(t testing.TB, data, socket string, args ...string) *process {
 	t.Helper()
 	p := &process{t: t, data: data, socket: socket, stderr: &output{}, exited: make(chan error, 1)}
 	args = append([]string{"--endpoint", "unix://" + socket, "--data", data, "--node-id", "node-a"}, args...)
-	p.cmd = exec.Command(os.Args[0], args...)
-	p.cmd.Env = append(os.Environ(), asDriver+"=1")
-	p.cmd.Stderr = p.stderr
-	require.NoError(t, p.cmd.Start())
-	go func() { p.exited <- p.cmd.Wait() }()
+	cmd := exec.Command(os.Args[0], args...)
+	cmd.Env = append(os.Environ(), asDriver+"=1")
+	cmd.Stderr = p.stderr
+	require.NoError(t, cmd.Start())
+	p.cmd = cmd
+	go func() { p.exited <- cmd.Wait() }()
 	return p
 }
 
