@@ -102,7 +102,7 @@ func driverFails(t *testing.T, c *Cluster) {
 func restartParts(t *testing.T, c *Cluster) {
 	for _, part := range []Part{KubeAPIServer, SnapshotController, CSISnapshotter, CSIProvisioner, CSIDriver} {
 		begin := time.Now()
-		require.NoError(t, c.Process(part.Name).Kill())
+		require.NoError(t, c.Process(part.Name).Kill(), part.Name)
 		require.NoError(t, c.Process(part.Name).Restart(t.Context()), part.Name)
 		t.Logf("%s was back after %s", part.Name, time.Since(begin).Round(time.Millisecond))
 	}

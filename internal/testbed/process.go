@@ -17,6 +17,7 @@ const (
 	readyTimeout = time.Minute
 	probePause   = 20 * time.Millisecond
 	startTries   = 5
+	respawnPause = 200 * time.Millisecond
 )
 
 // errStopped is what a process that was never started or has ended answers.
@@ -36,6 +37,8 @@ type Command struct {
 	Dir string
 	// Ready is polled until it returns nil; nil means ready at once.
 	Ready func(ctx context.Context) error
+	// Respawn starts the program again when it ends by itself, as a kubelet does.
+	Respawn bool
 	// ReadyTimeout bounds the wait, one minute if zero.
 	ReadyTimeout time.Duration
 }
@@ -49,6 +52,8 @@ type Process struct {
 
 	mu  sync.Mutex
 	run *run
+	// down is set when the process was stopped on purpose.
+	down bool
 }
 
 // Start runs a program in the bed and waits until it is ready. The error of a
@@ -106,6 +111,7 @@ func (p *Process) Start(ctx context.Context) error {
 		return fmt.Errorf("start %s: %w", p.command.Name, err)
 	}
 	if err := p.awaitReady(ctx, r); err != nil {
+		p.stopped()
 		r.kill()
 		return err
 	}
@@ -118,11 +124,30 @@ func (p *Process) begin() (*run, error) {
 	if p.run != nil && !p.run.ended() {
 		return nil, errors.New("it runs already")
 	}
+	return p.beginLocked()
+}
+
+func (p *Process) beginLocked() (*run, error) {
 	r, err := begin(p.bed, p.command, p.log)
-	if err == nil {
-		p.run = r
+	if err != nil {
+		return nil, err
 	}
-	return r, err
+	p.run, p.down = r, false
+	if p.command.Respawn {
+		go p.respawn(r)
+	}
+	return r, nil
+}
+
+// respawn begins the program again after the end of a run that nobody asked for.
+func (p *Process) respawn(r *run) {
+	<-r.done
+	time.Sleep(respawnPause)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.down && p.run == r {
+		_, _ = p.beginLocked() // Whoever waits for the program sees in its log that it is gone.
+	}
 }
 
 // Restart is Stop, if it runs, and Start.
@@ -137,7 +162,7 @@ func (p *Process) Restart(ctx context.Context) error {
 // did not end within ten seconds. A program that is not running is an error,
 // since it should have been.
 func (p *Process) Stop() error {
-	r := p.running()
+	r := p.stopped()
 	if r == nil {
 		return fmt.Errorf("stop %s: %w", p.command.Name, errStopped)
 	}
@@ -155,7 +180,7 @@ func (p *Process) Stop() error {
 // Kill sends SIGKILL to the whole group and waits for its end. A program that is
 // not running is no error.
 func (p *Process) Kill() error {
-	if r := p.running(); r != nil {
+	if r := p.stopped(); r != nil {
 		r.kill()
 	}
 	return nil
@@ -182,6 +207,14 @@ func (p *Process) Wait(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("wait for the end of %s: %w", p.command.Name, ctx.Err())
 	}
+}
+
+// stopped is running for those who end the process on purpose.
+func (p *Process) stopped() *run {
+	p.mu.Lock()
+	p.down = true
+	p.mu.Unlock()
+	return p.running()
 }
 
 func (p *Process) running() *run {

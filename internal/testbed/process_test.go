@@ -122,6 +122,22 @@ func TestRestartAppendsToTheLog(t *testing.T) {
 	require.Eventually(t, func() bool { return p.Tail(9) == "run\nrun" }, 5*time.Second, 10*time.Millisecond)
 }
 
+func TestRespawnOnlyWhatEndedByItself(t *testing.T) {
+	bed := ForTest(t)
+	p, err := bed.Start(t.Context(), Command{
+		Name: "respawned", Path: "/bin/sh", Args: []string{"-c", "exec sleep 600"}, Respawn: true,
+	})
+	require.NoError(t, err)
+	first := p.PID()
+	require.NoError(t, p.Signal(syscall.SIGKILL))
+	require.Eventually(t, func() bool { return p.PID() != 0 && p.PID() != first }, 5*time.Second, 10*time.Millisecond)
+
+	require.NoError(t, p.Kill())
+	require.Never(t, func() bool { return p.PID() != 0 }, 2*respawnPause, 10*time.Millisecond)
+	require.NoError(t, p.Start(t.Context()))
+	require.NotZero(t, p.PID())
+}
+
 // A port may be taken between its choice and the program's start.
 func TestStartTriesOtherPortsWhenOneIsTaken(t *testing.T) {
 	bed := ForTest(t)

@@ -51,6 +51,8 @@ func (c *Cluster) startSidecar(ctx context.Context, part Part, args ...string) e
 			}, args...),
 			Env:   []string{"NODE_NAME=" + NodeName(c.Zones[0])},
 			Ready: answersHTTP("http://"+address(ports[0])+"/metrics", nil, false),
+			// Both exit when they lose the driver.
+			Respawn: true,
 		}
 	})
 }
