@@ -1,9 +1,9 @@
 package objectstore
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"strings"
 	"time"
@@ -136,8 +136,8 @@ func regionHint(err error, used string) string {
 }
 
 func trustHint(err error) string {
-	var op *net.OpError
-	if errors.As(err, &op) || strings.Contains(err.Error(), "HTTP response to HTTPS") {
+	var record tls.RecordHeaderError
+	if errors.As(err, &record) {
 		return "the storage may not speak TLS on this port; check the scheme and port of s3Url"
 	}
 	return "put the certificate of the CA into spec.objectStorage.caCert, or make the certificate valid for this host"

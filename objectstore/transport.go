@@ -151,6 +151,9 @@ func plainWireError(ctx context.Context, err error) error {
 		return &fault{kind: KindUnreachable, text: "the storage closed the connection before it answered"}
 	case classify(err) == KindUnknown:
 		return &fault{kind: KindUnreachable, text: err.Error(), err: err}
+	case classify(err) == KindTrust:
+		// Bare, a tls.RecordHeaderError is replaced by net/http with a text.
+		return &fault{kind: KindTrust, text: err.Error(), err: err}
 	case classify(err) == KindTimeout:
 		return &fault{kind: KindTimeout, text: fmt.Sprintf("%v (connecting may take %v, the TLS handshake %v)", err, dialTimeout, handshakeTimeout), err: err}
 	}
