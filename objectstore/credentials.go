@@ -42,6 +42,7 @@ type provider struct {
 	fetched time.Time
 	files   fileStamp
 	checked time.Time // when the files were last looked at
+	changed bool      // and they were others
 }
 
 // newCredentials returns the credentials for the settings, or an error where
@@ -102,6 +103,7 @@ func (p *provider) RetrieveWithCredContext(cc *credentials.CredContext) (credent
 	defer cancel()
 	stamp := stampOf(p.paths())
 	fetched, err := p.fetch(ctx)
+	p.changed = false
 	if err != nil {
 		return p.former(err)
 	}
@@ -229,11 +231,11 @@ func (p *provider) IsExpired() bool {
 	if p.current.CanExpire && p.nearEnd() {
 		return true
 	}
-	if time.Since(p.checked) < time.Second {
-		return false
+	if time.Since(p.checked) >= time.Second {
+		p.checked = time.Now()
+		p.changed = stampOf(p.paths()) != p.files
 	}
-	p.checked = time.Now()
-	return stampOf(p.paths()) != p.files
+	return p.changed
 }
 
 // nearEnd tells whether it is time to renew: renewBefore the end, or later for

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -152,7 +153,7 @@ func (s *Store) checkHost(client *minio.Core, e endpoint) error {
 		return nil
 	}
 	u, err := client.PresignedGetObject(context.Background(), "bucket", "key", time.Minute, nil)
-	if err == nil && regionOfHost(*u) == defaultRegion {
+	if err == nil && strings.Contains(u.Host, defaultRegion) {
 		return faultf(KindRegion, "region %q is not known to this version of the plugin; set s3Url to an endpoint outside amazonaws.com, or use a newer version", s.region)
 	}
 	return err

@@ -1,0 +1,209 @@
+package objectstore
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// withoutEnvironment hides what the machine offers as credentials.
+func withoutEnvironment(t *testing.T) {
+	for _, line := range os.Environ() {
+		if name, _, _ := strings.Cut(line, "="); strings.HasPrefix(name, "AWS_") && name != "AWS_CA_BUNDLE" {
+			t.Setenv(name, "")
+			require.NoError(t, os.Unsetenv(name))
+		}
+	}
+	t.Setenv("HOME", t.TempDir())
+	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+}
+
+// accessKeyOf returns the access key that a location signs with.
+func accessKeyOf(t testing.TB, s *Store) string {
+	address, err := s.CreateSignedURL(t.Context(), "bucket", "key", time.Minute)
+	require.NoError(t, err)
+	_, after, found := strings.Cut(address, "X-Amz-Credential=")
+	require.True(t, found)
+	key, _, _ := strings.Cut(after, "%2F")
+	return key
+}
+
+func openWith(t testing.TB, more map[string]string) (*Store, error) {
+	config := map[string]string{"s3Url": "http://127.0.0.1:1", "bucket": "bucket"}
+	for k, v := range more {
+		config[k] = v
+	}
+	return Open(t.Context(), testLog(t), config)
+}
+
+func TestNoCredentialsIsAnError(t *testing.T) {
+	withoutEnvironment(t)
+	within(t, 40*time.Second, func() {
+		_, err := openWith(t, nil)
+		require.Equal(t, KindCredentials, KindOf(err), "%v", err)
+		require.ErrorContains(t, err, "default chain")
+	})
+	_, err := openWith(t, map[string]string{"credentialsFile": "/no/such/file"})
+	require.Equal(t, KindCredentials, KindOf(err), "%v", err)
+	require.ErrorContains(t, err, "/no/such/file")
+	_, err = openWith(t, map[string]string{"credentialsFile": credentialsFile(t, "A", "B"), "profile": "other"})
+	require.ErrorContains(t, err, `profile "other"`)
+	_, err = openWith(t, map[string]string{"anonymous": "true"})
+	require.NoError(t, err)
+}
+
+func TestWhereCredentialsComeFrom(t *testing.T) {
+	withoutEnvironment(t)
+	own := credentialsFile(t, "OWN", "own-secret-key")
+	installed := credentialsFile(t, "INSTALLED", "installed-secret-key")
+	t.Setenv("AWS_ACCESS_KEY_ID", "ENVIRONMENT")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "environment-secret")
+	t.Setenv("AWS_WEB_IDENTITY_TOKEN_FILE", "/no/such/token")
+	t.Setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/other")
+	s, err := openWith(t, nil)
+	require.NoError(t, err)
+	require.Equal(t, "ENVIRONMENT", accessKeyOf(t, s))
+	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", installed)
+	s, err = openWith(t, nil)
+	require.NoError(t, err)
+	require.Equal(t, "INSTALLED", accessKeyOf(t, s))
+	s, err = openWith(t, map[string]string{"credentialsFile": own})
+	require.NoError(t, err)
+	require.Equal(t, "OWN", accessKeyOf(t, s))
+	require.Equal(t, "arn:aws:iam::123456789012:role/other", os.Getenv("AWS_ROLE_ARN"), "the environment stays as it is")
+}
+
+func TestProfilesAndProcesses(t *testing.T) {
+	withoutEnvironment(t)
+	path := filepath.Join(t.TempDir(), "cloud")
+	text := `[default]
+aws_access_key_id = DEFAULT
+aws_secret_access_key = default-secret
+[other]
+aws_access_key_id = OTHER
+aws_secret_access_key = other-secret
+[process]
+credential_process = /bin/sh -c "echo '{\"Version\":1,\"AccessKeyId\":\"PROCESS\",\"SecretAccessKey\":\"process-secret\"}'"
+`
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+	for profile, want := range map[string]string{"": "DEFAULT", "other": "OTHER", "process": "PROCESS"} {
+		config := map[string]string{"credentialsFile": path}
+		if profile != "" {
+			config["profile"] = profile
+		}
+		s, err := openWith(t, config)
+		require.NoError(t, err)
+		require.Equal(t, want, accessKeyOf(t, s))
+	}
+}
+
+// fakeSTS answers AssumeRole and AssumeRoleWithWebIdentity.
+func fakeSTS(t testing.TB, lifetime time.Duration) (address string, calls *atomic.Int32, last *atomic.Value) {
+	calls, last = &atomic.Int32{}, &atomic.Value{}
+	address = serve(t, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		last.Store(string(body))
+		action := "AssumeRole"
+		if strings.Contains(string(body), "AssumeRoleWithWebIdentity") {
+			action = "AssumeRoleWithWebIdentity"
+		}
+		_, _ = fmt.Fprintf(w, `<%[1]sResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><%[1]sResult><Credentials>
+<AccessKeyId>ASSUMED%[2]d</AccessKeyId><SecretAccessKey>assumed-secret</SecretAccessKey><SessionToken>the-session-token</SessionToken>
+<Expiration>%[3]s</Expiration></Credentials></%[1]sResult></%[1]sResponse>`, action, calls.Add(1), time.Now().Add(lifetime).UTC().Format(time.RFC3339))
+	})
+	return address, calls, last
+}
+
+func TestAssumedRoles(t *testing.T) {
+	withoutEnvironment(t)
+	address, calls, last := fakeSTS(t, time.Hour)
+	t.Setenv("AWS_ENDPOINT_URL_STS", address)
+	source := credentialsFile(t, "SOURCE", "source-secret-key")
+	s, err := openWith(t, map[string]string{"credentialsFile": source, "roleArn": "arn:aws:iam::123456789012:role/velero", "externalId": "the-id", "sessionName": "me"})
+	require.NoError(t, err)
+	require.Equal(t, "ASSUMED1", accessKeyOf(t, s))
+	require.Contains(t, last.Load(), "ExternalId=the-id")
+	require.Contains(t, last.Load(), "RoleSessionName=me")
+	for range 5 {
+		accessKeyOf(t, s)
+	}
+	require.EqualValues(t, 1, calls.Load(), "credentials are kept until they near their end")
+
+	path := filepath.Join(t.TempDir(), "cloud")
+	text := "[base]\naws_access_key_id = BASE\naws_secret_access_key = base-secret\n[default]\nrole_arn = arn:aws:iam::123456789012:role/velero\nsource_profile = base\n"
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+	s, err = openWith(t, map[string]string{"credentialsFile": path})
+	require.NoError(t, err)
+	require.Equal(t, "ASSUMED2", accessKeyOf(t, s))
+}
+
+func TestWebIdentity(t *testing.T) {
+	withoutEnvironment(t)
+	address, _, last := fakeSTS(t, time.Hour)
+	token := filepath.Join(t.TempDir(), "token")
+	require.NoError(t, os.WriteFile(token, []byte("the.web.token"), 0o600))
+	t.Setenv("AWS_ENDPOINT_URL_STS", address)
+	t.Setenv("AWS_WEB_IDENTITY_TOKEN_FILE", token)
+	t.Setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/irsa")
+	s, err := openWith(t, nil)
+	require.NoError(t, err)
+	require.Equal(t, "ASSUMED1", accessKeyOf(t, s))
+	require.Contains(t, last.Load(), "WebIdentityToken=the.web.token")
+}
+
+func TestPodIdentity(t *testing.T) {
+	withoutEnvironment(t)
+	address := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "the-pod-token" {
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		_ = json.NewEncoder(w).Encode(map[string]any{"AccessKeyId": "POD", "SecretAccessKey": "pod-secret", "Token": "session", "Expiration": time.Now().Add(time.Hour)})
+	})
+	token := filepath.Join(t.TempDir(), "token")
+	require.NoError(t, os.WriteFile(token, []byte("the-pod-token"), 0o600))
+	t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", address)
+	t.Setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", token)
+	s, err := openWith(t, map[string]string{"proxyUrl": "http://127.0.0.1:1"})
+	require.NoError(t, err, "the pod's own services are not reached by the proxy")
+	require.Equal(t, "POD", accessKeyOf(t, s))
+}
+
+func TestShortLivedCredentialsAreRenewed(t *testing.T) {
+	withoutEnvironment(t)
+	address, calls, _ := fakeSTS(t, 2*time.Second)
+	t.Setenv("AWS_ENDPOINT_URL_STS", address)
+	s, err := openWith(t, map[string]string{"credentialsFile": credentialsFile(t, "SOURCE", "source-secret-key"), "roleArn": "arn:aws:iam::123456789012:role/velero"})
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return accessKeyOf(t, s) == "ASSUMED2" }, 10*time.Second, 50*time.Millisecond)
+	require.EqualValues(t, 2, calls.Load())
+}
+
+// TestRotation replaces the file on disk, as Kubernetes does when the Secret
+// changes.
+func TestRotation(t *testing.T) {
+	real := startVersity(t)
+	bucket := real.bucket(t)
+	path := credentialsFile(t, real.access, "former-secret-key")
+	s := real.open(t, bucket, map[string]string{"credentialsFile": path})
+	_, err := s.ObjectExists(t.Context(), bucket, "key")
+	require.Contains(t, []Kind{KindForbidden, KindCredentials}, KindOf(err), "%v", err)
+	writeCredentials(t, path, real.access, real.secret)
+	require.Eventually(t, func() bool {
+		_, err = s.ObjectExists(t.Context(), bucket, "key")
+		return err == nil
+	}, 5*time.Second, 20*time.Millisecond, "the new file takes effect")
+	require.NoError(t, os.WriteFile(path, nil, 0o600))
+	time.Sleep(1100 * time.Millisecond) // past the interval at which the file is looked at
+	_, err = s.ObjectExists(t.Context(), bucket, "key")
+	require.NoError(t, err, "half a file does not end what works")
+}
