@@ -25,7 +25,7 @@ func killPlugins(t *testing.T) {
 }
 
 // childProcesses returns the ids of this process's children that still run.
-func childProcesses(t *testing.T) []int {
+func childProcesses(t testing.TB) []int {
 	t.Helper()
 	stats, err := filepath.Glob("/proc/[0-9]*/stat")
 	require.NoError(t, err)

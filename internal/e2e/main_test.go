@@ -47,7 +47,7 @@ var buildTestPlugin = sync.OnceValues(func() (string, error) {
 })
 
 // testPlugin returns the path of the test plugin, alone in its folder.
-func testPlugin(t *testing.T) string {
+func testPlugin(t testing.TB) string {
 	t.Helper()
 	path, err := buildTestPlugin()
 	require.NoError(t, err)

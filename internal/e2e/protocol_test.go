@@ -32,7 +32,7 @@ type veleroClient struct {
 }
 
 // newVeleroClient discovers the plugin at path as Velero does at its start.
-func newVeleroClient(t *testing.T, path string) *veleroClient {
+func newVeleroClient(t testing.TB, path string) *veleroClient {
 	t.Helper()
 	passServerArguments(t)
 	log, logs := logrustest.NewNullLogger()
@@ -44,7 +44,7 @@ func newVeleroClient(t *testing.T, path string) *veleroClient {
 	return &veleroClient{Manager: manager, logs: logs}
 }
 
-func passServerArguments(t *testing.T) {
+func passServerArguments(t testing.TB) {
 	before := os.Args
 	os.Args = append([]string{before[0]}, serverArguments...)
 	t.Cleanup(func() { os.Args = before })
@@ -76,7 +76,7 @@ func openTestStore(t *testing.T) (*veleroClient, velero.ObjectStore, string) {
 
 // open asks Velero's manager for the object store over a folder, as each of
 // Velero's controllers does: all of them share one plugin process.
-func (c *veleroClient) open(t *testing.T, dir string) velero.ObjectStore {
+func (c *veleroClient) open(t testing.TB, dir string) velero.ObjectStore {
 	t.Helper()
 	store, err := c.GetObjectStore(testProvider)
 	require.NoError(t, err)

@@ -5,19 +5,26 @@ import (
 	"io"
 	"time"
 
-	"github.com/vmware-tanzu/velero/pkg/plugin/generated"
+	"google.golang.org/grpc"
 )
 
 // drainLimit bounds how long a failed upload goes on reading what Velero sends.
 // Velero sends from a local file, at hundreds of MiB a second.
 const drainLimit = 2 * time.Minute
 
-// uploadBody reads the body of an upload from its stream of messages. It holds
-// one message at a time, whatever the size of the read.
+// uploadBody reads an upload from its stream of messages. It holds one message
+// at a time, whatever the size of the read.
 type uploadBody struct {
-	stream generated.ObjectStore_PutObjectServer
-	chunk  []byte // what is left of the last message
-	err    error  // why there are no more messages, io.EOF at the end
+	stream  grpc.ServerStream
+	message uploadMessage
+	err     error // why there are no more messages, io.EOF at the end
+}
+
+// openBody receives the first message, which names bucket and key as every one
+// of them does.
+func openBody(stream grpc.ServerStream) (*uploadBody, error) {
+	body := &uploadBody{stream: stream}
+	return body, body.receive()
 }
 
 // Read gives io.EOF when Velero has ended the body, and any other error when
@@ -26,27 +33,22 @@ func (b *uploadBody) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	for len(b.chunk) == 0 {
+	for len(b.message.body) == 0 {
 		if err := b.receive(); err != nil {
 			return 0, err
 		}
 	}
-	n := copy(p, b.chunk)
-	b.chunk = b.chunk[n:]
+	n := copy(p, b.message.body)
+	b.message.body = b.message.body[n:]
 	return n, nil
 }
 
 func (b *uploadBody) receive() error {
-	if b.err != nil {
-		return b.err
+	b.message.release()
+	if b.err == nil {
+		b.err = b.stream.RecvMsg(&b.message)
 	}
-	message, err := b.stream.Recv()
-	if err != nil {
-		b.err = err
-		return err
-	}
-	b.chunk = message.Body
-	return nil
+	return b.err
 }
 
 // requireEnd returns an error when the body was not read to its end, in which

@@ -75,6 +75,7 @@ func Serve(plugins Plugins, log *logrus.Logger) {
 
 func newGRPCServer(options []grpc.ServerOption) *grpc.Server {
 	return grpc.NewServer(append(options,
+		grpc.ForceServerCodecV2(newCodec()),
 		grpc.InitialWindowSize(windowSize),
 		grpc.InitialConnWindowSize(windowSize),
 		grpc.UnaryInterceptor(recoverUnary),

@@ -62,7 +62,8 @@ func (s *store) note(words ...string) {
 }
 
 // PutObject fails at once for a key with "refuse", panics for one with "panic",
-// and else stores the body.
+// reads one byte for one with "half", forgets what it reads for one with
+// "null", and else stores the body.
 func (s *store) PutObject(ctx context.Context, _, key string, body io.Reader) error {
 	switch {
 	case strings.Contains(key, "refuse"):
@@ -71,6 +72,10 @@ func (s *store) PutObject(ctx context.Context, _, key string, body io.Reader) er
 		panic("at the disco")
 	case strings.Contains(key, "half"):
 		_, err := io.CopyN(io.Discard, body, 1)
+		return err
+	}
+	if strings.Contains(key, "null") {
+		_, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, body, make([]byte, 1<<20))
 		return err
 	}
 	content, err := io.ReadAll(body)
@@ -89,19 +94,26 @@ func (s *store) ObjectExists(_ context.Context, _, key string) (bool, error) {
 	return err == nil, err
 }
 
-// GetObject breaks off in the middle for a key with "torn", and waits for the
-// caller's end for one with "slow".
+// GetObject breaks off in the middle for a key with "torn", waits for the
+// caller's end for one with "slow", and gives 1 GiB of zeros for one with "null".
 func (s *store) GetObject(ctx context.Context, _, key string) (io.ReadCloser, error) {
 	if strings.Contains(key, "slow") {
 		<-ctx.Done()
 		s.note("cancelled", key)
 		return nil, ctx.Err()
 	}
+	if strings.Contains(key, "null") {
+		return io.NopCloser(io.LimitReader(zeros{}, 1<<30)), nil
+	}
 	if strings.Contains(key, "torn") {
 		return io.NopCloser(io.MultiReader(bytes.NewReader(make([]byte, 100_000)), tornReader{})), nil
 	}
 	return os.Open(filepath.Join(s.dir, key))
 }
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { return len(p), nil }
 
 type tornReader struct{}
 
