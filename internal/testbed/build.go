@@ -175,6 +175,9 @@ func buildArgs(p Part) ([]string, error) {
 	if p.stamp != "" {
 		ldflags += " -X " + p.stamp + "=" + version
 	}
+	for _, assignment := range p.set {
+		ldflags += " -X " + assignment
+	}
 	return []string{"-trimpath", "-buildvcs=false", "-ldflags=" + ldflags, p.Package}, nil
 }
 

@@ -20,6 +20,8 @@ type Part struct {
 	versionOf string
 	// stamp is the linker variable that takes the version, if any.
 	stamp string
+	// set are further linker variables, as name=value.
+	set []string
 	// local marks a program of this repository.
 	local bool
 	// make writes the part to a path that does not exist yet.
@@ -66,11 +68,15 @@ var (
 		versionOf: "github.com/kubernetes-csi/external-snapshotter/client/v8",
 		make:      copyCRDs,
 	}
-	// Velero is the server and the command-line tool in one program.
+	// Velero is the server and the command-line tool in one program. Beside the
+	// metrics that can be told where to listen, the server serves others on port
+	// 8080 of every address, which no flag changes; that is switched off, or two
+	// could not run side by side.
 	Velero = Part{
 		Name: "velero", Module: "hack/tools/velero",
 		Package: "github.com/vmware-tanzu/velero/cmd/velero", versionOf: "github.com/vmware-tanzu/velero",
 		stamp: "github.com/vmware-tanzu/velero/pkg/buildinfo.Version",
+		set:   []string{"sigs.k8s.io/controller-runtime/pkg/metrics/server.DefaultBindAddress=0"},
 	}
 	VersityGW = Part{
 		Name: "versitygw", Module: "hack/tools/versitygw",

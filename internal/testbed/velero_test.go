@@ -47,7 +47,7 @@ func TestVeleroBacksUpAndRestores(t *testing.T) {
 	require.Equal(t, "precious", string(text))
 }
 
-func TestVeleroErrorsTellTheirReason(t *testing.T) {
+func TestVeleroTellsReasonsAndRunsTwice(t *testing.T) {
 	bed := ForTest(t)
 	s3, err := bed.StartS3(t.Context(), S3Options{})
 	require.NoError(t, err)
@@ -64,6 +64,11 @@ func TestVeleroErrorsTellTheirReason(t *testing.T) {
 	status, err := velero.Status(t.Context(), "backupstoragelocations", DefaultLocation)
 	require.NoError(t, err)
 	require.Contains(t, status["message"], "missing-bucket")
+
+	second, err := bed.StartVelero(t.Context(), cluster, VeleroOptions{Namespace: "other", S3: s3, Bucket: "backups"})
+	require.NoError(t, err)
+	require.NotEqual(t, velero.PID(), second.PID())
+	require.NotZero(t, velero.PID(), "two servers run side by side")
 
 	out, err := velero.CLI(t.Context(), "backup", "create", "--no-such-flag")
 	require.ErrorContains(t, err, "unknown flag: --no-such-flag")
