@@ -82,6 +82,12 @@ var (
 		Name: "versitygw", Module: "hack/tools/versitygw",
 		Package: "github.com/versity/versitygw/cmd/versitygw", versionOf: "github.com/versity/versitygw",
 	}
+	// MinIO is licensed under the AGPL-3: it is only ever run as a program of its
+	// own, and nothing of it is linked into ours.
+	MinIO = Part{
+		Name: "minio", Module: "hack/tools/minio",
+		Package: "github.com/minio/minio", versionOf: "github.com/minio/minio",
+	}
 	// Plugin is Longshore's own binary, built as `make build` does.
 	Plugin = Part{
 		Name: "velero-plugin-longshore", Module: ".", Package: ".",
@@ -97,7 +103,7 @@ var (
 func Parts() []Part {
 	return []Part{
 		KubeAPIServer, KubeControllerManager, SnapshotController, CSISnapshotter,
-		CSIProvisioner, SnapshotCRDs, Velero, VersityGW, Etcd, CSIDriver, Plugin,
+		CSIProvisioner, SnapshotCRDs, Velero, MinIO, VersityGW, Etcd, CSIDriver, Plugin,
 	}
 }
 

@@ -68,7 +68,7 @@ func (b *Bed) StartS3(ctx context.Context, o S3Options) (*S3, error) {
 		run.Address = address(ports[0])
 		s.Endpoint = scheme(o.TLS) + "://" + run.Address
 		args, env := o.Server.Command(run)
-		return Command{Path: program, Args: args, Env: env, Ready: answersHTTP(s.Endpoint, s.CA, true)}
+		return Command{Path: program, Args: args, Env: env, Ready: answersHTTP(s.Endpoint+o.Server.Health, s.CA, o.Server.Health == "")}
 	})
 	if err != nil {
 		return nil, err

@@ -9,6 +9,9 @@ type S3Server struct {
 	// Command returns the arguments and the environment for a run. The server
 	// must listen on Address only, and use https if CertDir is not empty.
 	Command func(r S3Run) (args, env []string)
+	// Health is the path that answers 200 when the server is ready. If empty, any
+	// answer at all will do.
+	Health string
 }
 
 // S3Run is what a server is told.
@@ -39,3 +42,20 @@ func versityCommand(r S3Run) (args, env []string) {
 	}
 	return append(args, r.DataDir), []string{"ROOT_ACCESS_KEY=" + r.AccessKey, "ROOT_SECRET_KEY=" + r.SecretKey}
 }
+
+// MinIOServer is MinIO over a folder, AGPL-3.
+var MinIOServer = S3Server{Name: "minio", Part: MinIO, Command: minioCommand, Health: "/minio/health/ready"}
+
+func minioCommand(r S3Run) (args, env []string) {
+	args = []string{"server", "--quiet", "--address", r.Address}
+	if r.CertDir != "" {
+		args = append(args, "--certs-dir", r.CertDir)
+	}
+	return append(args, r.DataDir), []string{
+		"MINIO_ROOT_USER=" + r.AccessKey, "MINIO_ROOT_PASSWORD=" + r.SecretKey,
+		"MINIO_REGION=" + r.Region, "MINIO_BROWSER=off", "MINIO_UPDATE=off",
+	}
+}
+
+// S3Servers are the kinds of S3 server there are.
+func S3Servers() []S3Server { return []S3Server{VersityGateway, MinIOServer} }
