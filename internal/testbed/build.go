@@ -96,20 +96,20 @@ func ensure(ctx context.Context, progress io.Writer, p Part) (built bool, err er
 	if cached, err := p.Cached(); cached || err != nil {
 		return false, err
 	}
-	unlock, err := lockCache(ctx, progress)
-	if err != nil {
-		return false, err
-	}
-	defer unlock()
-	if cached, err := p.Cached(); cached || err != nil {
-		return false, err
-	}
 	target, err := cachePath(p)
 	if err != nil {
 		return false, err
 	}
 	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
 		return false, fmt.Errorf("build %s: %w", p.Name, err)
+	}
+	unlock, err := lockBuild(ctx, progress, p, target)
+	if err != nil {
+		return false, err
+	}
+	defer unlock()
+	if cached, err := p.Cached(); cached || err != nil {
+		return false, err
 	}
 	if p.local {
 		return true, buildLocal(ctx, p, target)

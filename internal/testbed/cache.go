@@ -86,17 +86,15 @@ var goTarget = sync.OnceValues(func() (string, error) {
 	return string(out), nil
 })
 
-// lockCache waits until no other process builds parts. Two builds at once would
-// compile the same packages twice.
-func lockCache(ctx context.Context, progress io.Writer) (unlock func(), err error) {
-	cache, err := cacheDir()
-	if err != nil {
-		return nil, err
+// lockBuild waits until no other process builds pinned parts: two builds at once
+// would compile the same packages twice. A program of this repository has a lock
+// of its own, so as not to wait for minutes behind those.
+func lockBuild(ctx context.Context, progress io.Writer, p Part, target string) (unlock func(), err error) {
+	lock := filepath.Join(filepath.Dir(filepath.Dir(target)), ".lock")
+	if p.local {
+		lock = target + ".lock"
 	}
-	if err := os.MkdirAll(cache, 0o755); err != nil {
-		return nil, fmt.Errorf("make the cache folder: %w", err)
-	}
-	file, err := os.OpenFile(filepath.Join(cache, ".lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	file, err := os.OpenFile(lock, os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("open the cache's lock: %w", err)
 	}
