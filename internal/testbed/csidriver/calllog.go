@@ -96,8 +96,6 @@ func openCallLog(path, node string, log *slog.Logger) (*callLog, error) {
 	return &callLog{file: file, node: node, log: log}, nil
 }
 
-func (l *callLog) close() { l.file.Close() }
-
 type callKey struct{}
 
 // callFrom returns nil within a call that is not logged.

@@ -44,7 +44,7 @@ func (l *writerLock) acquire(ctx context.Context) (release func(), err error) {
 		return nil, err
 	}
 	return func() {
-		file.Close()
+		_ = file.Close() // which releases the lock, whatever it returns
 		<-l.turn
 	}, nil
 }
@@ -55,8 +55,7 @@ func (l *writerLock) lockFile(ctx context.Context) (*os.File, error) {
 		return nil, fmt.Errorf("open the storage's lock: %w", err)
 	}
 	if err := l.flock(ctx, file); err != nil {
-		file.Close()
-		return nil, err
+		return nil, errors.Join(err, file.Close())
 	}
 	return file, nil
 }

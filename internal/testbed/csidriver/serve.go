@@ -39,7 +39,7 @@ func serve(ctx context.Context, cfg config, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	defer calls.close()
+	defer calls.file.Close()
 	listener, err := listen(ctx, cfg.socket)
 	if err != nil {
 		return err
@@ -107,8 +107,7 @@ func removeStaleSocket(ctx context.Context, path string) error {
 		return fmt.Errorf("%s exists and is not a socket", path)
 	}
 	if conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "unix", path); err == nil {
-		conn.Close()
-		return fmt.Errorf("another process serves %s", path)
+		return errors.Join(fmt.Errorf("another process serves %s", path), conn.Close())
 	}
 	if err := os.Remove(path); err != nil {
 		return fmt.Errorf("remove the stale socket: %w", err)

@@ -280,11 +280,11 @@ func removeTree(path string) error {
 	if os.RemoveAll(path) == nil {
 		return nil
 	}
-	filepath.WalkDir(path, func(path string, entry fs.DirEntry, err error) error {
-		if entry != nil && entry.IsDir() {
-			os.Chmod(path, 0o700)
+	err := filepath.WalkDir(path, func(path string, entry fs.DirEntry, err error) error {
+		if entry == nil || !entry.IsDir() {
+			return err
 		}
-		return nil
+		return os.Chmod(path, 0o700)
 	})
-	return os.RemoveAll(path)
+	return errors.Join(err, os.RemoveAll(path))
 }
