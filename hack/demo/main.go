@@ -34,7 +34,7 @@ func run(ctx context.Context, keep bool) int {
 	told := &story.Story{Bed: bed}
 	started := time.Now()
 	if err := tell(ctx, told); err != nil {
-		bed.KeepFolder()
+		bed.Keep()
 		fmt.Printf("\n%s  %v\n\nLogs are in %s\n", red("It failed."), err, bed.Dir()+"/logs")
 		return 1
 	}
@@ -65,6 +65,10 @@ func tell(ctx context.Context, told *story.Story) error {
 
 // linger keeps everything running until the person ends it.
 func linger(ctx context.Context, told *story.Story) {
+	velero, err := testbed.Velero.Path(ctx)
+	if err != nil {
+		return
+	}
 	fmt.Printf(`
 Everything still runs. In another terminal:
 
@@ -78,7 +82,7 @@ The files of the volumes are in %s, the objects in %s,
 the logs in %s.
 
 Ctrl-C ends it all.
-`, told.Cluster.Kubeconfig, told.Velero.Program, story.Namespace, told.Cluster.Storage, told.S3.Dir, told.Bed.Dir()+"/logs")
+`, told.Cluster.Kubeconfig, velero, story.Namespace, told.Cluster.Storage, told.S3.Dir, told.Bed.Dir()+"/logs")
 	<-ctx.Done()
 }
 

@@ -34,5 +34,5 @@ the default.
 ` + settings.Table(objectstore.Default()) + `
 ## VolumeSnapshotLocation
 
-` + settings.Table(snapshotter.Default())
+` + settings.Table(snapshotter.DefaultSettings())
 }

@@ -57,10 +57,10 @@ func testUnboundClaim(t *testing.T, server *testbed.VeleroServer) {
 	require.NoError(t, err)
 	require.NoError(t, server.Cluster.DeleteNamespace(t.Context(), "released"))
 
-	velero(t, server, "backup", "create", "released", "--include-resources", "persistentvolumes", "--selector", "case=released", "--include-cluster-resources")
+	veleroCLI(t, server, "backup", "create", "released", "--include-resources", "persistentvolumes", "--selector", "case=released", "--include-cluster-resources")
 	_, err = server.WaitPhase(t.Context(), "backups", "released", patience, "Completed", "PartiallyFailed")
 	require.NoError(t, err)
-	logs := velero(t, server, "backup", "logs", "released")
+	logs := veleroCLI(t, server, "backup", "logs", "released")
 	require.Contains(t, logs, bound.Spec.VolumeName)
 	require.Contains(t, logs, "not bound")
 }
@@ -68,15 +68,15 @@ func testUnboundClaim(t *testing.T, server *testbed.VeleroServer) {
 // testBadSnapshotID changes a snapshot's ID in the backup's records.
 func testBadSnapshotID(t *testing.T, server *testbed.VeleroServer, s3 *testbed.S3) {
 	claim(t, server.Cluster, "tampered", "data")
-	velero(t, server, "backup", "create", "tampered", "--include-namespaces", "tampered")
+	veleroCLI(t, server, "backup", "create", "tampered", "--include-namespaces", "tampered")
 	require.NoError(t, server.WaitBackup(t.Context(), "tampered", patience))
 	require.NoError(t, server.Cluster.DeleteNamespace(t.Context(), "tampered"))
 	replaceInObject(t, s3, "backups/tampered/tampered-volumesnapshots.json.gz", "csi://", "isc://")
 
-	velero(t, server, "restore", "create", "tampered", "--from-backup", "tampered")
+	veleroCLI(t, server, "restore", "create", "tampered", "--from-backup", "tampered")
 	_, err := server.WaitPhase(t.Context(), "restores", "tampered", patience, "PartiallyFailed")
 	require.NoError(t, err)
-	logs := velero(t, server, "restore", "logs", "tampered")
+	logs := veleroCLI(t, server, "restore", "logs", "tampered")
 	require.Contains(t, logs, "isc://")
 	require.Contains(t, logs, "snapshot ID")
 }
@@ -85,10 +85,10 @@ func testBadSnapshotID(t *testing.T, server *testbed.VeleroServer, s3 *testbed.S
 // the backup's logs.
 func failingBackup(t *testing.T, server *testbed.VeleroServer, namespace string) string {
 	t.Helper()
-	velero(t, server, "backup", "create", namespace, "--include-namespaces", namespace)
+	veleroCLI(t, server, "backup", "create", namespace, "--include-namespaces", namespace)
 	_, err := server.WaitPhase(t.Context(), "backups", namespace, patience, "PartiallyFailed")
 	require.NoError(t, err)
-	return velero(t, server, "backup", "logs", namespace)
+	return veleroCLI(t, server, "backup", "logs", namespace)
 }
 
 func claim(t *testing.T, cluster *testbed.Cluster, namespace, name string) *corev1.PersistentVolumeClaim {

@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"maps"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -10,12 +11,9 @@ import (
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/longshore-dev/velero-plugin/internal/testbed"
 )
-
-var locations = schema.GroupVersionResource{Group: "velero.io", Version: "v1", Resource: "backupstoragelocations"}
 
 // verdictTime bounds the wait for Velero's verdict on a location.
 const verdictTime = time.Minute
@@ -23,8 +21,7 @@ const verdictTime = time.Minute
 // testBadLocations wants each mistake in a backup storage location to end in
 // one clear message in the location's status.
 func testBadLocations(t *testing.T, server *testbed.VeleroServer, s3 *testbed.S3) {
-	ports, err := testbed.FreePorts(1)
-	require.NoError(t, err)
+	closed := closedAddress(t)
 	makeSecret(t, server, "wrong", "[default]\naws_access_key_id = "+s3.AccessKey+"\naws_secret_access_key = wrong\n")
 	for _, test := range []struct {
 		name, bucket, secret string
@@ -48,7 +45,7 @@ func testBadLocations(t *testing.T, server *testbed.VeleroServer, s3 *testbed.S3
 			says: []string{badInputBucket, "SignatureDoesNotMatch"},
 		},
 		{
-			name: "unreachable", bucket: badInputBucket, config: map[string]string{"s3Url": fmt.Sprintf("http://127.0.0.1:%d", ports[0])},
+			name: "unreachable", bucket: badInputBucket, config: map[string]string{"s3Url": "http://" + closed},
 			says: []string{"connection refused", badInputBucket},
 		},
 	} {
@@ -77,7 +74,7 @@ func badLocation(t *testing.T, server *testbed.VeleroServer, name, bucket, secre
 	if secret != "" {
 		spec["credential"] = map[string]any{"name": secret, "key": "cloud"}
 	}
-	client := server.Cluster.Dynamic.Resource(locations).Namespace(server.Namespace)
+	client := server.Objects("backupstoragelocations")
 	_, err := client.Create(t.Context(), &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "velero.io/v1", "kind": "BackupStorageLocation",
 		"metadata": map[string]any{"name": name},
@@ -86,12 +83,19 @@ func badLocation(t *testing.T, server *testbed.VeleroServer, name, bucket, secre
 	require.NoError(t, err)
 	_, err = server.WaitPhase(t.Context(), "backupstoragelocations", name, verdictTime, "Unavailable")
 	require.NoError(t, err)
-	location, err := client.Get(t.Context(), name, metav1.GetOptions{})
-	require.NoError(t, err)
-	message, _, err := unstructured.NestedString(location.Object, "status", "message")
+	status, err := server.Status(t.Context(), "backupstoragelocations", name)
 	require.NoError(t, err)
 	require.NoError(t, client.Delete(t.Context(), name, metav1.DeleteOptions{}))
-	return message
+	return fmt.Sprint(status["message"])
+}
+
+// closedAddress is an address that nobody listens on.
+func closedAddress(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer listener.Close()
+	return listener.Addr().String()
 }
 
 func asAny(config map[string]string) map[string]any {

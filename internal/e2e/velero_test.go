@@ -44,16 +44,16 @@ func TestMainJob(t *testing.T) {
 // lookAtBackup reads the backup's description, its logs and its contents, the
 // last two through signed URLs.
 func lookAtBackup(t *testing.T, told *story.Story) {
-	details := velero(t, told.Velero, "backup", "describe", story.Backup, "--details")
+	details := veleroCLI(t, told.Velero, "backup", "describe", story.Backup, "--details")
 	require.Equal(t, 3, strings.Count(details, "Snapshot ID:"), details)
 	require.Equal(t, 3, strings.Count(details, "csi://"+testbed.DriverName+"/"), details)
 
-	logs := velero(t, told.Velero, "backup", "logs", story.Backup)
+	logs := veleroCLI(t, told.Velero, "backup", "logs", story.Backup)
 	require.Contains(t, logs, "Summary for skipped PVs")
 	require.NotContains(t, logs, told.S3.SecretKey)
 
 	archive := filepath.Join(t.TempDir(), "backup.tar.gz")
-	velero(t, told.Velero, "backup", "download", story.Backup, "-o", archive)
+	veleroCLI(t, told.Velero, "backup", "download", story.Backup, "-o", archive)
 	require.Contains(t, tarNames(t, archive), "resources/persistentvolumeclaims/namespaces/shop/database.json")
 }
 
@@ -108,12 +108,12 @@ func restoreBeside(t *testing.T, told *story.Story) {
 
 func restore(t *testing.T, server *testbed.VeleroServer, name string, args ...string) {
 	t.Helper()
-	velero(t, server, append([]string{"restore", "create", name, "--from-backup", story.Backup}, args...)...)
+	veleroCLI(t, server, append([]string{"restore", "create", name, "--from-backup", story.Backup}, args...)...)
 	require.NoError(t, server.WaitRestore(t.Context(), name, patience))
 }
 
 // velero runs the real command-line tool.
-func velero(t *testing.T, server *testbed.VeleroServer, args ...string) string {
+func veleroCLI(t *testing.T, server *testbed.VeleroServer, args ...string) string {
 	t.Helper()
 	out, err := server.CLI(t.Context(), args...)
 	require.NoError(t, err)

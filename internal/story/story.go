@@ -166,7 +166,7 @@ func (s *Story) lookForLeftovers(ctx context.Context) (string, error) {
 	if err := OnlyVolumes(left, len(claims)); err != nil {
 		return "", err
 	}
-	objects, err := s.S3.Keys(ctx, Bucket)
+	objects, err := s.S3.Keys(ctx, Bucket, "")
 	if err != nil {
 		return "", err
 	}
