@@ -3,21 +3,17 @@ package objectstore
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"fmt"
 	"io"
 	"maps"
 	"net"
-	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"sync"
 	"testing"
-	"time"
 
+	"github.com/longshore-dev/velero-plugin/internal/testbed"
 	"github.com/minio/minio-go/v7"
-	"github.com/minio/minio-go/v7/pkg/credentials"
 	"github.com/sirupsen/logrus"
 	"github.com/stretchr/testify/require"
 )
@@ -30,6 +26,7 @@ type server struct {
 	secret   string
 	caCert   string
 	admin    *minio.Core
+	process  *testbed.Process
 }
 
 // config is what Velero would pass for a location in the bucket.
@@ -87,6 +84,7 @@ func credentialsFile(t testing.TB, access, secret string) string {
 }
 
 func writeCredentials(t testing.TB, path, access, secret string) {
+	remember(secret)
 	text := fmt.Sprintf("[default]\naws_access_key_id = %s\naws_secret_access_key = %s\n", access, secret)
 	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
 }
@@ -112,45 +110,43 @@ func testLog(testing.TB) logrus.FieldLogger {
 	return log
 }
 
-// startVersity runs VersityGW until the test ends.
-func startVersity(t testing.TB) *server {
-	s := &server{name: "VersityGW", access: rand.Text(), secret: rand.Text()}
-	address := freeAddress(t)
-	s.endpoint = "http://" + address
-	cmd := exec.Command("/tmp/parts/versitygw", "--port", address, "--region", "us-east-1", "posix", t.TempDir())
-	cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+s.access, "ROOT_SECRET_KEY="+s.secret)
-	run(t, cmd, address)
-	s.admin = adminOf(t, s, address)
-	return s
+// start runs an S3 server until the test ends.
+func start(t testing.TB, o testbed.S3Options) *server {
+	s3, err := testbed.ForTest(t).StartS3(t.Context(), o)
+	require.NoError(t, err)
+	admin, err := s3.Client()
+	require.NoError(t, err)
+	remember(s3.SecretKey)
+	return &server{name: s3.Server.Name, endpoint: s3.Endpoint, access: s3.AccessKey, secret: s3.SecretKey, caCert: string(s3.CA), admin: admin, process: s3.Process}
 }
 
-func adminOf(t testing.TB, s *server, address string) *minio.Core {
-	admin, err := minio.NewCore(address, &minio.Options{Creds: credentials.NewStaticV4(s.access, s.secret, ""), Region: "us-east-1"})
-	require.NoError(t, err)
-	return admin
+func startVersity(t testing.TB) *server { return start(t, testbed.S3Options{}) }
+
+// usedSecrets are the secrets of all tests.
+var usedSecrets = struct {
+	sync.Mutex
+	list []string
+}{}
+
+func remember(secret string) {
+	usedSecrets.Lock()
+	defer usedSecrets.Unlock()
+	if len(secret) >= 8 {
+		usedSecrets.list = append(usedSecrets.list, secret)
+	}
 }
 
-func run(t testing.TB, cmd *exec.Cmd, address string) {
-	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
-	require.NoError(t, err)
-	cmd.Stdout, cmd.Stderr = log, log
-	require.NoError(t, cmd.Start())
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		if t.Failed() {
-			text, _ := os.ReadFile(log.Name())
-			t.Logf("log of %s:\n%s", cmd.Path, text[max(0, len(text)-4000):])
+// leakedSecret returns a secret that the tests used and that stands in a log or
+// in an error, or "".
+func leakedSecret() string {
+	usedSecrets.Lock()
+	defer usedSecrets.Unlock()
+	for _, secret := range usedSecrets.list {
+		if bytes.Contains(everyLog.Bytes(), []byte(secret)) {
+			return secret
 		}
-		_ = log.Close()
-	})
-	require.Eventually(t, func() bool {
-		resp, err := http.Get("http://" + address)
-		if err == nil {
-			resp.Body.Close()
-		}
-		return err == nil
-	}, 30*time.Second, 20*time.Millisecond, "%s does not answer at %s", cmd.Path, address)
+	}
+	return ""
 }
 
 func freeAddress(t testing.TB) string {

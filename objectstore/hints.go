@@ -22,6 +22,7 @@ func (s *Store) failed(op, bucket, key string, err error) error {
 	if hint := s.hint(e); hint != "" {
 		e.text += "; " + hint
 	}
+	s.log.WithField("error", e.text).Debug("Operation failed")
 	return e
 }
 

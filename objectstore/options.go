@@ -1,9 +1,9 @@
 package objectstore
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
-	"os"
 	"strings"
 	"time"
 
@@ -36,10 +36,10 @@ func checksumFor(s *Settings, e endpoint) minio.ChecksumType {
 }
 
 // encryption returns the server-side encryption of the settings, nil for none.
-func encryption(s *Settings) (encrypt.ServerSide, error) {
+func encryption(ctx context.Context, s *Settings) (encrypt.ServerSide, error) {
 	switch {
 	case s.customerKey():
-		return customerEncryption(s)
+		return customerEncryption(ctx, s)
 	case s.KMSKeyID != "" || strings.HasPrefix(s.ServerSideEncryption, "aws:kms"):
 		return newKMS(s)
 	case s.ServerSideEncryption != "":
@@ -56,11 +56,11 @@ type kms struct {
 }
 
 func newKMS(s *Settings) (encrypt.ServerSide, error) {
-	var context any
+	var kmsContext any
 	if s.KMSContext != "" {
-		context = json.RawMessage(s.KMSContext)
+		kmsContext = json.RawMessage(s.KMSContext)
 	}
-	sse, err := encrypt.NewSSEKMS(s.KMSKeyID, context)
+	sse, err := encrypt.NewSSEKMS(s.KMSKeyID, kmsContext)
 	algorithm := s.ServerSideEncryption
 	if algorithm == "" {
 		algorithm = "aws:kms"
@@ -75,19 +75,6 @@ func (k kms) Marshal(h http.Header) {
 	if k.bucketKey {
 		h.Set("X-Amz-Server-Side-Encryption-Bucket-Key-Enabled", "true")
 	}
-}
-
-// customerEncryption is SSE-C with the key of the settings.
-func customerEncryption(s *Settings) (encrypt.ServerSide, error) {
-	key, err := os.ReadFile(s.CustomerKeyFile)
-	if err != nil {
-		return nil, faultf(KindInvalid, "customerKeyEncryptionFile: %w", err)
-	}
-	sse, err := encrypt.NewSSEC(key)
-	if err != nil {
-		return nil, faultf(KindInvalid, "customerKeyEncryptionFile: %q holds %d bytes; an SSE-C key has 32", s.CustomerKeyFile, len(key))
-	}
-	return sse, nil
 }
 
 // multipartOptions are the options of an object, as a multipart upload begins.

@@ -82,5 +82,8 @@ func Default() Settings {
 func parse(config map[string]string) (Settings, error) {
 	s := Default()
 	err := settings.Decode(config, &s)
+	if word, set := config["checksumAlgorithm"]; set && word == "" {
+		s.ChecksumAlgorithm = "none" // as in velero-plugin-for-aws
+	}
 	return s, err
 }

@@ -98,13 +98,13 @@ func (s *Store) identify(ctx context.Context) (err error) {
 }
 
 // prepare derives from the settings what each upload needs.
-func (s *Store) prepare(context.Context) (err error) {
+func (s *Store) prepare(ctx context.Context) (err error) {
 	s.tags = parseTags(s.settings.Tagging)
 	s.checksum = checksumFor(&s.settings, s.endpoint)
 	s.schedule = scheduleFor(&s.settings, s.endpoint)
 	s.memory = newMemory(int64(s.settings.UploadMemoryLimit))
 	s.sendMD5.Store(s.settings.ContentMD5 || s.settings.ObjectLockMode != "" || s.settings.ObjectLockLegalHold)
-	s.sse, err = encryption(&s.settings)
+	s.sse, err = encryption(ctx, &s.settings)
 	return err
 }
 

@@ -1,0 +1,259 @@
+package objectstore
+
+import (
+	"bytes"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/longshore-dev/velero-plugin/internal/testbed"
+	"github.com/minio/minio-go/v7"
+	"github.com/stretchr/testify/require"
+)
+
+// TestHTTPS runs the suite over https with a CA that only the location knows.
+func TestHTTPS(t *testing.T) {
+	real := start(t, testbed.S3Options{TLS: true})
+	conformance(t, real, map[string]string{"partSize": "5MiB"})
+	bucket := real.bucket(t)
+	unknown := real.open(t, bucket, map[string]string{"caCert": testCA(t)})
+	_, err := unknown.ObjectExists(t.Context(), bucket, "key")
+	require.Equal(t, KindTrust, KindOf(err), "%v", err)
+	skipping := real.open(t, bucket, map[string]string{"caCert": testCA(t), "insecureSkipTLSVerify": "true"})
+	_, err = skipping.ObjectExists(t.Context(), bucket, "key")
+	require.NoError(t, err)
+}
+
+// TestPublicURL signs for another address than the store itself uses.
+func TestPublicURL(t *testing.T) {
+	real := startVersity(t)
+	public, proxy := behindProxy(t, real)
+	bucket := real.bucket(t)
+	s := real.open(t, bucket, map[string]string{"publicUrl": public.endpoint})
+	mustPut(t, s, bucket, "dir/log.gz", []byte("content"))
+	require.Zero(t, proxy.count(""))
+	address, err := s.CreateSignedURL(t.Context(), bucket, "dir/log.gz", 10*time.Minute)
+	require.NoError(t, err)
+	require.True(t, strings.HasPrefix(address, public.endpoint+"/"), address)
+	require.Zero(t, proxy.count(""), "signing sends nothing")
+	f := &fixture{server: real, bucket: bucket, Store: s}
+	require.Equal(t, "content", string(fetch(t, f, address)))
+	require.Equal(t, 1, proxy.count("GET"))
+}
+
+// forwardProxy is an HTTP proxy that wants a user and a password.
+func forwardProxy(t testing.TB, user, password string) (address string, requests *int) {
+	requests = new(int)
+	want := "Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		*requests++
+		if r.Header.Get("Proxy-Authorization") != want {
+			w.WriteHeader(http.StatusProxyAuthRequired)
+			return
+		}
+		(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.Out.Host = r.In.Host }}).ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	return fmt.Sprintf("http://%s:%s@%s", user, password, strings.TrimPrefix(server.URL, "http://")), requests
+}
+
+func TestProxyURL(t *testing.T) {
+	real := startVersity(t)
+	bucket := real.bucket(t)
+	remember("the-proxy-password")
+	address, requests := forwardProxy(t, "user", "the-proxy-password")
+	s := real.open(t, bucket, map[string]string{"proxyUrl": address})
+	mustPut(t, s, bucket, "key", []byte("content"))
+	require.Equal(t, "content", string(readAll(t.Context(), t, s, bucket, "key")))
+	require.Equal(t, 2, *requests)
+	refused := real.open(t, bucket, map[string]string{"proxyUrl": strings.Replace(address, "the-", "not-the-", 1), "maxRetries": "0"})
+	_, err := refused.ObjectExists(t.Context(), bucket, "key")
+	require.ErrorContains(t, err, "407")
+}
+
+func TestWriteProbe(t *testing.T) {
+	real := startVersity(t)
+	bucket := real.bucket(t)
+	s := real.open(t, bucket, map[string]string{"writeProbe": "true", "prefix": "some/prefix"})
+	keys, err := s.ListObjects(t.Context(), bucket, "")
+	require.NoError(t, err)
+	require.Empty(t, keys, "the probe cleans up")
+	_, err = Open(t.Context(), testLog(t), real.config(t, "no-such-bucket", map[string]string{"writeProbe": "true"}))
+	require.Equal(t, KindNoBucket, KindOf(err), "%v", err)
+	behind, proxy := behindProxy(t, real)
+	proxy.on(func(w http.ResponseWriter, r *http.Request, forward http.Handler) {
+		if r.Method == http.MethodPut {
+			answer(http.StatusForbidden, "AccessDenied")(w, r, forward)
+			return
+		}
+		forward.ServeHTTP(w, r)
+	})
+	_, err = Open(t.Context(), testLog(t), behind.config(t, bucket, map[string]string{"writeProbe": "true"}))
+	require.Equal(t, KindForbidden, KindOf(err), "%v", err)
+	require.ErrorContains(t, err, "the credentials need s3:PutObject")
+}
+
+func TestDeleteVersions(t *testing.T) {
+	real := start(t, testbed.S3Options{Versioning: true})
+	bucket := real.bucket(t)
+	require.NoError(t, real.admin.EnableVersioning(t.Context(), bucket))
+	s := real.open(t, bucket, map[string]string{"deleteVersions": "true"})
+	plain := real.open(t, bucket, nil)
+	for i := range 3 {
+		mustPut(t, plain, bucket, "dir/key", content(100, uint64(i)))
+		mustPut(t, plain, bucket, "dir/key2", content(100, uint64(i)))
+	}
+	require.NoError(t, plain.DeleteObject(t.Context(), bucket, "dir/key"))
+	require.Len(t, versions(t, real, bucket, "dir/key"), 4)
+	require.NoError(t, s.DeleteObject(t.Context(), bucket, "dir/key"))
+	require.Empty(t, versions(t, real, bucket, "dir/key"))
+	require.Len(t, versions(t, real, bucket, "dir/key2"), 3, "a key that starts the same is left alone")
+	require.NoError(t, s.DeleteObject(t.Context(), bucket, "dir/key"))
+}
+
+func versions(t testing.TB, s *server, bucket, key string) []string {
+	var ids []string
+	for o := range s.admin.ListObjectsIter(t.Context(), bucket, minio.ListObjectsOptions{Prefix: key, WithVersions: true, Recursive: true}) {
+		require.NoError(t, o.Err)
+		if o.Key == key {
+			ids = append(ids, o.VersionID)
+		}
+	}
+	return ids
+}
+
+// TestHeadersOfSettings looks at what is sent for the settings that a server
+// here does not know.
+func TestHeadersOfSettings(t *testing.T) {
+	headers := make(chan http.Header, 100)
+	address := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		headers <- r.Header
+		w.WriteHeader(http.StatusForbidden)
+	})
+	for _, c := range []struct {
+		config map[string]string
+		want   map[string]string
+	}{
+		{map[string]string{"storageClass": "STANDARD_IA", "acl": "bucket-owner-full-control", "tagging": "team=a%20b&x=y"},
+			map[string]string{"X-Amz-Storage-Class": "STANDARD_IA", "X-Amz-Acl": "bucket-owner-full-control", "X-Amz-Tagging": "team=a+b&x=y"}},
+		{map[string]string{"serverSideEncryption": "AES256"}, map[string]string{"X-Amz-Server-Side-Encryption": "AES256"}},
+		{map[string]string{"kmsKeyId": "the-key", "bucketKey": "true", "kmsContext": `{"a":"b"}`}, map[string]string{
+			"X-Amz-Server-Side-Encryption": "aws:kms", "X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id": "the-key",
+			"X-Amz-Server-Side-Encryption-Bucket-Key-Enabled": "true", "X-Amz-Server-Side-Encryption-Context": base64.StdEncoding.EncodeToString([]byte(`{"a":"b"}`)),
+		}},
+		{map[string]string{"serverSideEncryption": "aws:kms:dsse"}, map[string]string{"X-Amz-Server-Side-Encryption": "aws:kms:dsse"}},
+		{map[string]string{"objectLockMode": "COMPLIANCE", "objectLockRetention": "720h", "objectLockLegalHold": "true"},
+			map[string]string{"X-Amz-Object-Lock-Mode": "COMPLIANCE", "X-Amz-Object-Lock-Legal-Hold": "ON", "Content-Md5": md5Of([]byte("body"))}},
+		{map[string]string{"contentMD5": "true"}, map[string]string{"Content-Md5": md5Of([]byte("body"))}},
+		{map[string]string{"checksumAlgorithm": "CRC32C"}, map[string]string{"X-Amz-Checksum-Crc32c": minio.ChecksumCRC32C.EncodeToString([]byte("body"))}},
+		{map[string]string{"requesterPays": "true", "expectedBucketOwner": "123456789012"},
+			map[string]string{"X-Amz-Request-Payer": "requester", "X-Amz-Expected-Bucket-Owner": "123456789012"}},
+	} {
+		s := openAt(t, address, c.config)
+		require.Error(t, s.PutObject(t.Context(), "bucket", "key", strings.NewReader("body")))
+		sent := <-headers
+		for name, value := range c.want {
+			require.Equal(t, value, sent.Get(name), "%v", c.config)
+			if strings.HasPrefix(name, "X-Amz-") {
+				require.Contains(t, sent.Get("Authorization"), strings.ToLower(name), "%s must be signed", name)
+			}
+		}
+	}
+	s := openAt(t, address, map[string]string{"anonymous": "true", "credentialsFile": ""})
+	require.Error(t, s.PutObject(t.Context(), "bucket", "key", strings.NewReader("body")))
+	require.Empty(t, (<-headers).Get("Authorization"))
+}
+
+func md5Of(data []byte) string {
+	p := &payload{data: data}
+	p.hashMD5()
+	return p.contentMD5()
+}
+
+func TestCustomerKey(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "key")
+	require.NoError(t, os.WriteFile(path, []byte("too short"), 0o600))
+	config := map[string]string{"s3Url": "https://127.0.0.1:1", "customerKeyEncryptionFile": path, "bucket": "bucket", "credentialsFile": credentialsFile(t, "A", "secret-key")}
+	_, err := Open(t.Context(), testLog(t), config)
+	require.ErrorContains(t, err, "holds 9 bytes, and an SSE-C key has 32")
+	require.NoError(t, os.WriteFile(path, bytes.Repeat([]byte("k"), 32), 0o600))
+	s, err := Open(t.Context(), testLog(t), config)
+	require.NoError(t, err)
+	_, err = s.CreateSignedURL(t.Context(), "bucket", "key", time.Minute)
+	require.Equal(t, KindUnsupported, KindOf(err), "%v", err)
+	require.ErrorContains(t, err, "velero backup logs")
+}
+
+// TestCustomerKeyFromSecret reads the key through a Kubernetes API of one path.
+func TestCustomerKeyFromSecret(t *testing.T) {
+	api := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/api/v1/namespaces/velero/secrets/sse" {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		_, _ = fmt.Fprintf(w, `{"kind":"Secret","data":{"key":%q,"short":"eA=="}}`, base64.StdEncoding.EncodeToString(bytes.Repeat([]byte("k"), 32)))
+	})
+	u, err := url.Parse(api)
+	require.NoError(t, err)
+	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
+	require.NoError(t, os.WriteFile(kubeconfig, []byte(fmt.Sprintf(`{"clusters":[{"name":"c","cluster":{"server":"http://%s"}}],"contexts":[{"name":"c","context":{"cluster":"c"}}],"current-context":"c"}`, u.Host)), 0o600))
+	t.Setenv("KUBECONFIG", kubeconfig)
+	t.Setenv("VELERO_NAMESPACE", "velero")
+	for secret, want := range map[string]string{"sse/key": "", "sse/short": "holds 1 bytes", "sse/none": `no key "none"`, "none/key": "404"} {
+		_, err := Open(t.Context(), testLog(t), map[string]string{
+			"s3Url": "https://127.0.0.1:1", "customerKeyEncryptionSecret": secret, "credentialsFile": credentialsFile(t, "A", "secret-key"),
+		})
+		if want == "" {
+			require.NoError(t, err)
+			continue
+		}
+		require.ErrorContains(t, err, want)
+		require.ErrorContains(t, err, "customerKeyEncryptionSecret")
+	}
+}
+
+// TestRestartedServer stops the real server in the middle of an upload and of a
+// download, and starts it again.
+func TestRestartedServer(t *testing.T) {
+	real := startVersity(t)
+	bucket := real.bucket(t)
+	s := real.open(t, bucket, map[string]string{"partSize": "5MiB"})
+	data := content(60<<20, 1)
+	restart := func() {
+		require.NoError(t, real.process.Restart(t.Context()))
+	}
+	require.NoError(t, s.PutObject(t.Context(), bucket, "key", &interrupted{Reader: bytes.NewReader(data), after: 30 << 20, act: restart}))
+	body, err := s.GetObject(t.Context(), bucket, "key")
+	require.NoError(t, err)
+	defer body.Close()
+	got, err := io.ReadAll(&interrupted{Reader: body, after: 30 << 20, act: restart})
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(data, got), "the content differs")
+	require.Empty(t, real.uploads(t, bucket))
+}
+
+// interrupted does something once, in the middle of being read.
+type interrupted struct {
+	io.Reader
+	after int
+	act   func()
+}
+
+func (r *interrupted) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	if r.after -= n; r.after <= 0 && r.act != nil {
+		r.act()
+		r.act = nil
+	}
+	return n, err
+}
