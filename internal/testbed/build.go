@@ -55,17 +55,18 @@ func Build(ctx context.Context, progress io.Writer, parts ...Part) error {
 
 // announce says how long it will take when a large part is missing.
 func announce(progress io.Writer, parts []Part) error {
-	missing := 0
+	var missing []string
 	for _, p := range parts {
 		switch cached, err := p.Cached(); {
 		case err != nil:
 			return err
 		case !cached && !p.local:
-			missing++
+			missing = append(missing, p.Name)
 		}
 	}
-	if missing > 0 {
-		fmt.Fprintf(progress, "building %d parts of the testbed from source; all of them take about 15 minutes the first time, nothing later\n", missing)
+	if len(missing) > 0 {
+		fmt.Fprintf(progress, "building %s from source; all parts together take about 15 minutes the first time, nothing later\n",
+			strings.Join(missing, ", "))
 	}
 	return nil
 }
