@@ -6,7 +6,6 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 
@@ -30,7 +29,7 @@ func (c *Cluster) startControlPlane(ctx context.Context) error {
 				"--listen-peer-urls=" + peer, "--initial-advertise-peer-urls=" + peer,
 				"--initial-cluster=default=" + peer,
 			},
-			Ready: answersHTTP(etcd+"/readyz", nil, false),
+			Ready: answersHTTP(etcd + "/readyz"),
 		}
 	})
 	if err != nil {
@@ -110,23 +109,7 @@ func (c *Cluster) connect(ctx context.Context, url string, id identity) error {
 	if err != nil {
 		return err
 	}
-	return ready(ctx, client, url+"/readyz")
-}
-
-func ready(ctx context.Context, client *http.Client, url string) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return err
-	}
-	response, err := client.Do(request)
-	if err != nil {
-		return err
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("GET %s: %s", url, response.Status)
-	}
-	return nil
+	return answersOK(ctx, client, url+"/readyz")
 }
 
 func kubeconfig(name, url string, id identity) []byte {
@@ -165,7 +148,7 @@ func (c *Cluster) startControllerManager(ctx context.Context) error {
 				"--bind-address=127.0.0.1", fmt.Sprintf("--secure-port=%d", ports[0]),
 				"--cert-dir=" + filepath.Join(c.dir, "controller-manager"),
 			},
-			Ready: answersHTTP("https://"+address(ports[0])+"/healthz", nil, false),
+			Ready: answersHTTP("https://" + address(ports[0]) + "/healthz"),
 		}
 	})
 }

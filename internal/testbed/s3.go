@@ -68,7 +68,7 @@ func (b *Bed) StartS3(ctx context.Context, o S3Options) (*S3, error) {
 		run.Address = address(ports[0])
 		s.Endpoint = scheme(o.TLS) + "://" + run.Address
 		args, env := o.Server.Command(run)
-		return Command{Path: program, Args: args, Env: env, Ready: answersHTTP(s.Endpoint+o.Server.Health, s.CA, o.Server.Health == "")}
+		return Command{Path: program, Args: args, Env: env, Ready: s.answers}
 	})
 	if err != nil {
 		return nil, err
@@ -106,6 +106,17 @@ func (b *Bed) prepareS3(o S3Options) (*S3, S3Run, error) {
 	}
 	s.CredentialsFile = filepath.Join(b.dir, o.Name, "credentials")
 	return s, run, WriteCredentials(s.CredentialsFile, s.AccessKey, s.SecretKey)
+}
+
+// answers is the probe: a server may listen, and call itself healthy, before it
+// can serve its user.
+func (s *S3) answers(ctx context.Context) error {
+	client, err := s.Client()
+	if err != nil {
+		return err
+	}
+	_, err = client.ListBuckets(ctx)
+	return err
 }
 
 // WriteCredentials writes an AWS shared credentials file with a [default] profile.

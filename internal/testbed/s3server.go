@@ -9,9 +9,6 @@ type S3Server struct {
 	// Command returns the arguments and the environment for a run. The server
 	// must listen on Address only, and use https if CertDir is not empty.
 	Command func(r S3Run) (args, env []string)
-	// Health is the path that answers 200 when the server is ready. If empty, any
-	// answer at all will do.
-	Health string
 }
 
 // S3Run is what a server is told.
@@ -44,7 +41,7 @@ func versityCommand(r S3Run) (args, env []string) {
 }
 
 // MinIOServer is MinIO over a folder, AGPL-3.
-var MinIOServer = S3Server{Name: "minio", Part: MinIO, Command: minioCommand, Health: "/minio/health/ready"}
+var MinIOServer = S3Server{Name: "minio", Part: MinIO, Command: minioCommand}
 
 func minioCommand(r S3Run) (args, env []string) {
 	args = []string{"server", "--quiet", "--address", r.Address}

@@ -50,7 +50,7 @@ func (c *Cluster) startSidecar(ctx context.Context, part Part, args ...string) e
 				"--http-endpoint=" + address(ports[0]),
 			}, args...),
 			Env:   []string{"NODE_NAME=" + NodeName(c.Zones[0])},
-			Ready: answersHTTP("http://"+address(ports[0])+"/metrics", nil, false),
+			Ready: answersHTTP("http://" + address(ports[0]) + "/metrics"),
 			// Both exit when they lose the driver.
 			Respawn: true,
 		}
@@ -64,7 +64,7 @@ func (c *Cluster) startSnapshotController(ctx context.Context) error {
 				"--kubeconfig=" + c.Kubeconfig, "--leader-election=false",
 				"--http-endpoint=" + address(ports[0]),
 			},
-			Ready: answersHTTP("http://"+address(ports[0])+"/metrics", nil, false),
+			Ready: answersHTTP("http://" + address(ports[0]) + "/metrics"),
 		}
 	})
 }

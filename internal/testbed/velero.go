@@ -184,7 +184,7 @@ func (v *VeleroServer) Serve(ctx context.Context) error {
 				"VELERO_NAMESPACE=" + v.Namespace, "KUBECONFIG=" + v.Cluster.Kubeconfig,
 				"AWS_SHARED_CREDENTIALS_FILE=" + v.options.CredentialsFile,
 			}, v.options.Env...),
-			Ready: answersHTTP("http://"+address(ports[0])+"/metrics", nil, false),
+			Ready: answersHTTP("http://" + address(ports[0]) + "/metrics"),
 		}
 	})
 	return err
