@@ -98,7 +98,7 @@ func (p *process) connect() {
 	quick := backoff.Config{BaseDelay: 5 * time.Millisecond, Multiplier: 1, MaxDelay: 5 * time.Millisecond}
 	conn, err := grpc.NewClient("unix://"+p.socket,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithConnectParams(grpc.ConnectParams{Backoff: quick}))
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: quick, MinConnectTimeout: testTimeout}))
 	require.NoError(p.t, err)
 	p.t.Cleanup(func() { conn.Close() })
 	p.conn = conn

@@ -77,7 +77,7 @@ func TestDeathInTheMiddleOfACopy(t *testing.T) {
 	data := t.TempDir()
 	driver := startDriver(t, data)
 	vol := driver.mustCreateVolume("source")
-	for i := range 3000 {
+	for i := range 1500 {
 		write(t, filepath.Join(driver.volumeDir(vol.VolumeId), fmt.Sprint(i)), fmt.Sprint("content ", i))
 	}
 	var left []string
