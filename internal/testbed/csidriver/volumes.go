@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"maps"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -75,17 +74,6 @@ func parseVolumeRequest(req *csi.CreateVolumeRequest) (*volumeRequest, error) {
 	}, nil
 }
 
-func parseSource(content *csi.VolumeContentSource) (source, error) {
-	parsed := source{
-		SnapshotID: content.GetSnapshot().GetSnapshotId(),
-		VolumeID:   content.GetVolume().GetVolumeId(),
-	}
-	if content != nil && parsed == (source{}) {
-		return source{}, missing("volume_content_source's snapshot_id or volume_id")
-	}
-	return parsed, nil
-}
-
 // matches says whether a volume of the same name is what is asked for.
 func (r *volumeRequest) matches(vol *volume) error {
 	var difference string
@@ -105,14 +93,6 @@ func (r *volumeRequest) matches(vol *volume) error {
 		return nil
 	}
 	return status.Errorf(codes.AlreadyExists, "volume %q exists as %s with other properties: %s", r.name, vol.ID, difference)
-}
-
-// origin is the content a new volume begins with; its zero value is none.
-type origin struct {
-	path       string
-	sizeBytes  int64
-	volumeMode string
-	boundZone  string
 }
 
 func (d *driver) makeVolume(ctx context.Context, want *volumeRequest) (*volume, error) {
@@ -165,74 +145,6 @@ func (v *volume) attributes(zone string) map[string]string {
 	return attributes
 }
 
-func (d *driver) origin(from source) (origin, error) {
-	switch {
-	case from.SnapshotID != "":
-		return d.snapshotOrigin(from.SnapshotID)
-	case from.VolumeID != "":
-		return d.volumeOrigin(from.VolumeID)
-	default:
-		return origin{}, nil
-	}
-}
-
-func (d *driver) snapshotOrigin(id string) (origin, error) {
-	snap, err := d.store.snapshots.get(id)
-	if err != nil {
-		return origin{}, err
-	}
-	if !snap.ready(time.Now()) {
-		return origin{}, status.Errorf(codes.FailedPrecondition, "snapshot %s is not ready to use before %s", id, snap.ReadyAt.Format(time.RFC3339Nano))
-	}
-	from := origin{
-		path:       d.store.snapshots.dataPath(id, snap.VolumeMode),
-		sizeBytes:  snap.SizeBytes,
-		volumeMode: snap.VolumeMode,
-	}
-	if d.cfg.zonalSnapshots {
-		from.boundZone = snap.Topology[d.cfg.topology.zoneKey]
-	}
-	return from, nil
-}
-
-func (d *driver) volumeOrigin(id string) (origin, error) {
-	vol, err := d.store.volumes.get(id)
-	if err != nil {
-		return origin{}, err
-	}
-	return origin{
-		path:       d.store.volumes.dataPath(id, vol.VolumeMode),
-		sizeBytes:  vol.CapacityBytes,
-		volumeMode: vol.VolumeMode,
-		boundZone:  vol.Topology[d.cfg.topology.zoneKey],
-	}, nil
-}
-
-func fillVolume(ctx context.Context, data string, vol *volume, from string) error {
-	if from != "" {
-		if err := copyContent(ctx, from, data); err != nil {
-			return err
-		}
-	} else if err := makeEmpty(data, vol.VolumeMode); err != nil {
-		return err
-	}
-	if vol.VolumeMode == modeBlock {
-		return os.Truncate(data, vol.CapacityBytes)
-	}
-	return nil
-}
-
-// makeEmpty lets every user write, as a pod may run as any.
-func makeEmpty(data, volumeMode string) error {
-	if volumeMode == modeBlock {
-		return os.WriteFile(data, nil, 0o644)
-	}
-	if err := os.Mkdir(data, 0o777); err != nil {
-		return err
-	}
-	return os.Chmod(data, 0o777)
-}
-
 // DeleteVolume succeeds too for a volume that is not there.
 func (d *driver) DeleteVolume(ctx context.Context, req *csi.DeleteVolumeRequest) (*csi.DeleteVolumeResponse, error) {
 	if req.GetVolumeId() == "" {
@@ -247,51 +159,6 @@ func (d *driver) DeleteVolume(ctx context.Context, req *csi.DeleteVolumeRequest)
 		return nil, rpcError("delete volume", err)
 	}
 	return &csi.DeleteVolumeResponse{}, nil
-}
-
-// ControllerExpandVolume grows a volume; one that is large enough is left.
-func (d *driver) ControllerExpandVolume(ctx context.Context, req *csi.ControllerExpandVolumeRequest) (*csi.ControllerExpandVolumeResponse, error) {
-	if req.GetVolumeId() == "" {
-		return nil, missing("volume_id")
-	}
-	if req.GetCapacityRange() == nil {
-		return nil, missing("capacity_range")
-	}
-	want, err := parseCapacity(req.GetCapacityRange())
-	if err != nil {
-		return nil, err
-	}
-	release, err := d.store.lock.acquire(ctx)
-	if err != nil {
-		return nil, rpcError("expand volume", err)
-	}
-	defer release()
-	size, err := d.expand(req.GetVolumeId(), want)
-	if err != nil {
-		return nil, rpcError("expand volume "+req.GetVolumeId(), err)
-	}
-	return &csi.ControllerExpandVolumeResponse{CapacityBytes: size}, nil
-}
-
-func (d *driver) expand(id string, want capacity) (int64, error) {
-	vol, err := d.store.volumes.get(id)
-	if err != nil {
-		return 0, err
-	}
-	size := max(vol.CapacityBytes, want.required)
-	if !want.admits(size) {
-		return 0, status.Errorf(codes.OutOfRange, "the volume has %d bytes, more than the limit of %d", size, want.limit)
-	}
-	if size == vol.CapacityBytes {
-		return size, nil
-	}
-	vol.CapacityBytes = size
-	if vol.VolumeMode == modeBlock {
-		if err := os.Truncate(d.store.volumes.dataPath(id, modeBlock), size); err != nil {
-			return 0, err
-		}
-	}
-	return size, d.store.volumes.update(id, vol)
 }
 
 // ListVolumes pages through the volumes in the order of their IDs.
@@ -319,20 +186,5 @@ func (v *volume) toCSI() *csi.Volume {
 		VolumeContext:      v.Context,
 		ContentSource:      v.Source.toCSI(),
 		AccessibleTopology: toTopologies(v.Topology),
-	}
-}
-
-func (s source) toCSI() *csi.VolumeContentSource {
-	switch {
-	case s.SnapshotID != "":
-		return &csi.VolumeContentSource{Type: &csi.VolumeContentSource_Snapshot{
-			Snapshot: &csi.VolumeContentSource_SnapshotSource{SnapshotId: s.SnapshotID},
-		}}
-	case s.VolumeID != "":
-		return &csi.VolumeContentSource{Type: &csi.VolumeContentSource_Volume{
-			Volume: &csi.VolumeContentSource_VolumeSource{VolumeId: s.VolumeID},
-		}}
-	default:
-		return nil
 	}
 }
