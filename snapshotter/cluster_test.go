@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"sync"
@@ -92,6 +93,11 @@ func (b *bench) open(config map[string]string) *Snapshotter {
 	log := logrus.New()
 	log.SetOutput(b.Output())
 	log.SetLevel(logrus.DebugLevel)
+	config = maps.Clone(config)
+	if config == nil {
+		config = map[string]string{}
+	}
+	config["sweepAfter"] = "0" // in the background it would outlive the test
 	s, err := Open(b.Context(), log, config)
 	require.NoError(b, err)
 	return s

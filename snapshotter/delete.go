@@ -27,6 +27,7 @@ func (s *Snapshotter) DeleteSnapshot(ctx context.Context, snapshotID string) err
 	if err := s.delete(ctx, id); err != nil {
 		return fmt.Errorf("delete snapshot %s of driver %s: %w", id.Handle, id.Driver, err)
 	}
+	s.sweepOnce()
 	return nil
 }
 
@@ -88,21 +89,11 @@ func (s *Snapshotter) clear(ctx context.Context, content *snapshotv1.VolumeSnaps
 		// A restore under way ends by itself; so does a deletion.
 		return gone[*snapshotv1.VolumeSnapshotContent, *snapshotv1.VolumeSnapshotContentList](ctx, s.kube.VolumeSnapshotContents(), what+", which is of the same snapshot", content)
 	}
-	ref := content.Spec.VolumeSnapshotRef
-	vs, err := s.getVolumeSnapshot(ctx, ref.Namespace, ref.Name)
-	if err != nil {
-		return err
+	if purposeOf(content) == "" {
+		ref := content.Spec.VolumeSnapshotRef
+		return fmt.Errorf("%s (of VolumeSnapshot %s/%s) is of the same snapshot and not of this plugin's making: remove it first, with deletion policy Retain", what, ref.Namespace, ref.Name)
 	}
-	if vs != nil && vs.UID != ref.UID {
-		vs = nil
-	}
-	if purposeOf(content) == "" && (vs == nil || purposeOf(vs) == "") {
-		return fmt.Errorf("%s (for VolumeSnapshot %s/%s) is of the same snapshot and not of this plugin's making: remove it first, with deletion policy Retain", what, ref.Namespace, ref.Name)
-	}
-	if vs != nil {
-		return s.destroy(ctx, vs)
-	}
-	return s.destroyContent(ctx, content)
+	return s.destroy(ctx, content)
 }
 
 // deletion is one deletion under way.

@@ -2,12 +2,15 @@ package snapshotter
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/longshore-dev/velero-plugin/internal/kube"
 )
@@ -21,149 +24,105 @@ func aside(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 }
 
-// keep makes the snapshot independent of the objects: from here on, whatever
-// becomes of them, it stays in the storage. It also marks the content, which the
-// controller made, so that a repeated call finds it.
-func (s shot) keep(ctx context.Context, content *snapshotv1.VolumeSnapshotContent) (*snapshotv1.VolumeSnapshotContent, error) {
-	kept, err := s.setPolicy(ctx, content.Name, snapshotv1.VolumeSnapshotContentRetain, s.request)
-	return kept, wrap(err, "set the deletion policy of %s to Retain", describeContent(content.Name))
-}
-
-// setPolicy sets a content's deletion policy, marks it as work of the request,
-// and allows its deletion even when its VolumeSnapshot is gone.
-func (s *Snapshotter) setPolicy(ctx context.Context, name string, policy snapshotv1.DeletionPolicy, r request) (*snapshotv1.VolumeSnapshotContent, error) {
-	annotations := r.annotations()
-	annotations[annotationBeingDeleted] = "yes"
-	return apply(ctx, s.kube.VolumeSnapshotContents(), name, patch{
-		"metadata": metaPatch(r.labels(), annotations),
-		"spec":     map[string]any{"deletionPolicy": policy},
-	})
-}
-
-// release removes the objects of a snapshot that is kept. The VolumeSnapshot
-// goes first: the controller would make a new content for one without.
+// detach removes the content of a snapshot and leaves the snapshot in the
+// storage. With the policy Retain the sidecar would do nothing on the deletion
+// but take its finalizer away; that is done along with the policy, so that the
+// content goes at once.
 //
-// It fails only if not even the deletion could be asked for. What lingers after
-// that, because a controller is away, is no reason to call the snapshot failed.
-func (s shot) release(ctx context.Context, vs *snapshotv1.VolumeSnapshot, content *snapshotv1.VolumeSnapshotContent) error {
-	ctx, cancel := aside(ctx)
-	defer cancel()
-	if vs != nil {
-		if err := s.removeSnapshot(ctx, vs); err != nil {
-			s.log.WithError(err).Warn("the snapshot is taken, but its VolumeSnapshot is still being removed")
-			ctx, cancel = aside(ctx)
-			defer cancel()
-		}
+// No ID may be handed out while the content is not at least being deleted: what
+// is not is taken for the leftover of a crash, and removed with its snapshot.
+func (s shot) detach(ctx context.Context, content *snapshotv1.VolumeSnapshotContent) error {
+	kept, err := s.keep(ctx, content)
+	if err != nil {
+		return fmt.Errorf("set the deletion policy of %s to Retain: %w", describeContent(s.name), err)
 	}
-	contents := s.kube.VolumeSnapshotContents()
-	if err := remove(ctx, contents, content); err != nil {
-		return fmt.Errorf("remove %s of the snapshot that was taken: %w", describeContent(content.Name), err)
+	left, err := s.kube.DeleteContent(ctx, kept)
+	if err != nil {
+		return fmt.Errorf("remove %s of the snapshot that was taken: %w", describeContent(s.name), err)
 	}
-	if err := gone(ctx, contents, describeContent(content.Name), content); err != nil {
+	if left == nil {
+		return nil
+	}
+	if err := gone(ctx, s.kube.VolumeSnapshotContents(), describeContent(s.name), left); err != nil {
 		s.log.WithError(err).Warn("the snapshot is taken, but its VolumeSnapshotContent is still being removed")
 	}
 	return nil
 }
 
-func (s *Snapshotter) removeSnapshot(ctx context.Context, vs *snapshotv1.VolumeSnapshot) error {
-	client := s.kube.VolumeSnapshots(vs.Namespace)
-	if err := remove(ctx, client, vs); err != nil {
-		return fmt.Errorf("remove %s: %w", describeSnapshot(vs), err)
-	}
-	return gone(ctx, client, describeSnapshot(vs), vs)
-}
-
-// detached returns the content of a snapshot that an earlier call took for the
-// same backup and could not hand over, nil if there is none. Contents that an
-// earlier backup of the same name left are removed with their snapshots.
-func (s shot) detached(ctx context.Context) (*snapshotv1.VolumeSnapshotContent, error) {
-	list, err := kube.Retry(ctx, func(ctx context.Context) (*snapshotv1.VolumeSnapshotContentList, error) {
-		return s.kube.VolumeSnapshotContents().List(ctx, metav1.ListOptions{LabelSelector: labelRequest + "=" + s.name})
-	})
-	if err != nil {
-		return nil, fmt.Errorf("list the VolumeSnapshotContents of earlier calls: %w", err)
-	}
-	var found *snapshotv1.VolumeSnapshotContent
-	for i := range list.Items {
-		content := &list.Items[i]
-		if !s.wasKept(content) {
-			continue
+// keep sets the content's policy to Retain and takes the finalizer away, if the
+// content is still as it was seen.
+func (s shot) keep(ctx context.Context, content *snapshotv1.VolumeSnapshotContent) (*snapshotv1.VolumeSnapshotContent, error) {
+	client := s.kube.VolumeSnapshotContents()
+	for {
+		steps := []jsonPatch{{"replace", "/spec/deletionPolicy", snapshotv1.VolumeSnapshotContentRetain}}
+		if i := slices.Index(content.Finalizers, finalizerContent); i >= 0 {
+			at := fmt.Sprintf("/metadata/finalizers/%d", i)
+			steps = append(steps, jsonPatch{"test", at, finalizerContent}, jsonPatch{"remove", at, nil})
 		}
-		vs, err := s.getVolumeSnapshot(ctx, content.Spec.VolumeSnapshotRef.Namespace, content.Spec.VolumeSnapshotRef.Name)
+		body, err := json.Marshal(steps)
 		if err != nil {
 			return nil, err
 		}
-		if vs != nil && vs.UID == content.Spec.VolumeSnapshotRef.UID {
-			continue // create will find it
+		kept, err := kube.Retry(ctx, func(ctx context.Context) (*snapshotv1.VolumeSnapshotContent, error) {
+			return client.Patch(ctx, content.Name, types.JSONPatchType, body, metav1.PatchOptions{})
+		})
+		if !apierrors.IsInvalid(err) || ctx.Err() != nil {
+			return kept, err
 		}
-		if s.fresh(ctx, content) && found == nil {
-			found = content
-		} else if err := s.destroyContent(ctx, content); err != nil {
+		if content, err = client.Get(ctx, content.Name, metav1.GetOptions{}); err != nil {
 			return nil, err
 		}
 	}
-	return found, nil
 }
 
-// wasKept tells whether the content was kept, so that it holds a whole snapshot.
-func (s shot) wasKept(content *snapshotv1.VolumeSnapshotContent) bool {
-	return s.made(content) && content.Spec.DeletionPolicy == snapshotv1.VolumeSnapshotContentRetain && handleOf(content) != ""
+// jsonPatch is one step of a JSON patch.
+type jsonPatch struct {
+	Op    string `json:"op"`
+	Path  string `json:"path"`
+	Value any    `json:"value,omitempty"`
 }
 
-// discard removes the VolumeSnapshot of a failed call together with the snapshot
-// that may have been taken. Once the deletion is asked for, the controllers
-// finish it however long the driver takes.
-func (s shot) discard(ctx context.Context, vs *snapshotv1.VolumeSnapshot) {
+// discard removes the content of a failed call together with the snapshot that
+// may have been taken. Once the deletion is asked for, the sidecar finishes it
+// however long the driver takes.
+func (s shot) discard(ctx context.Context, content *snapshotv1.VolumeSnapshotContent) {
 	ctx, cancel := aside(ctx)
 	defer cancel()
-	if err := s.destroy(ctx, vs); err != nil {
+	if err := s.destroy(ctx, content); err != nil {
 		s.log.WithError(err).Warn("the unfinished snapshot is still being removed")
 	}
 }
 
-// destroy removes a VolumeSnapshot together with its snapshot in the storage,
-// whatever the deletion policy of its class.
-func (s *Snapshotter) destroy(ctx context.Context, vs *snapshotv1.VolumeSnapshot) error {
-	contents := s.kube.VolumeSnapshotContents()
-	content, err := apply(ctx, contents, contentNameOf(vs), patch{
-		"metadata": metaPatch(nil, map[string]string{annotationBeingDeleted: "yes"}),
-		"spec":     map[string]any{"deletionPolicy": snapshotv1.VolumeSnapshotContentDelete},
-	})
-	missing := apierrors.IsNotFound(err)
-	if err != nil && !missing {
-		return wrap(err, "set the deletion policy of %s to Delete", describeContent(contentNameOf(vs)))
-	}
-	if err := remove(ctx, s.kube.VolumeSnapshots(vs.Namespace), vs); err != nil {
-		return wrap(err, "remove %s", describeSnapshot(vs))
-	}
-	if !missing {
-		if err := s.removeContent(ctx, content); err != nil {
-			return err
-		}
-	}
-	return gone(ctx, s.kube.VolumeSnapshots(vs.Namespace), describeSnapshot(vs), vs)
-}
-
-// destroyContent removes a content without VolumeSnapshot together with its
-// snapshot in the storage.
-func (s *Snapshotter) destroyContent(ctx context.Context, content *snapshotv1.VolumeSnapshotContent) error {
-	content, err := apply(ctx, s.kube.VolumeSnapshotContents(), content.Name, patch{
-		"metadata": metaPatch(nil, map[string]string{annotationBeingDeleted: "yes"}),
-		"spec":     map[string]any{"deletionPolicy": snapshotv1.VolumeSnapshotContentDelete},
-	})
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
-	if err != nil {
-		return wrap(err, "set the deletion policy of %s to Delete", describeContent(content.Name))
-	}
-	return s.removeContent(ctx, content)
-}
-
-func (s *Snapshotter) removeContent(ctx context.Context, content *snapshotv1.VolumeSnapshotContent) error {
+// destroy removes a content together with its snapshot in the storage, whatever
+// its deletion policy is. It returns when both are gone.
+func (s *Snapshotter) destroy(ctx context.Context, content *snapshotv1.VolumeSnapshotContent) error {
 	client := s.kube.VolumeSnapshotContents()
+	if content.DeletionTimestamp == nil {
+		doomed, err := apply(ctx, client, content.Name, patch{
+			"metadata": map[string]any{
+				"uid":         content.UID,
+				"finalizers":  union(content.Finalizers, finalizerContent),
+				"annotations": map[string]string{annotationBeingDeleted: "yes"},
+			},
+			"spec": map[string]any{"deletionPolicy": snapshotv1.VolumeSnapshotContentDelete},
+		})
+		if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+			return nil
+		}
+		if err != nil {
+			return wrap(err, "set the deletion policy of %s to Delete", describeContent(content.Name))
+		}
+		content = doomed
+	}
 	if err := remove(ctx, client, content); err != nil {
 		return fmt.Errorf("remove %s: %w", describeContent(content.Name), err)
 	}
 	return gone(ctx, client, describeContent(content.Name), content)
+}
+
+func union(list []string, word string) []string {
+	if slices.Contains(list, word) {
+		return list
+	}
+	return append(slices.Clone(list), word)
 }

@@ -21,6 +21,7 @@ const (
 	labelExclude    = "velero.io/exclude-from-backup"
 
 	annotationBackup = "longshore.dev/backup"
+	annotationClaim  = "longshore.dev/claim"  // the source's claim, namespace/name
 	annotationVolume = "longshore.dev/volume" // the source's volume ID, or the snapshot's ID
 )
 
@@ -41,19 +42,23 @@ type request struct {
 
 // snapshotRequest names the snapshot of a volume for a backup. The name derives
 // from both, so that a repeated call finds the work of the first.
-func snapshotRequest(id VolumeID, backup string) request {
+func snapshotRequest(id VolumeID, b backup) request {
 	return request{
-		name:    "longshore-" + digest(id.String(), backup),
+		name:    "longshore-" + digest(id.String(), b.key()),
 		purpose: purposeSnapshot,
-		backup:  backup,
+		backup:  b.name,
 		subject: id.String(),
 	}
 }
 
+// restorePrefix begins the name of every staging claim. The PersistentVolume of
+// one is known by it even before it is labelled.
+const restorePrefix = "longshore-restore-"
+
 // restoreRequest names the restore of a snapshot. unique tells it from another
 // restore of the same snapshot.
 func restoreRequest(id SnapshotID, unique string) request {
-	return request{name: "longshore-restore-" + unique, purpose: purposeRestore, subject: id.String()}
+	return request{name: restorePrefix + unique, purpose: purposeRestore, subject: id.String()}
 }
 
 // deleteRequest names the deletion of a snapshot, one for all who ask for it.

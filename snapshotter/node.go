@@ -94,3 +94,31 @@ func allows(terms []corev1.TopologySelectorTerm, labels map[string]string) bool 
 		})
 	})
 }
+
+// ownerNode returns the node whose sidecar is in charge of a volume, for drivers
+// with a sidecar on each node: the one node from which the volume can be
+// reached. It is "" for a volume of a zone or of the whole cluster.
+func (s *Snapshotter) ownerNode(ctx context.Context, pv *corev1.PersistentVolume) (string, error) {
+	topology := topologyOf(pv.Spec.NodeAffinity)
+	if len(topology) == 0 || topology.onlyZones() {
+		return "", nil
+	}
+	nodes, err := kube.Retry(ctx, func(ctx context.Context) (*corev1.NodeList, error) {
+		return s.kube.Nodes().List(ctx, metav1.ListOptions{})
+	})
+	if err != nil {
+		return "", fmt.Errorf("list Nodes: %w", err)
+	}
+	reach := slices.DeleteFunc(nodes.Items, func(n corev1.Node) bool { return !topology.Matches(&n) })
+	if len(reach) != 1 {
+		return "", nil
+	}
+	return reach[0].Name, nil
+}
+
+// onlyZones tells whether the topology speaks of zones and regions alone.
+func (t Topology) onlyZones() bool {
+	return !slices.ContainsFunc(t, func(term Term) bool {
+		return slices.ContainsFunc(term, func(r Requirement) bool { return r.Field || !slices.Contains(zoneLabels, r.Key) })
+	})
+}

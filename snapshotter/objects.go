@@ -26,18 +26,13 @@ const (
 	// without it the deletion of a content whose VolumeSnapshot has vanished
 	// would hang for ever.
 	annotationBeingDeleted = "snapshot.storage.kubernetes.io/volumesnapshot-being-deleted"
+	// annotationBeingCreated says that the driver may have been asked for the
+	// snapshot. The sidecar takes it away when the driver has answered for good;
+	// until then it does not let go of the content.
+	annotationBeingCreated = "snapshot.storage.kubernetes.io/volumesnapshot-being-created"
 	// labelManagedByNode tells sidecars that run on each node which one is meant.
 	labelManagedByNode = "snapshot.storage.kubernetes.io/managed-by"
 )
-
-// contentNameOf is the name the controller gives to the content of a
-// VolumeSnapshot that is taken of a claim.
-func contentNameOf(vs *snapshotv1.VolumeSnapshot) string {
-	if vs.Status != nil && vs.Status.BoundVolumeSnapshotContentName != nil {
-		return *vs.Status.BoundVolumeSnapshotContentName
-	}
-	return "snapcontent-" + string(vs.UID)
-}
 
 func handleOf(content *snapshotv1.VolumeSnapshotContent) string {
 	if content == nil || content.Status == nil || content.Status.SnapshotHandle == nil {
@@ -140,21 +135,9 @@ func (s *Snapshotter) getContent(ctx context.Context, name string) (*snapshotv1.
 	}))
 }
 
-func (s *Snapshotter) getVolumeSnapshot(ctx context.Context, namespace, name string) (*snapshotv1.VolumeSnapshot, error) {
-	return present(kube.Retry(ctx, func(ctx context.Context) (*snapshotv1.VolumeSnapshot, error) {
-		return s.kube.VolumeSnapshots(namespace).Get(ctx, name, metav1.GetOptions{})
-	}))
-}
-
 func (s *Snapshotter) getClaim(ctx context.Context, namespace, name string) (*corev1.PersistentVolumeClaim, error) {
 	return present(kube.Retry(ctx, func(ctx context.Context) (*corev1.PersistentVolumeClaim, error) {
 		return s.kube.Claims(namespace).Get(ctx, name, metav1.GetOptions{})
-	}))
-}
-
-func (s *Snapshotter) getPV(ctx context.Context, name string) (*corev1.PersistentVolume, error) {
-	return present(kube.Retry(ctx, func(ctx context.Context) (*corev1.PersistentVolume, error) {
-		return s.kube.PersistentVolumes().Get(ctx, name, metav1.GetOptions{})
 	}))
 }
 

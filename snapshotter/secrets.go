@@ -1,6 +1,7 @@
 package snapshotter
 
 import (
+	"fmt"
 	"strings"
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
@@ -12,9 +13,31 @@ import (
 const (
 	annotationDeleteSecretName      = "snapshot.storage.kubernetes.io/deletion-secret-name"
 	annotationDeleteSecretNamespace = "snapshot.storage.kubernetes.io/deletion-secret-namespace"
+	parameterSecretName             = "csi.storage.k8s.io/snapshotter-secret-name"
+	parameterSecretNamespace        = "csi.storage.k8s.io/snapshotter-secret-namespace"
 	parameterListSecretName         = "csi.storage.k8s.io/snapshotter-list-secret-name"
 	parameterListSecretNamespace    = "csi.storage.k8s.io/snapshotter-list-secret-namespace"
 )
+
+// createSecretOf returns the secret for taking and deleting a snapshot of this
+// class, with the names that the class leaves open filled in as the snapshot
+// controller does.
+func createSecretOf(class *snapshotv1.VolumeSnapshotClass, name, namespace string) (SecretRef, error) {
+	expand := strings.NewReplacer(
+		"${volumesnapshotcontent.name}", name,
+		"${volumesnapshot.name}", name,
+		"${volumesnapshot.namespace}", namespace,
+	).Replace
+	ref := SecretRef{
+		Namespace: expand(class.Parameters[parameterSecretNamespace]),
+		Name:      expand(class.Parameters[parameterSecretName]),
+	}
+	if (ref.Namespace == "") != (ref.Name == "") || strings.Contains(ref.String(), "${") {
+		return SecretRef{}, fmt.Errorf("VolumeSnapshotClass %s names its secret by %q and %q, which cannot be resolved",
+			class.Name, class.Parameters[parameterSecretNamespace], class.Parameters[parameterSecretName])
+	}
+	return ref, nil
+}
 
 func deleteSecretOf(content *snapshotv1.VolumeSnapshotContent) SecretRef {
 	return secretRef(content.Annotations[annotationDeleteSecretNamespace], content.Annotations[annotationDeleteSecretName])

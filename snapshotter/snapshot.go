@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"time"
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	"github.com/sirupsen/logrus"
@@ -21,8 +22,15 @@ const tagBackup = "velero.io/backup"
 // returns, no object of it is left in the cluster; the snapshot is in the
 // storage, and only its ID knows it.
 //
-// A repeated call, after a crash for instance, goes on where the first ended.
-// When it fails, the snapshot that may have been begun is removed.
+// A repeated call for the same Backup, after a crash for instance, goes on where
+// the first ended and returns the same snapshot. A call that fails removes the
+// snapshot that may have been begun.
+//
+// The snapshot is asked for by a VolumeSnapshotContent alone. A VolumeSnapshot
+// would only have the snapshot controller make the same content, with a dozen
+// requests of its own, of which it allows itself five a second: the time of each
+// volume would grow with their number. It would also stand in the application's
+// namespace, and take the snapshot along when that is deleted.
 func (s *Snapshotter) CreateSnapshot(ctx context.Context, volumeID, _ string, tags map[string]string) (string, error) {
 	id, err := ParseVolumeID(volumeID)
 	if err != nil {
@@ -34,6 +42,7 @@ func (s *Snapshotter) CreateSnapshot(ctx context.Context, volumeID, _ string, ta
 	if err != nil {
 		return "", fmt.Errorf("take a snapshot of volume %s of driver %s (PersistentVolume %s): %w", id.Handle, id.Driver, id.PV, err)
 	}
+	s.sweepOnce()
 	return snapshot.String(), nil
 }
 
@@ -42,12 +51,13 @@ type shot struct {
 	*Snapshotter
 	request
 	source
-	id    VolumeID
-	class *snapshotv1.VolumeSnapshotClass
-	log   logrus.FieldLogger
+	id     VolumeID
+	backup backup
+	class  *snapshotv1.VolumeSnapshotClass
+	log    logrus.FieldLogger
 }
 
-func (s *Snapshotter) snapshot(ctx context.Context, id VolumeID, backup string) (SnapshotID, error) {
+func (s *Snapshotter) snapshot(ctx context.Context, id VolumeID, backupName string) (SnapshotID, error) {
 	volume, err := s.find(ctx, id)
 	if err != nil {
 		return SnapshotID{}, err
@@ -56,127 +66,143 @@ func (s *Snapshotter) snapshot(ctx context.Context, id VolumeID, backup string) 
 	if err != nil {
 		return SnapshotID{}, fmt.Errorf("claim %s: %w", volume.claimName(), err)
 	}
-	r := snapshotRequest(id, backup)
+	b := s.backupNamed(ctx, backupName)
+	r := snapshotRequest(id, b)
 	log := s.logFor(r).WithFields(logrus.Fields{"persistentVolume": id.PV, "claim": volume.claimName(), "snapshotClass": class.Name})
-	return shot{s, r, volume, id, class, log}.take(ctx)
+	return shot{s, r, volume, id, b, class, log}.take(ctx)
 }
 
 func (s shot) take(ctx context.Context) (SnapshotID, error) {
-	content, err := s.detached(ctx)
+	wanted, err := s.content(ctx)
 	if err != nil {
 		return SnapshotID{}, err
 	}
-	if content != nil {
-		s.log.Info("found the snapshot that an earlier call took")
-		return s.describe(content), s.release(ctx, nil, content)
-	}
-	vs, err := s.create(ctx)
+	content, err := s.begin(ctx, wanted)
 	if err != nil {
 		return SnapshotID{}, err
 	}
-	content, err = s.cut(ctx, vs)
+	cut, err := s.cut(ctx, content)
 	if err == nil {
-		content, err = s.keep(ctx, content)
+		err = s.detach(ctx, cut)
 	}
 	if err != nil {
-		s.discard(ctx, vs)
+		s.discard(ctx, content)
 		return SnapshotID{}, err
 	}
-	return s.describe(content), s.release(ctx, vs, content)
+	s.log.WithField("handle", handleOf(cut)).Info("snapshot taken")
+	return s.describe(cut), nil
 }
 
-// create makes the VolumeSnapshot, or finds the one of an earlier call.
-func (s shot) create(ctx context.Context) (*snapshotv1.VolumeSnapshot, error) {
-	client := s.kube.VolumeSnapshots(s.claim.Namespace)
-	vs := &snapshotv1.VolumeSnapshot{
-		ObjectMeta: s.meta(s.claim.Namespace),
-		Spec: snapshotv1.VolumeSnapshotSpec{
-			Source:                  snapshotv1.VolumeSnapshotSource{PersistentVolumeClaimName: &s.claim.Name},
-			VolumeSnapshotClassName: &s.class.Name,
-		},
-	}
-	for {
-		made, err := kube.Retry(ctx, func(ctx context.Context) (*snapshotv1.VolumeSnapshot, error) {
-			return client.Create(ctx, vs, metav1.CreateOptions{})
-		})
-		if !apierrors.IsAlreadyExists(err) {
-			return made, wrap(err, "create %s", describeSnapshot(vs))
-		}
-		adopted, err := s.adopt(ctx)
-		if adopted != nil || err != nil {
-			return adopted, err
-		}
-	}
-}
-
-// adopt returns the VolumeSnapshot of an earlier call for the same backup. It
-// returns nil when there is none any more: what is left of another backup of the
-// same name shows an older state of the volume, and is removed.
-func (s shot) adopt(ctx context.Context) (*snapshotv1.VolumeSnapshot, error) {
-	vs, err := s.getVolumeSnapshot(ctx, s.claim.Namespace, s.name)
-	if err != nil || vs == nil {
+// content is the content that asks for the snapshot, as the snapshot controller
+// would make it. The marks it would add later are there from the start, which
+// spares it and the sidecar a request each: the finalizer; that the content may
+// be deleted though there is no VolumeSnapshot; and that the driver may have
+// been asked, without which a deletion would not wait for the driver's answer.
+func (s shot) content(ctx context.Context) (*snapshotv1.VolumeSnapshotContent, error) {
+	owner, err := s.ownerNode(ctx, s.volume)
+	if err != nil {
 		return nil, err
 	}
-	if !s.made(vs) {
-		return nil, fmt.Errorf("%s exists and is not of this plugin's making", describeSnapshot(vs))
+	secret, err := createSecretOf(s.class, s.name, s.claim.Namespace)
+	if err != nil {
+		return nil, err
 	}
-	if vs.DeletionTimestamp == nil && s.fresh(ctx, vs) {
-		s.log.Info("go on with the VolumeSnapshot of an earlier call")
-		return vs, nil
+	marks := map[string]string{annotationBeingDeleted: "yes", annotationBeingCreated: "yes"}
+	content := &snapshotv1.VolumeSnapshotContent{
+		ObjectMeta: s.meta("", secret.deleteAnnotations(), marks, map[string]string{annotationClaim: s.claimName()}),
+		Spec: snapshotv1.VolumeSnapshotContentSpec{
+			DeletionPolicy:          snapshotv1.VolumeSnapshotContentDelete,
+			Driver:                  s.id.Driver,
+			VolumeSnapshotClassName: &s.class.Name,
+			Source:                  snapshotv1.VolumeSnapshotContentSource{VolumeHandle: &s.id.Handle},
+			SourceVolumeMode:        s.volume.Spec.VolumeMode,
+			VolumeSnapshotRef: corev1.ObjectReference{
+				APIVersion: snapshotv1.SchemeGroupVersion.String(), Kind: "VolumeSnapshot",
+				Namespace: s.claim.Namespace, Name: s.name, UID: s.backup.snapshotUID(s.id),
+			},
+		},
 	}
-	s.log.WithField("created", vs.CreationTimestamp).Warn("remove the VolumeSnapshot that an earlier backup of this name left")
-	if err := s.destroy(ctx, vs); err != nil {
-		return nil, fmt.Errorf("remove what an earlier backup of this name left: %w", err)
+	content.Finalizers = []string{finalizerContent}
+	if owner != "" {
+		content.Labels[labelManagedByNode] = owner
 	}
-	return nil, nil
+	return content, nil
+}
+
+// begin makes the content, or finds the one of an earlier call.
+func (s shot) begin(ctx context.Context, wanted *snapshotv1.VolumeSnapshotContent) (*snapshotv1.VolumeSnapshotContent, error) {
+	client := s.kube.VolumeSnapshotContents()
+	for {
+		made, err := kube.Retry(ctx, func(ctx context.Context) (*snapshotv1.VolumeSnapshotContent, error) {
+			return client.Create(ctx, wanted, metav1.CreateOptions{})
+		})
+		if !apierrors.IsAlreadyExists(err) {
+			return made, wrap(err, "create %s", describeContent(s.name))
+		}
+		found, err := s.resume(ctx)
+		if found != nil || err != nil {
+			return found, err
+		}
+	}
+}
+
+// resume returns the content of an earlier call for the same backup, nil if it
+// is gone or had to go.
+func (s shot) resume(ctx context.Context) (*snapshotv1.VolumeSnapshotContent, error) {
+	found, err := s.getContent(ctx, s.name)
+	if err != nil || found == nil {
+		return nil, err
+	}
+	if !s.made(found) {
+		return nil, fmt.Errorf("%s exists and is not of this plugin's making", describeContent(s.name))
+	}
+	if found.DeletionTimestamp != nil {
+		s.log.Info("wait for the removal of what an earlier call left")
+		return nil, gone(ctx, s.kube.VolumeSnapshotContents(), describeContent(s.name), found)
+	}
+	if s.backup.uid == "" && time.Since(found.CreationTimestamp.Time) > s.settings.SnapshotTimeout {
+		s.log.WithField("created", found.CreationTimestamp).Warn("remove what an earlier backup of this name left")
+		return nil, s.destroy(ctx, found)
+	}
+	s.log.Info("go on with the snapshot that an earlier call began")
+	return found, nil
 }
 
 // cut waits until the storage has cut the point in time and named the snapshot,
 // or, if so set, until it can be restored.
-func (s shot) cut(ctx context.Context, vs *snapshotv1.VolumeSnapshot) (*snapshotv1.VolumeSnapshotContent, error) {
+func (s shot) cut(ctx context.Context, content *snapshotv1.VolumeSnapshotContent) (*snapshotv1.VolumeSnapshotContent, error) {
 	ctx, patience, stop := newPatience(ctx, s.settings.ErrorGracePeriod, s.log)
 	defer stop()
-	bound, err := kube.Until(ctx, s.kube.VolumeSnapshots(vs.Namespace),
-		kube.Target{Name: vs.Name, Object: describeSnapshot(vs), Until: "its VolumeSnapshotContent, which the snapshot controller makes"},
-		vs, func(now *snapshotv1.VolumeSnapshot) (bool, string, error) { return s.isBound(ctx, patience, vs, now) })
-	if err != nil {
-		return nil, err
+	target := kube.Target{
+		Name:   content.Name,
+		Object: fmt.Sprintf("%s of claim %s", describeContent(content.Name), s.claimName()),
+		Until:  s.waitsFor(),
 	}
-	name := contentNameOf(bound)
-	return kube.Until(ctx, s.kube.VolumeSnapshotContents(),
-		kube.Target{Name: name, Object: fmt.Sprintf("%s of claim %s", describeContent(name), s.claimName()), Until: s.waitsFor()},
-		nil, func(now *snapshotv1.VolumeSnapshotContent) (bool, string, error) { return s.isCut(ctx, patience, now) })
+	return kube.Until(ctx, s.kube.VolumeSnapshotContents(), target, content, func(now *snapshotv1.VolumeSnapshotContent) (bool, string, error) {
+		return s.isCut(ctx, patience, now)
+	})
 }
 
 func (s shot) waitsFor() string {
+	what := "the snapshot's handle"
 	if s.settings.WaitFor == waitForReady {
-		return "the snapshot to be ready to restore (waitFor: ready); driver " + s.id.Driver + " and its csi-snapshotter have to act"
+		what = "the snapshot to be ready to restore (waitFor: ready)"
 	}
-	return "the snapshot's handle; driver " + s.id.Driver + " and its csi-snapshotter have to act"
+	return what + ", for which driver " + s.id.Driver + " and its csi-snapshotter have to act"
 }
 
-func (s shot) isBound(ctx context.Context, p *patience, made, now *snapshotv1.VolumeSnapshot) (bool, string, error) {
-	switch {
-	case now == nil || now.UID != made.UID || now.DeletionTimestamp != nil:
-		return false, "", fmt.Errorf("%s was deleted by someone else while its snapshot was taken", describeSnapshot(made))
-	case now.Status == nil:
-		return false, "no status yet", nil
-	case now.Status.BoundVolumeSnapshotContentName != nil:
-		return true, "", nil
-	}
-	message := messageOf(now.Status.Error)
-	return false, message, s.judge(ctx, p, message)
-}
-
+// isCut tells whether the snapshot is taken. The sidecar has then also taken its
+// mark away; it would report an error if it did not find the content again.
 func (s shot) isCut(ctx context.Context, p *patience, now *snapshotv1.VolumeSnapshotContent) (bool, string, error) {
 	if now == nil || now.DeletionTimestamp != nil {
-		return false, "", fmt.Errorf("the VolumeSnapshotContent of claim %s was deleted by someone else while its snapshot was taken", s.claimName())
+		return false, "", fmt.Errorf("%s was deleted by someone else while the snapshot was taken", describeContent(s.name))
 	}
-	if handleOf(now) != "" && (s.settings.WaitFor != waitForReady || isReady(now)) {
+	_, asking := now.Annotations[annotationBeingCreated]
+	if handleOf(now) != "" && !asking && (s.settings.WaitFor != waitForReady || isReady(now)) {
 		return true, "", nil
 	}
 	message := contentMessage(now)
-	return false, cmp.Or(message, "handle "+fmt.Sprintf("%q", handleOf(now))+", not ready"), s.judge(ctx, p, message)
+	return false, cmp.Or(message, fmt.Sprintf("handle %q, ready %t", handleOf(now), isReady(now))), s.judge(ctx, p, message)
 }
 
 // judge bears an error of the driver, unless looking at what the snapshot needs
@@ -186,11 +212,11 @@ func (s shot) judge(ctx context.Context, p *patience, message string) error {
 		return nil
 	}
 	if _, err := s.find(ctx, s.id); err != nil && ctx.Err() == nil {
-		return fmt.Errorf("%w (the snapshot controller says: %s)", err, message)
+		return fmt.Errorf("%w (the driver says: %s)", err, message)
 	}
 	classes, err := s.listClasses(ctx)
 	if err == nil && classOf(classes, s.class.Name) == nil {
-		return fmt.Errorf("VolumeSnapshotClass %s was deleted while the snapshot was taken (the snapshot controller says: %s)", s.class.Name, message)
+		return fmt.Errorf("VolumeSnapshotClass %s was deleted while the snapshot was taken (the driver says: %s)", s.class.Name, message)
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/longshore-dev/velero-plugin/internal/kube"
@@ -35,24 +36,35 @@ func (s *stage) strikeClaim(ctx context.Context) error {
 		return nil
 	}
 	if s.volume == nil {
-		if err := s.abandonVolume(ctx); err != nil {
+		if err := s.abandon(ctx); err != nil {
 			return err
 		}
 	}
 	return strikeOne(ctx, s.kube.Claims(s.staging), fmt.Sprintf("staging claim %s/%s", s.staging, s.name), s.claim)
 }
 
-// abandonVolume sees to it that the volume of a failed restore goes with its
-// claim, whatever the reclaim policy of its class.
-func (s *stage) abandonVolume(ctx context.Context) error {
+// abandon sees to it that the volume of a failed restore goes with its claim.
+func (s *stage) abandon(ctx context.Context) error {
 	claim, err := s.getClaim(ctx, s.staging, s.name)
-	if err != nil || claim == nil || claim.Spec.VolumeName == "" {
+	if err != nil || claim == nil {
 		return err
 	}
-	_, err = apply(ctx, s.kube.PersistentVolumes(), claim.Spec.VolumeName, patch{
+	return s.abandonVolume(ctx, claim.Spec.VolumeName)
+}
+
+// abandonVolume has the provisioner remove a PersistentVolume with its volume as
+// soon as no claim is bound to it, whatever the reclaim policy of its class.
+func (s *Snapshotter) abandonVolume(ctx context.Context, name string) error {
+	if name == "" {
+		return nil
+	}
+	_, err := apply(ctx, s.kube.PersistentVolumes(), name, patch{
 		"spec": map[string]any{"persistentVolumeReclaimPolicy": corev1.PersistentVolumeReclaimDelete},
 	})
-	return wrap(err, "set the reclaim policy of PersistentVolume %s to Delete", claim.Spec.VolumeName)
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return wrap(err, "set the reclaim policy of PersistentVolume %s to Delete", name)
 }
 
 func (s *stage) strikeVolume(ctx context.Context) error {

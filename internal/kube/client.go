@@ -8,12 +8,16 @@ package kube
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 
+	volumesnapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/clientset/versioned/typed/volumesnapshot/v1"
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
@@ -175,4 +179,25 @@ func (c *Client) Raw(ctx context.Context, path string, parameters map[string]str
 		}
 		return request.DoRaw(ctx)
 	})
+}
+
+// DeleteContent deletes exactly this VolumeSnapshotContent. It returns the
+// content as it is while finalizers hold it, nil if it is gone.
+func (c *Client) DeleteContent(ctx context.Context, content *volumesnapshotv1.VolumeSnapshotContent) (*volumesnapshotv1.VolumeSnapshotContent, error) {
+	options := metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &content.UID}}
+	raw, err := Retry(ctx, func(ctx context.Context) ([]byte, error) {
+		return c.snapshots.RESTClient().Delete().Resource("volumesnapshotcontents").Name(content.Name).Body(&options).DoRaw(ctx)
+	})
+	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var kind metav1.TypeMeta
+	if err := json.Unmarshal(raw, &kind); err != nil || kind.Kind != "VolumeSnapshotContent" {
+		return nil, err // a Status tells that the content is gone
+	}
+	var left volumesnapshotv1.VolumeSnapshotContent
+	return &left, json.Unmarshal(raw, &left)
 }

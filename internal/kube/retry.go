@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"time"
 
@@ -52,18 +53,10 @@ func attempt[T any](ctx context.Context, op func(context.Context) (T, error)) (T
 func Transient(err error) bool {
 	var status apierrors.APIStatus
 	if errors.As(err, &status) {
-		return transientStatus(err)
+		code := status.Status().Code
+		return code >= http.StatusInternalServerError || apierrors.IsTooManyRequests(err) || apierrors.IsTimeout(err)
 	}
 	return !errors.Is(err, context.Canceled) && !untrusted(err) && transportFailed(err)
-}
-
-func transientStatus(err error) bool {
-	return apierrors.IsServerTimeout(err) ||
-		apierrors.IsTimeout(err) ||
-		apierrors.IsTooManyRequests(err) ||
-		apierrors.IsInternalError(err) ||
-		apierrors.IsServiceUnavailable(err) ||
-		apierrors.IsUnexpectedServerError(err)
 }
 
 // transportFailed tells whether the request or its answer was lost on the way.
