@@ -1,0 +1,111 @@
+package snapshotter
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+func node(name, zone string, ready corev1.ConditionStatus) corev1.Node {
+	return corev1.Node{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{corev1.LabelTopologyZone: zone, "kubernetes.io/hostname": name}},
+		Status:     corev1.NodeStatus{Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: ready}}},
+	}
+}
+
+func csiNode(name string, drivers ...string) storagev1.CSINode {
+	n := storagev1.CSINode{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	for _, driver := range drivers {
+		n.Spec.Drivers = append(n.Spec.Drivers, storagev1.CSINodeDriver{Name: driver})
+	}
+	return n
+}
+
+func TestPlacement(t *testing.T) {
+	cordoned := node("a3", "zone-a", corev1.ConditionTrue)
+	cordoned.Spec.Unschedulable = true
+	nodes := []corev1.Node{
+		node("c1", "zone-c", corev1.ConditionTrue), cordoned, node("a2", "zone-a", corev1.ConditionFalse),
+		node("a1", "zone-a", corev1.ConditionTrue), node("b1", "zone-b", corev1.ConditionTrue), node("a0", "zone-a", corev1.ConditionTrue),
+	}
+	csi := []storagev1.CSINode{csiNode("a1", "d"), csiNode("a2", "d"), csiNode("a3", "d"), csiNode("b1", "e", "d"), csiNode("c1", "d"), csiNode("a0", "e")}
+
+	within, beyond := placement{driver: "d", topology: zoneA}.sort(nodes, csi)
+	require.Equal(t, []string{"a1", "a3", "a2"}, within, "fit nodes first, none without the driver")
+	require.Equal(t, []string{"b1", "c1"}, beyond)
+
+	within, beyond = placement{driver: "d", zone: "zone-b"}.sort(nodes, csi)
+	require.Equal(t, "b1", within[0], "the zone Velero noted goes first")
+	require.Len(t, within, 5)
+	require.Empty(t, beyond)
+
+	allowed := []corev1.TopologySelectorTerm{{MatchLabelExpressions: []corev1.TopologySelectorLabelRequirement{{Key: corev1.LabelTopologyZone, Values: []string{"zone-c"}}}}}
+	within, beyond = placement{driver: "d", topology: zoneA, allowed: allowed}.sort(nodes, csi)
+	require.Empty(t, within)
+	require.Equal(t, []string{"c1"}, beyond, "only where the class may make volumes")
+}
+
+func TestTopologyMatches(t *testing.T) {
+	n := node("n", "zone-a", corev1.ConditionTrue)
+	for text, want := range map[string]bool{
+		"topology.kubernetes.io/zone:zone-a":                          true,
+		"topology.kubernetes.io/zone:zone-b,zone-a":                   true,
+		"topology.kubernetes.io/zone:zone-b":                          false,
+		"topology.kubernetes.io/zone:zone-a+kubernetes.io/hostname:m": false,
+		"topology.kubernetes.io/zone:NotIn:zone-b":                    true,
+		"missing:NotIn:x":                true,
+		"missing:Exists:":                false,
+		"missing:DoesNotExist:":          true,
+		"kubernetes.io/hostname:Exists:": true,
+		"@metadata.name:n":               true,
+		"@metadata.name:m":               false,
+		"kubernetes.io/hostname:Gt:1":    false,
+	} {
+		term, err := parseTerm(text)
+		require.NoError(t, err)
+		require.Equal(t, want, Topology{term}.Matches(&n), text)
+	}
+	require.True(t, Topology(nil).Matches(&n))
+	require.True(t, Topology{{{Key: "x", Operator: corev1.NodeSelectorOpExists}}, zoneA[0]}.Matches(&n), "one term is enough")
+	require.Equal(t, zoneA, topologyOf(zoneA.NodeAffinity()))
+	require.True(t, zoneA.onlyZones())
+	require.False(t, Topology{{{Key: "kubernetes.io/hostname", Operator: corev1.NodeSelectorOpIn}}}.onlyZones())
+}
+
+func TestOwner(t *testing.T) {
+	require.Empty(t, ownerOf(SnapshotID{}, []string{"a"}))
+	require.Equal(t, "b", ownerOf(SnapshotID{ManagedBy: "b"}, []string{"a", "b"}))
+	require.Equal(t, "a", ownerOf(SnapshotID{ManagedBy: "gone"}, []string{"a", "b"}))
+	require.Equal(t, "gone", ownerOf(SnapshotID{ManagedBy: "gone"}, nil))
+}
+
+func TestChooseStorageClass(t *testing.T) {
+	class := func(name, driver string, standard bool) storagev1.StorageClass {
+		c := storagev1.StorageClass{ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{}}, Provisioner: driver}
+		if standard {
+			c.Annotations[annotationDefaultS] = "true"
+		}
+		return c
+	}
+	classes := []storagev1.StorageClass{class("a", "d", false), class("b", "d", true), class("c", "e", false)}
+	got, err := chooseStorageClass(classes, "a", "the backup", "d")
+	require.NoError(t, err)
+	require.Equal(t, "a", got.Name)
+	got, err = chooseStorageClass(classes, "", "", "d")
+	require.NoError(t, err)
+	require.Equal(t, "b", got.Name)
+	got, err = chooseStorageClass(classes, "", "", "e")
+	require.NoError(t, err)
+	require.Equal(t, "c", got.Name)
+	_, err = chooseStorageClass(classes, "gone", "the backup", "d")
+	require.ErrorContains(t, err, `no StorageClass "gone", which the backup names`)
+	require.ErrorContains(t, err, "driver d has a, b")
+	require.ErrorContains(t, err, "storageClass.gone")
+	_, err = chooseStorageClass(classes, "c", "the backup", "d")
+	require.ErrorContains(t, err, "is for driver e")
+	_, err = chooseStorageClass(classes[:1:1], "", "", "f")
+	require.ErrorContains(t, err, "none")
+}

@@ -1,0 +1,51 @@
+package snapshotter
+
+import (
+	"testing"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	"github.com/stretchr/testify/require"
+
+	"github.com/longshore-dev/velero-plugin/internal/settings"
+)
+
+func TestSettings(t *testing.T) {
+	s := DefaultSettings()
+	require.NoError(t, settings.Decode(map[string]string{
+		"snapshotClass": "a", "snapshotClass.ebs.csi.aws.com": "b", "storageClass.old": "new", "drivers": "d,e",
+		"waitFor": "ready", "snapshotTimeout": "30m", "sweepAfter": "2h", "credentialsFile": "/credentials/cloud",
+	}, &s))
+	require.Equal(t, map[string]string{"ebs.csi.aws.com": "b"}, s.SnapshotClasses)
+	require.Equal(t, map[string]string{"old": "new"}, s.StorageClasses)
+	require.Equal(t, []string{"d", "e"}, s.Drivers)
+	require.Equal(t, 30*time.Minute, s.SnapshotTimeout)
+	require.Contains(t, settings.Table(DefaultSettings()), "snapshotTimeout")
+}
+
+func TestWrongSettings(t *testing.T) {
+	_, err := Open(t.Context(), logrus.New(), map[string]string{
+		"waitFor": "later", "snapshotTimeout": "0s", "restoreTimeout": "1m0", "sweepAfter": "9m", "kubeQPS": "0", "kubeBurst": "0", "snapshotClas": "x",
+	})
+	for _, words := range []string{
+		`waitFor: "later"`, "snapshotTimeout", "restoreTimeout", "sweepAfter", "kubeQPS: 0", "kubeBurst: 0", "did you mean snapshotClass",
+	} {
+		require.ErrorContains(t, err, words)
+	}
+}
+
+func TestRequestNames(t *testing.T) {
+	id := volumeIDs["plain"]
+	first := snapshotRequest(id, backup{name: "b", uid: "1"})
+	require.Equal(t, first, snapshotRequest(id, backup{name: "b", uid: "1"}))
+	require.NotEqual(t, first.name, snapshotRequest(id, backup{name: "b", uid: "2"}).name)
+	require.NotEqual(t, first.name, snapshotRequest(volumeIDs["azure"], backup{name: "b", uid: "1"}).name)
+	require.Equal(t, backup{uid: "1"}.snapshotUID(id), backup{uid: "1"}.snapshotUID(id))
+	require.NotEqual(t, backup{uid: "1"}.snapshotUID(id), backup{uid: "2"}.snapshotUID(id))
+	require.NotEqual(t, backup{name: "b"}.snapshotUID(id), backup{name: "b"}.snapshotUID(id), "without a UID never the same")
+
+	long := labelValue("a-backup-with-a-name-that-is-too-long-for-a-label-as-backups-may-well-have")
+	require.Len(t, long, 63)
+	require.Equal(t, "short", labelValue("short"))
+	require.Equal(t, long, request{purpose: "x", backup: "a-backup-with-a-name-that-is-too-long-for-a-label-as-backups-may-well-have"}.labels()[labelBackupName])
+}
