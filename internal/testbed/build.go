@@ -2,6 +2,7 @@ package testbed
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -124,16 +125,16 @@ func buildPinned(ctx context.Context, p Part, target string) error {
 	if err != nil {
 		return fmt.Errorf("build %s: %w", p.Name, err)
 	}
-	defer os.RemoveAll(temp)
-	make := p.make
-	if make == nil {
-		make = goBuild
+	build := p.make
+	if build == nil {
+		build = goBuild
 	}
 	made := filepath.Join(temp, p.Name)
-	if err := make(ctx, p, made); err != nil {
-		return err
+	err = build(ctx, p, made)
+	if err == nil {
+		err = os.Rename(made, target)
 	}
-	return os.Rename(made, target)
+	return errors.Join(err, os.RemoveAll(temp))
 }
 
 // buildLocal lets go build refresh its own copy, which costs little when nothing

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -146,32 +145,4 @@ func (c *Cluster) ClaimDir(ctx context.Context, namespace, name string) (string,
 func (c *Cluster) ClaimImage(ctx context.Context, namespace, name string) (string, error) {
 	dir, err := c.ClaimDir(ctx, namespace, name)
 	return dir + ".img", err
-}
-
-// CreateNamespace makes a namespace and does nothing if it is there.
-func (c *Cluster) CreateNamespace(ctx context.Context, name string) error {
-	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
-	_, err := c.Kube.CoreV1().Namespaces().Create(ctx, namespace, metav1.CreateOptions{})
-	if err != nil && !apierrors.IsAlreadyExists(err) {
-		return fmt.Errorf("create namespace %s: %w", name, err)
-	}
-	return nil
-}
-
-// DeleteNamespace deletes a namespace and waits until it is gone.
-func (c *Cluster) DeleteNamespace(ctx context.Context, name string) error {
-	err := c.Kube.CoreV1().Namespaces().Delete(ctx, name, metav1.DeleteOptions{})
-	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("delete namespace %s: %w", name, err)
-	}
-	return poll(ctx, 2*time.Minute, "namespace "+name+" to be gone", func(ctx context.Context) (bool, string, error) {
-		namespace, err := c.Kube.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
-		switch {
-		case apierrors.IsNotFound(err):
-			return true, "", nil
-		case err != nil:
-			return false, "", err
-		}
-		return false, fmt.Sprintf("%s, %v", namespace.Status.Phase, namespace.Status.Conditions), nil
-	})
 }

@@ -14,6 +14,7 @@ import (
 )
 
 func TestClusterBindsSnapshotsAndRestores(t *testing.T) {
+	realParts(t)
 	bed := ForTest(t)
 	begin := time.Now()
 	cluster, err := bed.StartCluster(t.Context(), ClusterOptions{Zones: []string{"zone-a", "zone-b"}})

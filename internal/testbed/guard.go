@@ -24,7 +24,7 @@ type guard struct {
 }
 
 func newGuard() (*guard, error) {
-	cmd := exec.Command("/bin/sh", "-c", guardScript)
+	cmd := exec.Command("/bin/sh", "-c", guardScript) //nolint:noctx // it lives as long as its group
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	hold, err := cmd.StdinPipe()
 	if err != nil {

@@ -45,6 +45,14 @@ func own() {
 	select {}
 }
 
+// realParts keeps a test that starts large programs out of a short run.
+func realParts(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("starts real servers")
+	}
+}
+
 func fail(err error) {
 	fmt.Fprintln(os.Stderr, err)
 	os.Exit(1)

@@ -13,7 +13,7 @@ import (
 func freePorts(n int) ([]int, error) {
 	ports := make([]int, n)
 	for i := range ports {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // there is nothing to wait for
 		if err != nil {
 			return nil, fmt.Errorf("find a free port: %w", err)
 		}

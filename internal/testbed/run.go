@@ -45,7 +45,7 @@ func begin(b *Bed, c Command, log string) (*run, error) {
 }
 
 func prepare(b *Bed, c Command, out io.Writer) *exec.Cmd {
-	cmd := exec.Command(c.Path, c.Args...)
+	cmd := exec.Command(c.Path, c.Args...) //nolint:noctx // a process lives as long as its bed; the guard ends the others
 	cmd.Env = append([]string{"HOME=" + b.dir, "PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir()}, c.Env...)
 	cmd.Dir = c.Dir
 	if cmd.Dir == "" {

@@ -10,6 +10,7 @@ import (
 )
 
 func TestS3ServerKeepsObjectsOverARestart(t *testing.T) {
+	realParts(t)
 	for _, server := range S3Servers() {
 		for _, tls := range []bool{false, true} {
 			t.Run(server.Name+" "+scheme(tls), func(t *testing.T) { keepsObjects(t, server, tls) })

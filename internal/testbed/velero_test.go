@@ -10,6 +10,7 @@ import (
 )
 
 func TestVeleroBacksUpAndRestores(t *testing.T) {
+	realParts(t)
 	bed := ForTest(t)
 	s3, err := bed.StartS3(t.Context(), S3Options{TLS: true})
 	require.NoError(t, err)
@@ -48,6 +49,7 @@ func TestVeleroBacksUpAndRestores(t *testing.T) {
 }
 
 func TestVeleroTellsReasonsAndRunsTwice(t *testing.T) {
+	realParts(t)
 	bed := ForTest(t)
 	s3, err := bed.StartS3(t.Context(), S3Options{})
 	require.NoError(t, err)
