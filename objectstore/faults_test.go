@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/minio/minio-go/v7"
 	"github.com/stretchr/testify/require"
 )
 
@@ -279,12 +280,18 @@ func (w *rangeLiar) WriteHeader(status int) {
 }
 
 func faultDamaged(t *testing.T, f *fixture, p *faultProxy) {
-	f.put(t, "key", content(100_000, 1))
+	f.put(t, "ours", content(100_000, 1))
+	foreign := content(50_000, 1)
+	_, err := f.server.admin.PutObject(t.Context(), f.bucket, "foreign", bytes.NewReader(foreign), int64(len(foreign)), "", "", minio.PutObjectOptions{})
+	require.NoError(t, err)
+	f.requireWhole(t, "foreign", foreign)
 	p.on(func(w http.ResponseWriter, r *http.Request, forward http.Handler) {
 		forward.ServeHTTP(&damager{ResponseWriter: w}, r)
 	})
-	_, err := io.ReadAll(mustGet(t, f, "key"))
-	require.Equal(t, KindCorrupt, KindOf(err), "%v", err)
+	for _, key := range []string{"ours", "foreign"} {
+		_, err := io.ReadAll(mustGet(t, f, key))
+		require.Equal(t, KindCorrupt, KindOf(err), "%v", err)
+	}
 }
 
 // damager turns one bit.

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/longshore-dev/velero-plugin/internal/testbed"
 	"github.com/minio/minio-go/v7"
@@ -62,8 +63,18 @@ func (s *server) bucket(t testing.TB) string {
 	bucketNumber.n++
 	name := fmt.Sprintf("bucket-%d", bucketNumber.n)
 	bucketNumber.Unlock()
-	require.NoError(t, s.admin.MakeBucket(t.Context(), name, minio.MakeBucketOptions{}))
+	s.makeBucket(t, name, minio.MakeBucketOptions{})
 	return name
+}
+
+// makeBucket makes a bucket. A server that has just started may need a moment.
+func (s *server) makeBucket(t testing.TB, name string, o minio.MakeBucketOptions) {
+	var err error
+	require.Eventually(t, func() bool {
+		err = s.admin.MakeBucket(t.Context(), name, o)
+		return err == nil
+	}, 20*time.Second, 50*time.Millisecond, "make bucket %s", name)
+	require.NoError(t, err)
 }
 
 // uploads returns the multipart uploads that the server holds for the bucket.

@@ -158,11 +158,8 @@ func (m *multipart) send(ctx context.Context, p *part) error {
 	err := m.retry(ctx, func(ctx context.Context) error {
 		ctx, cancel := outliving(ctx, grace)
 		defer cancel()
-		if m.sendMD5.Load() {
-			body.hashMD5()
-		}
 		return body.send(func(r io.Reader) (err error) {
-			sent, err = m.client.PutObjectPart(ctx, m.bucket, m.key, m.id, p.number, r, int64(p.length), m.partOptions(m.md5Header(body), body))
+			sent, err = m.client.PutObjectPart(ctx, m.bucket, m.key, m.id, p.number, r, int64(p.length), m.partOptions(body))
 			return err
 		})
 	})

@@ -109,6 +109,7 @@ func (s *Store) multipartOptions() minio.PutObjectOptions {
 // objectOptions are the options of an object stored with one request.
 func (s *Store) objectOptions(body *payload) minio.PutObjectOptions {
 	o := s.multipartOptions()
+	o.UserMetadata[crcName] = minio.ChecksumCRC32C.EncodeToString(body.data)
 	delete(o.UserMetadata, "x-amz-checksum-algorithm")
 	delete(o.UserMetadata, "x-amz-checksum-type")
 	for name, value := range body.sums {
@@ -117,13 +118,13 @@ func (s *Store) objectOptions(body *payload) minio.PutObjectOptions {
 	return o
 }
 
-func (s *Store) partOptions(md5 string, body *payload) minio.PutObjectPartOptions {
+func (s *Store) partOptions(body *payload) minio.PutObjectPartOptions {
 	header := http.Header{}
 	for name, value := range body.sums {
 		header.Set(name, value)
 	}
 	return minio.PutObjectPartOptions{
-		Md5Base64:            md5,
+		Md5Base64:            s.contentMD5(body),
 		Sha256Hex:            body.sha256,
 		SSE:                  s.sse,
 		CustomHeader:         header,

@@ -14,14 +14,15 @@ import (
 // payload is the content of one request, held in a buffer, and its hashes.
 type payload struct {
 	data   []byte
-	sha256 string            // hex
-	md5    [md5.Size]byte    // only after hashMD5
-	sums   map[string]string // x-amz-checksum-… headers
+	sha256 string                // hex, as it is signed
+	md5    func() [md5.Size]byte // computed when first asked for
+	sums   map[string]string     // x-amz-checksum-… headers
 }
 
 // seal hashes data as the store sends it.
 func (s *Store) seal(data []byte) *payload {
 	p := &payload{data: data}
+	p.md5 = sync.OnceValue(func() [md5.Size]byte { return md5.Sum(data) }) //nolint:gosec // see above
 	if s.settings.PayloadSigning == "sha256" {
 		sum := sha256.Sum256(data)
 		p.sha256 = hex.EncodeToString(sum[:])
@@ -32,11 +33,21 @@ func (s *Store) seal(data []byte) *payload {
 	return p
 }
 
-func (p *payload) hashMD5() { p.md5 = md5.Sum(p.data) } //nolint:gosec // see above
+// contentMD5 is the value of the header Content-MD5 where the store sends it, or
+// "".
+func (s *Store) contentMD5(p *payload) string {
+	if !s.sendMD5.Load() {
+		return ""
+	}
+	sum := p.md5()
+	return base64.StdEncoding.EncodeToString(sum[:])
+}
 
-func (p *payload) contentMD5() string { return base64.StdEncoding.EncodeToString(p.md5[:]) }
-
-func (p *payload) etag() string { return hex.EncodeToString(p.md5[:]) }
+// etag is the ETag that S3 gives to an object with this content.
+func (p *payload) etag() string {
+	sum := p.md5()
+	return hex.EncodeToString(sum[:])
+}
 
 // send calls request with a reader of the payload. net/http may go on reading a
 // body after the answer has come; when send returns, nothing reads data any

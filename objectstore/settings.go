@@ -57,7 +57,7 @@ type Settings struct {
 	ExpectedBucketOwner   string          `key:"expectedBucketOwner" help:"AWS account that must own the bucket, or requests fail."`
 	DeleteVersions        bool            `key:"deleteVersions" help:"Delete every version of an object and its delete markers, so that a versioned bucket shrinks. Cannot be undone."`
 	BypassGovernance      bool            `key:"bypassGovernanceRetention" help:"With deleteVersions: delete versions locked in GOVERNANCE mode, if the credentials may."`
-	VerifyDownloads       bool            `key:"verifyDownloads" help:"Compare what is read with the checksum or MD5 that the storage gives for it, where it gives one."`
+	VerifyDownloads       string          `key:"verifyDownloads" oneof:"auto,always,never" help:"Compare what is read with what was stored. auto: by a checksum that the storage or this plugin has stored with the object, which costs little, and for small objects by the MD5 in the ETag. always: by the MD5 in the ETag too, which halves the speed. never: only the length is compared."`
 	WriteProbe            bool            `key:"writeProbe" help:"Write, read and delete a small object under the prefix when the location is opened. Not for locations that are read-only."`
 }
 
@@ -74,7 +74,7 @@ func Default() Settings {
 		MaxRetries:         6,
 		SessionName:        "longshore",
 		ListObjectsVersion: "auto",
-		VerifyDownloads:    true,
+		VerifyDownloads:    "auto",
 	}
 }
 

@@ -85,15 +85,16 @@ func (u *upload) tooLarge() error {
 
 // single stores the whole body with one request. The server has verified the
 // signed SHA-256; the MD5 proves by the ETag that the answer came from a server
-// that read the body.
+// that read the body. It is computed while the body is sent.
 func (u *upload) single(ctx context.Context, data []byte) error {
 	body := u.seal(data)
-	body.hashMD5()
+	go body.md5()
+	defer body.md5() // the buffer may go only when nothing reads it
 	var info minio.UploadInfo
 	err := u.retry(ctx, func(ctx context.Context) error {
 		return body.send(func(r io.Reader) (err error) {
 			info, err = u.client.PutObject(ctx, u.bucket, u.key, r, int64(len(data)),
-				u.md5Header(body), body.sha256, u.objectOptions(body))
+				u.contentMD5(body), body.sha256, u.objectOptions(body))
 			return err
 		})
 	})
@@ -104,14 +105,6 @@ func (u *upload) single(ctx context.Context, data []byte) error {
 		return nil
 	}
 	return u.confirm(ctx, info.ETag)
-}
-
-// md5Header is the Content-MD5 of body where it is to be sent, or "".
-func (u *upload) md5Header(body *payload) string {
-	if !u.sendMD5.Load() {
-		return ""
-	}
-	return body.contentMD5()
 }
 
 // confirm asks the server for the object, and takes it for the one just stored

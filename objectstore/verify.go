@@ -19,25 +19,55 @@ type check struct {
 	want []byte
 }
 
-// checkFor returns the cheapest check that the answer allows, or nil.
+// crcName is the metadata in which the store keeps the CRC-32C of an object
+// that it has written with one request. Every S3 server keeps metadata; few
+// keep checksums.
+const crcName = "Longshore-Crc32c"
+
+// cheapMD5 is the size, in bytes, up to which computing an MD5 does not show
+// beside the time of a request.
+const cheapMD5 = 64 << 10
+
+// stored are the checksums that S3 keeps, the fastest first.
+var stored = []minio.ChecksumType{
+	minio.ChecksumCRC64NVME, minio.ChecksumCRC32C, minio.ChecksumCRC32, minio.ChecksumSHA256, minio.ChecksumSHA1,
+}
+
+// checkFor returns the cheapest check that the answer and the settings allow,
+// or nil.
 func (s *Store) checkFor(info minio.ObjectInfo, h http.Header) *check {
-	if !s.settings.VerifyDownloads {
+	if s.settings.VerifyDownloads == "never" {
 		return nil
 	}
-	for _, algorithm := range []minio.ChecksumType{minio.ChecksumCRC64NVME, minio.ChecksumCRC32C, minio.ChecksumCRC32, minio.ChecksumSHA256, minio.ChecksumSHA1} {
-		value := info.Checksum(algorithm)
-		if value == "" || strings.Contains(value, "-") || info.ChecksumMode == "COMPOSITE" {
-			continue
-		}
-		if want, err := base64.StdEncoding.DecodeString(value); err == nil {
-			return &check{what: algorithm.String(), hash: algorithm.Hasher(), want: want}
+	if c := newCheck(minio.ChecksumCRC32C, info.UserMetadata[crcName]); c != nil {
+		return c
+	}
+	for _, algorithm := range stored {
+		if c := newCheck(algorithm, info.Checksum(algorithm)); c != nil && info.ChecksumMode != "COMPOSITE" {
+			return c
 		}
 	}
-	if isMD5(info.ETag) && s.plainETag(h) {
-		want, _ := hex.DecodeString(info.ETag)
-		return &check{what: "MD5", hash: md5.New(), want: want} //nolint:gosec // see above
+	if s.settings.VerifyDownloads == "always" || (info.Size >= 0 && info.Size <= cheapMD5) {
+		return s.etagCheck(info, h)
 	}
 	return nil
+}
+
+// newCheck returns the check for a checksum of a whole object, nil for none.
+func newCheck(algorithm minio.ChecksumType, value string) *check {
+	want, err := base64.StdEncoding.DecodeString(value)
+	if err != nil || len(want) != algorithm.RawByteLen() {
+		return nil
+	}
+	return &check{what: algorithm.String(), hash: algorithm.Hasher(), want: want}
+}
+
+func (s *Store) etagCheck(info minio.ObjectInfo, h http.Header) *check {
+	if !isMD5(info.ETag) || !s.plainETag(h) {
+		return nil
+	}
+	want, _ := hex.DecodeString(info.ETag)
+	return &check{what: "MD5", hash: md5.New(), want: want} //nolint:gosec // see above
 }
 
 // plainETag tells whether an ETag that looks like an MD5 is that of the content:
@@ -69,7 +99,7 @@ func (c *check) verify() error {
 		return nil
 	}
 	if got := c.hash.Sum(nil); string(got) != string(c.want) {
-		return faultf(KindCorrupt, "the content has the %s %x, and the storage says %x", c.what, got, c.want)
+		return faultf(KindCorrupt, "the content has the %s %x, and %x was stored", c.what, got, c.want)
 	}
 	return nil
 }
