@@ -7,6 +7,8 @@ export CGO_ENABLED := 0
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -buildid= -X main.version=$(VERSION)
+# grpcnotrace leaves out gRPC's debug pages, and with them two template engines.
+TAGS    := grpcnotrace
 BINARY  := bin/velero-plugin-longshore
 # The modules whose tests `make test` runs; the root comes first.
 MODULES := . internal/testbed/csidriver internal/e2e
@@ -20,7 +22,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build the plugin: bin/velero-plugin-longshore
-	go build -ldflags '$(LDFLAGS)' -o $(BINARY) .
+	go build -tags $(TAGS) -ldflags '$(LDFLAGS)' -o $(BINARY) .
 
 parts: ## build the real programs that the tests and the demo run (once, about 15 minutes)
 	go run ./hack/parts

@@ -105,12 +105,13 @@ func printMemory(what string, pid int) {
 
 func clientConfig(binary, credentials string) *plugin.ClientConfig {
 	command := exec.Command(binary)
-	command.Env = append(os.Environ(), "AWS_SHARED_CREDENTIALS_FILE="+credentials)
+	command.Env = []string{"AWS_SHARED_CREDENTIALS_FILE=" + credentials}
 	return &plugin.ClientConfig{
 		HandshakeConfig:  plugin.HandshakeConfig{ProtocolVersion: 2, MagicCookieKey: "VELERO_PLUGIN", MagicCookieValue: "hello"},
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
 		Plugins:          plugin.PluginSet{"ObjectStore": objectStore{}},
 		Cmd:              command,
+		SkipHostEnv:      true,
 		Logger:           hclog.NewNullLogger(),
 	}
 }
