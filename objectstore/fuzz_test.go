@@ -3,6 +3,7 @@ package objectstore
 import (
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -22,6 +23,10 @@ func FuzzDownload(f *testing.F) {
 	f.Add(5000, 4999, 1, 1, 0)
 	f.Add(70000, 65536, 3, 0, 1)
 	f.Add(0, 0, 0, 0, 0)
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 300 {
+		f.Add(random.IntN(100_000), random.IntN(100_000), random.IntN(100_000), random.IntN(4)/3, random.IntN(4)/3)
+	}
 	f.Fuzz(func(t *testing.T, size, cut1, cut2, shift, grow int) {
 		size = bound(size, 100_000)
 		object := content(size, 7)

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/minio/minio-go/v7"
@@ -101,7 +102,7 @@ func (u *upload) single(ctx context.Context, data []byte) error {
 	if err != nil {
 		return err
 	}
-	if info.ETag == body.etag() {
+	if info.ETag == body.etag() && u.sse == nil {
 		return nil
 	}
 	return u.confirm(ctx, info.ETag)
@@ -123,7 +124,25 @@ func (u *upload) confirm(ctx context.Context, etag string) error {
 	if etag != "" && info.ETag != "" && info.ETag != etag {
 		return faultf(KindNotConfirmed, "the upload was answered with ETag %q, and the stored object has %q: something else wrote it, or the storage kept the former object", etag, info.ETag)
 	}
-	return nil
+	return u.confirmEncryption(ctx, info)
+}
+
+// confirmEncryption removes an object that was to be encrypted and is not. There
+// are servers that ignore what they do not know.
+func (u *upload) confirmEncryption(ctx context.Context, info minio.ObjectInfo) error {
+	if u.sse == nil {
+		return nil
+	}
+	for name := range info.Metadata {
+		if strings.HasPrefix(name, "X-Amz-Server-Side-Encryption") {
+			return nil
+		}
+	}
+	err := faultf(KindUnsupported, "the storage took the object and ignored that it was to be encrypted")
+	if gone := u.remove(ctx, u.bucket, u.key, minio.RemoveObjectOptions{}); gone != nil {
+		return fmt.Errorf("%w; removing it failed: %s", err, causeText(gone))
+	}
+	return fmt.Errorf("%w; it was removed", err)
 }
 
 // isMD5 tells whether an ETag has the form of an MD5 of the content.

@@ -227,6 +227,21 @@ func TestCustomerKey(t *testing.T) {
 	require.ErrorContains(t, err, "velero backup logs")
 }
 
+// TestIgnoredEncryption has a server that takes no notice of encryption.
+func TestIgnoredEncryption(t *testing.T) {
+	real := startVersity(t)
+	bucket := real.bucket(t)
+	s := real.open(t, bucket, map[string]string{"partSize": "5MiB", "serverSideEncryption": "AES256"})
+	for _, size := range []int{1000, 11 << 20} {
+		err := s.PutObject(t.Context(), bucket, "key", bytes.NewReader(content(size, 1)))
+		require.Equal(t, KindUnsupported, KindOf(err), "%v", err)
+		require.ErrorContains(t, err, "ignored that it was to be encrypted; it was removed")
+		there, err := s.ObjectExists(t.Context(), bucket, "key")
+		require.NoError(t, err)
+		require.False(t, there)
+	}
+}
+
 // TestCustomerKeyFromSecret reads the key through a Kubernetes API of one path.
 func TestCustomerKeyFromSecret(t *testing.T) {
 	api := serve(t, func(w http.ResponseWriter, r *http.Request) {

@@ -1,0 +1,276 @@
+package objectstore
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/longshore-dev/velero-plugin/internal/testbed"
+	"github.com/minio/minio-go/v7"
+	"github.com/stretchr/testify/require"
+)
+
+// rcloneServer is `rclone serve s3` over a folder.
+var rcloneServer = testbed.S3Server{
+	Name: "rclone",
+	Part: testbed.Part{Name: "rclone", Module: "hack/tools/rclone", Package: "github.com/rclone/rclone"},
+	Command: func(r testbed.S3Run) (args, env []string) {
+		args = []string{"serve", "s3", "--addr", r.Address, "--auth-key", r.AccessKey + "," + r.SecretKey}
+		if r.CertDir != "" {
+			args = append(args, "--cert", filepath.Join(r.CertDir, "public.crt"), "--key", filepath.Join(r.CertDir, "private.key"))
+		}
+		return append(args, r.DataDir), []string{"RCLONE_CONFIG=/notfound"}
+	},
+}
+
+// feature is something that not every S3 server can. try uses it on a server and
+// returns nil when it works as S3 documents it.
+type feature struct {
+	name string
+	try  func(ctx context.Context, t *testing.T, s *server) error
+}
+
+var features = []feature{
+	{"multipart upload", tryMultipart},
+	{"one request per small object", tryMD5ETag},
+	{"resumed download", tryResume},
+	{"tagging", tryTagging},
+	{"storageClass", trySetting("storageClass", "REDUCED_REDUNDANCY")},
+	{"serverSideEncryption: AES256", trySetting("serverSideEncryption", "AES256")},
+	{"SSE-C", trySSEC},
+	{"checksumAlgorithm: CRC32C", tryChecksum("CRC32C")},
+	{"checksumAlgorithm: CRC64NVME", tryChecksum("CRC64NVME")},
+	{"deleteVersions", tryVersions},
+	{"objectLockMode", tryLock},
+}
+
+const serversDoc = "../docs/servers.md"
+
+// updateVariable makes the test write its rows into the document.
+const updateVariable = "LONGSHORE_UPDATE_DOCS"
+
+// TestServersDocument tries every feature on every server and compares the
+// result with the document.
+func TestServersDocument(t *testing.T) {
+	for _, kind := range []testbed.S3Server{testbed.VersityGateway, testbed.MinIOServer} {
+		real := start(t, testbed.S3Options{Server: kind, TLS: true, Versioning: true})
+		requireRow(t, kind.Name, featuresOf(t, real))
+	}
+}
+
+func featuresOf(t *testing.T, s *server) []string {
+	var cells []string
+	for _, f := range features {
+		cell := "yes"
+		if err := f.try(t.Context(), t, s); err != nil {
+			t.Logf("%s: %s: %v", s.name, f.name, err)
+			cell = "no"
+		}
+		cells = append(cells, cell)
+	}
+	return cells
+}
+
+// requireRow compares the server's column of the document, or writes it.
+func requireRow(t *testing.T, name string, cells []string) {
+	text, err := os.ReadFile(serversDoc)
+	require.NoError(t, err)
+	lines := strings.Split(string(text), "\n")
+	header := slices.IndexFunc(lines, func(line string) bool { return strings.HasPrefix(line, "| feature |") })
+	require.GreaterOrEqual(t, header, 0, "%s has no table", serversDoc)
+	column := slices.Index(strings.Split(lines[header], " | "), name)
+	require.Positive(t, column, "%s has no column %q", serversDoc, name)
+	for i, f := range features {
+		row := strings.Split(strings.TrimSuffix(lines[header+2+i], " |"), " | ")
+		require.Equal(t, "| "+f.name, row[0], "the row of %s", serversDoc)
+		if os.Getenv(updateVariable) != "" {
+			row[column] = cells[i]
+			lines[header+2+i] = strings.Join(row, " | ") + " |"
+		}
+		require.Equal(t, cells[i], row[column], "%s: %s; run with %s=1 to write it", name, f.name, updateVariable)
+	}
+	if os.Getenv(updateVariable) != "" {
+		require.NoError(t, os.WriteFile(serversDoc, []byte(strings.Join(lines, "\n")), 0o644))
+	}
+}
+
+var errDiffers = errors.New("it has no effect")
+
+// roundTrip stores an object of the size with the settings and reads it.
+func roundTrip(ctx context.Context, s *Store, bucket string, size int) error {
+	data := content(size, uint64(size))
+	if err := s.PutObject(ctx, bucket, "key", bytes.NewReader(data)); err != nil {
+		return err
+	}
+	body, err := s.GetObject(ctx, bucket, "key")
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	got, err := io.ReadAll(body)
+	if err == nil && !bytes.Equal(got, data) {
+		err = errDiffers
+	}
+	return err
+}
+
+// bothWays makes a round trip with one request and one with parts.
+func bothWays(ctx context.Context, t *testing.T, s *server, bucket string, more map[string]string) error {
+	config := map[string]string{"partSize": "5MiB"}
+	for k, v := range more {
+		config[k] = v
+	}
+	store := s.open(t, bucket, config)
+	return errors.Join(roundTrip(ctx, store, bucket, 1000), roundTrip(ctx, store, bucket, 11<<20))
+}
+
+func tryMultipart(ctx context.Context, t *testing.T, s *server) error {
+	return bothWays(ctx, t, s, s.bucket(t), nil)
+}
+
+func tryMD5ETag(ctx context.Context, t *testing.T, s *server) error {
+	bucket := s.bucket(t)
+	store := s.open(t, bucket, nil)
+	mustPut(t, store, bucket, "key", []byte("content"))
+	info, err := store.stat(ctx, bucket, "key")
+	if err == nil && info.ETag != store.seal([]byte("content")).etag() {
+		err = errDiffers
+	}
+	return err
+}
+
+func tryResume(ctx context.Context, t *testing.T, s *server) error {
+	bucket := s.bucket(t)
+	store := s.open(t, bucket, nil)
+	data := content(1<<20, 1)
+	mustPut(t, store, bucket, "key", data)
+	body, err := store.GetObject(ctx, bucket, "key")
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	head := make([]byte, 1000)
+	if _, err := io.ReadFull(body, head); err != nil {
+		return err
+	}
+	body.(*download).drop()
+	rest, err := io.ReadAll(body)
+	if err == nil && !bytes.Equal(data, append(head, rest...)) {
+		err = errDiffers
+	}
+	return err
+}
+
+func tryTagging(ctx context.Context, t *testing.T, s *server) error {
+	bucket := s.bucket(t)
+	if err := bothWays(ctx, t, s, bucket, map[string]string{"tagging": "a=b"}); err != nil {
+		return err
+	}
+	set, err := s.admin.GetObjectTagging(ctx, bucket, "key", minio.GetObjectTaggingOptions{})
+	if err == nil && set.ToMap()["a"] != "b" {
+		err = errDiffers
+	}
+	return err
+}
+
+// trySetting accepts a server that takes the setting and keeps it.
+func trySetting(key, value string) func(context.Context, *testing.T, *server) error {
+	return func(ctx context.Context, t *testing.T, s *server) error {
+		bucket := s.bucket(t)
+		if err := bothWays(ctx, t, s, bucket, map[string]string{key: value}); err != nil {
+			return err
+		}
+		info, err := s.admin.StatObject(ctx, bucket, "key", minio.StatObjectOptions{})
+		if err != nil {
+			return err
+		}
+		for name := range info.Metadata {
+			if info.Metadata.Get(name) == value {
+				return nil
+			}
+		}
+		return errDiffers
+	}
+}
+
+func trySSEC(ctx context.Context, t *testing.T, s *server) error {
+	path := filepath.Join(t.TempDir(), "key")
+	require.NoError(t, os.WriteFile(path, bytes.Repeat([]byte("0123456789abcdef"), 2), 0o600))
+	bucket := s.bucket(t)
+	if err := bothWays(ctx, t, s, bucket, map[string]string{"customerKeyEncryptionFile": path}); err != nil {
+		return err
+	}
+	if _, err := s.open(t, bucket, nil).stat(ctx, bucket, "key"); err == nil {
+		return errDiffers
+	}
+	return nil
+}
+
+func tryChecksum(word string) func(context.Context, *testing.T, *server) error {
+	return func(ctx context.Context, t *testing.T, s *server) error {
+		bucket := s.bucket(t)
+		if err := bothWays(ctx, t, s, bucket, map[string]string{"checksumAlgorithm": word}); err != nil {
+			return err
+		}
+		store := s.open(t, bucket, map[string]string{"checksumAlgorithm": word})
+		info, err := store.stat(ctx, bucket, "key")
+		if err == nil && info.Checksum(checksumAlgorithms[word]) == "" {
+			err = errDiffers
+		}
+		return err
+	}
+}
+
+func tryVersions(ctx context.Context, t *testing.T, s *server) error {
+	bucket := s.bucket(t)
+	if err := s.admin.EnableVersioning(ctx, bucket); err != nil {
+		return err
+	}
+	store := s.open(t, bucket, map[string]string{"deleteVersions": "true"})
+	mustPut(t, store, bucket, "key", []byte("1"))
+	mustPut(t, store, bucket, "key", []byte("2"))
+	if n := len(versions(t, s, bucket, "key")); n != 2 {
+		return fmt.Errorf("%w: %d versions", errDiffers, n)
+	}
+	if err := store.DeleteObject(ctx, bucket, "key"); err != nil {
+		return err
+	}
+	if n := len(versions(t, s, bucket, "key")); n != 0 {
+		return fmt.Errorf("%w: %d versions are left", errDiffers, n)
+	}
+	return nil
+}
+
+func tryLock(ctx context.Context, t *testing.T, s *server) error {
+	bucket := "locked"
+	if err := s.admin.MakeBucket(ctx, bucket, minio.MakeBucketOptions{ObjectLocking: true}); err != nil {
+		return err
+	}
+	lock := map[string]string{"objectLockMode": "GOVERNANCE", "objectLockRetention": "1h"}
+	if err := bothWays(ctx, t, s, bucket, lock); err != nil {
+		return err
+	}
+	info, err := s.admin.StatObject(ctx, bucket, "key", minio.StatObjectOptions{})
+	if err != nil {
+		return err
+	}
+	if info.Metadata.Get("X-Amz-Object-Lock-Mode") != "GOVERNANCE" {
+		return errDiffers
+	}
+	err = s.open(t, bucket, map[string]string{"deleteVersions": "true"}).DeleteObject(ctx, bucket, "key")
+	if KindOf(err) != KindLocked {
+		return fmt.Errorf("%w: deleting the version: %w", errDiffers, err)
+	}
+	return nil
+}
+
+func TestRclone(t *testing.T) {
+	conformance(t, start(t, testbed.S3Options{Server: rcloneServer}), map[string]string{"partSize": "5MiB"})
+}
