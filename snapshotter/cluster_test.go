@@ -33,6 +33,13 @@ var shared struct {
 }
 
 func TestMain(m *testing.M) {
+	if asked, err := runCall(); asked {
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	status := m.Run()
 	if shared.bed != nil {
 		if status != 0 {

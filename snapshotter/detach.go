@@ -49,30 +49,42 @@ func (s shot) detach(ctx context.Context, content *snapshotv1.VolumeSnapshotCont
 	return nil
 }
 
-// keep sets the content's policy to Retain and takes the finalizer away, if the
-// content is still as it was seen.
+// keep sets the content's policy to Retain and takes the finalizer away.
 func (s shot) keep(ctx context.Context, content *snapshotv1.VolumeSnapshotContent) (*snapshotv1.VolumeSnapshotContent, error) {
-	client := s.kube.VolumeSnapshotContents()
+	retain := jsonPatch{"replace", "/spec/deletionPolicy", snapshotv1.VolumeSnapshotContentRetain}
+	return unhook(ctx, s.kube.VolumeSnapshotContents(), content, finalizerContent, retain)
+}
+
+// unhook takes a finalizer away, together with the change that makes it needless.
+func unhook[T metav1.Object](ctx context.Context, client getPatcher[T], object T, finalizer string, change jsonPatch) (T, error) {
+	name := object.GetName()
 	for {
-		steps := []jsonPatch{{"replace", "/spec/deletionPolicy", snapshotv1.VolumeSnapshotContentRetain}}
-		if i := slices.Index(content.Finalizers, finalizerContent); i >= 0 {
+		steps := []jsonPatch{change}
+		if i := slices.Index(object.GetFinalizers(), finalizer); i >= 0 {
 			at := fmt.Sprintf("/metadata/finalizers/%d", i)
-			steps = append(steps, jsonPatch{"test", at, finalizerContent}, jsonPatch{"remove", at, nil})
+			steps = append(steps, jsonPatch{"test", at, finalizer}, jsonPatch{"remove", at, nil})
 		}
 		body, err := json.Marshal(steps)
 		if err != nil {
-			return nil, err
+			return object, err
 		}
-		kept, err := kube.Retry(ctx, func(ctx context.Context) (*snapshotv1.VolumeSnapshotContent, error) {
-			return client.Patch(ctx, content.Name, types.JSONPatchType, body, metav1.PatchOptions{})
+		changed, err := kube.Retry(ctx, func(ctx context.Context) (T, error) {
+			return client.Patch(ctx, name, types.JSONPatchType, body, metav1.PatchOptions{})
 		})
 		if !apierrors.IsInvalid(err) || ctx.Err() != nil {
-			return kept, err
+			return changed, err
 		}
-		if content, err = client.Get(ctx, content.Name, metav1.GetOptions{}); err != nil {
-			return nil, err
+		// The finalizers have changed meanwhile.
+		if object, err = client.Get(ctx, name, metav1.GetOptions{}); err != nil {
+			return object, err
 		}
 	}
+}
+
+// getPatcher is the part of a typed client that reads and changes an object.
+type getPatcher[T any] interface {
+	patcher[T]
+	Get(ctx context.Context, name string, opts metav1.GetOptions) (T, error)
 }
 
 // jsonPatch is one step of a JSON patch.

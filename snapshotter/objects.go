@@ -21,6 +21,9 @@ const (
 	// controller adds it only to contents that are bound, so a content that never
 	// will be has to be made with it.
 	finalizerContent = "snapshot.storage.kubernetes.io/volumesnapshotcontent-bound-protection"
+	// finalizerSnapshot is on every VolumeSnapshot that is not being deleted. One
+	// that is made with it spares the controller a request.
+	finalizerSnapshot = "snapshot.storage.kubernetes.io/volumesnapshot-as-source-protection"
 	// annotationBeingDeleted lets the sidecar act on the deletion of a content
 	// that is bound. The controller sets it when the VolumeSnapshot is deleted;
 	// without it the deletion of a content whose VolumeSnapshot has vanished

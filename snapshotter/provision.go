@@ -101,18 +101,26 @@ func (s *stage) tryNextNode(ctx context.Context, refused, message string) error 
 	return wrap(err, "name node %s for staging claim %s/%s", node, s.staging, s.name)
 }
 
+// finalizerProvisioner is what csi-provisioner puts on a PersistentVolume with
+// the reclaim policy Delete, and takes away when that changes.
+const finalizerProvisioner = "external-provisioner.volume.kubernetes.io/finalizer"
+
 // keepVolume makes the new volume independent of the objects: from here on,
 // whatever becomes of them, it stays in the storage.
 func (s *stage) keepVolume(ctx context.Context, name string) error {
-	pv, err := apply(ctx, s.kube.PersistentVolumes(), name, patch{
-		"metadata": metaPatch(s.labels(), s.annotations()),
-		"spec":     map[string]any{"persistentVolumeReclaimPolicy": corev1.PersistentVolumeReclaimRetain},
+	client := s.kube.PersistentVolumes()
+	pv, err := kube.Retry(ctx, func(ctx context.Context) (*corev1.PersistentVolume, error) {
+		return client.Get(ctx, name, metav1.GetOptions{})
 	})
 	if err != nil {
-		return fmt.Errorf("set the reclaim policy of PersistentVolume %s to Retain: %w", name, err)
+		return fmt.Errorf("get PersistentVolume %s of the staging claim: %w", name, err)
 	}
 	if pv.Spec.CSI == nil || pv.Spec.CSI.Driver != s.id.Driver {
 		return fmt.Errorf("PersistentVolume %s of the staging claim is not one of driver %s", name, s.id.Driver)
+	}
+	retain := jsonPatch{"replace", "/spec/persistentVolumeReclaimPolicy", corev1.PersistentVolumeReclaimRetain}
+	if pv, err = unhook(ctx, client, pv, finalizerProvisioner, retain); err != nil {
+		return fmt.Errorf("set the reclaim policy of PersistentVolume %s to Retain: %w", name, err)
 	}
 	s.volume = pv
 	return nil

@@ -146,11 +146,13 @@ func (s *stage) importSnapshot(ctx context.Context) error {
 	}
 	client := s.kube.VolumeSnapshots(s.staging)
 	var err error
+	wanted := &snapshotv1.VolumeSnapshot{
+		ObjectMeta: s.meta(s.staging),
+		Spec:       snapshotv1.VolumeSnapshotSpec{Source: snapshotv1.VolumeSnapshotSource{VolumeSnapshotContentName: &s.content.Name}},
+	}
+	wanted.Finalizers = []string{finalizerSnapshot}
 	s.snapshot, err = kube.Retry(ctx, func(ctx context.Context) (*snapshotv1.VolumeSnapshot, error) {
-		return client.Create(ctx, &snapshotv1.VolumeSnapshot{
-			ObjectMeta: s.meta(s.staging),
-			Spec:       snapshotv1.VolumeSnapshotSpec{Source: snapshotv1.VolumeSnapshotSource{VolumeSnapshotContentName: &s.content.Name}},
-		}, metav1.CreateOptions{})
+		return client.Create(ctx, wanted, metav1.CreateOptions{})
 	})
 	if err != nil {
 		return fmt.Errorf("create staging VolumeSnapshot %s/%s: %w", s.staging, s.name, err)

@@ -3,6 +3,8 @@ package snapshotter
 import (
 	"context"
 	"fmt"
+	"sync"
+	"time"
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -12,23 +14,29 @@ import (
 	"github.com/longshore-dev/velero-plugin/internal/kube"
 )
 
+// strikeTimeout bounds the removal of a claim, and then that of all the rest.
+const strikeTimeout = 10 * time.Second
+
 // strike removes the staging objects: with a volume that is kept, all but the
-// volume itself; otherwise the volume too. It is done before the call returns,
-// or, if a controller is away, asked for.
+// volume itself; otherwise the volume too. The claim goes first, since the
+// snapshot controller holds a VolumeSnapshot from which a claim is being made.
 //
-// The order spares the controllers work they would put off: the snapshot
-// controller holds a VolumeSnapshot as long as a claim is made from it.
+// The removal of each object is asked for before the call returns. What a
+// controller still holds then goes when it lets go; csi-provisioner, for one,
+// looks only now and then after the VolumeSnapshots of claims it gave up.
 func (s *stage) strike(ctx context.Context) {
-	ctx, cancel := aside(ctx)
-	defer cancel()
-	steps := []func(context.Context) error{s.strikeClaim, s.strikeVolume, s.strikeSnapshot, s.strikeContent}
-	for _, step := range steps {
-		if err := step(ctx); err != nil {
-			s.log.WithError(err).Warn("a staging object is still being removed")
-			ctx, cancel = aside(ctx)
-			defer cancel()
-		}
+	if err := s.strikeClaim(ctx); err != nil {
+		s.log.WithError(err).Warn("the staging claim is still being removed")
 	}
+	var all sync.WaitGroup
+	for _, step := range []func(context.Context) error{s.strikeVolume, s.strikeSnapshot, s.strikeContent} {
+		all.Go(func() {
+			if err := step(ctx); err != nil {
+				s.log.WithError(err).Warn("a staging object is still being removed")
+			}
+		})
+	}
+	all.Wait()
 }
 
 func (s *stage) strikeClaim(ctx context.Context) error {
@@ -45,6 +53,8 @@ func (s *stage) strikeClaim(ctx context.Context) error {
 
 // abandon sees to it that the volume of a failed restore goes with its claim.
 func (s *stage) abandon(ctx context.Context) error {
+	ctx, cancel := aside(ctx)
+	defer cancel()
 	claim, err := s.getClaim(ctx, s.staging, s.name)
 	if err != nil || claim == nil {
 		return err
@@ -94,7 +104,10 @@ type remover[L runtime.Object] interface {
 	kube.ListWatcher[L]
 }
 
+// strikeOne removes an object, whatever becomes of ctx.
 func strikeOne[T kube.Object, L runtime.Object](ctx context.Context, client remover[L], what string, object T) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), strikeTimeout)
+	defer cancel()
 	if err := remove(ctx, client, object); err != nil {
 		return fmt.Errorf("remove %s: %w", what, err)
 	}

@@ -1,0 +1,51 @@
+package snapshotter
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"k8s.io/client-go/rest"
+
+	"github.com/longshore-dev/velero-plugin/internal/testbed"
+)
+
+// TestClusterLeastRights makes every call with the rights of docs/rbac.yaml only.
+func TestClusterLeastRights(t *testing.T) {
+	b := onCluster(t, nil)
+	manifest, err := os.ReadFile(filepath.Join("..", "docs", "rbac.yaml"))
+	require.NoError(t, err)
+	require.NoError(t, b.Apply(t.Context(), string(manifest)))
+	b.backup("b1")
+	config := rest.CopyConfig(b.Config)
+	config.Impersonate = rest.ImpersonationConfig{UserName: "system:serviceaccount:velero:velero"}
+	limited := newSnapshotter(b.settings, clientFor(t, config), b.log, "velero")
+	b.Snapshotter = limited
+
+	pv := b.claimed(testbed.ClaimOptions{Name: "data", Class: testbed.ClassWaitForFirstConsumer}, "first")
+	snapshot := b.snapshotOf(pv, "b1")
+	require.Equal(t, snapshot, b.snapshotOf(pv, "b1"), "the Backup may be read")
+	_, content := b.restoreAs(limited, snapshot, pv, "restored")
+	require.Equal(t, "first", content)
+	require.NoError(t, b.DeleteSnapshot(t.Context(), snapshot))
+	require.NoError(t, b.DeleteSnapshot(t.Context(), snapshot))
+	_, err = limited.Sweep(t.Context(), 2*limited.settings.longest())
+	require.NoError(t, err)
+}
+
+// TestClusterAnother restores in a second cluster that reaches the same storage,
+// by the ID alone, with a driver that wants secrets.
+func TestClusterAnother(t *testing.T) {
+	b := onCluster(t, nil)
+	pv := b.claimed(testbed.ClaimOptions{Name: "data"}, "first")
+	snapshot := b.snapshotOf(pv, "b1")
+
+	other, err := shared.bed.StartCluster(t.Context(), testbed.ClusterOptions{Name: "other", Storage: b.Storage, Zones: []string{"zone-a", "zone-b", "zone-c"}})
+	require.NoError(t, err)
+	o := benchOn(t, other, nil)
+	_, content := o.restoreAs(o.Snapshotter, snapshot, pv, "restored")
+	require.Equal(t, "first", content)
+	require.NoError(t, o.DeleteSnapshot(t.Context(), snapshot))
+	require.NoError(t, b.DeleteSnapshot(t.Context(), snapshot), "deleted from the other cluster")
+}
