@@ -8,6 +8,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/longshore-dev/velero-plugin/internal/kube"
@@ -83,6 +84,9 @@ func (s *Snapshotter) find(ctx context.Context, id VolumeID) (source, error) {
 	claim, err := kube.Retry(ctx, func(ctx context.Context) (*corev1.PersistentVolumeClaim, error) {
 		return s.kube.Claims(ref.Namespace).Get(ctx, ref.Name, metav1.GetOptions{})
 	})
+	if apierrors.IsNotFound(err) {
+		return source{}, fmt.Errorf("PersistentVolume %s is not bound: its claim %s/%s is gone; only bound claims can be snapshotted", id.PV, ref.Namespace, ref.Name)
+	}
 	if err != nil {
 		return source{}, fmt.Errorf("get claim %s/%s of PersistentVolume %s: %w", ref.Namespace, ref.Name, id.PV, err)
 	}

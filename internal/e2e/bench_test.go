@@ -53,7 +53,7 @@ func measure(b *testing.B, round func()) {
 func childTicks(b *testing.B) int {
 	b.Helper()
 	total := 0
-	for _, pid := range childProcesses(b) {
+	for _, pid := range childProcesses(b, testPlugin(b)) {
 		content, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 		require.NoError(b, err)
 		_, after, _ := strings.Cut(string(content), ") ")

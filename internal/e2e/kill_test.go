@@ -12,20 +12,20 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// killPlugins sends SIGKILL to every plugin that this process has started, and
-// waits for their end.
-func killPlugins(t *testing.T) {
+// killPlugins sends SIGKILL to every process of the program that this process
+// has started, and waits for their end.
+func killPlugins(t *testing.T, program string) {
 	t.Helper()
-	children := childProcesses(t)
+	children := childProcesses(t, program)
 	require.NotEmpty(t, children)
 	for _, pid := range children {
 		require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
 	}
-	require.Eventually(t, func() bool { return len(childProcesses(t)) == 0 }, 5*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return len(childProcesses(t, program)) == 0 }, 5*time.Second, 10*time.Millisecond)
 }
 
-// childProcesses returns the ids of this process's children that still run.
-func childProcesses(t testing.TB) []int {
+// childProcesses returns the ids of this process's children that run program.
+func childProcesses(t testing.TB, program string) []int {
 	t.Helper()
 	stats, err := filepath.Glob("/proc/[0-9]*/stat")
 	require.NoError(t, err)
@@ -38,7 +38,8 @@ func childProcesses(t testing.TB) []int {
 		// pid (name) state parent ...
 		_, after, _ := strings.Cut(string(content), ") ")
 		fields := strings.Fields(after)
-		if len(fields) > 1 && fields[0] != "Z" && fields[1] == strconv.Itoa(os.Getpid()) {
+		running, _ := os.Readlink(filepath.Join(filepath.Dir(path), "exe"))
+		if running == program && fields[0] != "Z" && fields[1] == strconv.Itoa(os.Getpid()) {
 			pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
 			require.NoError(t, err)
 			children = append(children, pid)

@@ -26,7 +26,8 @@ func TestPluginBinary(t *testing.T) {
 	s3, err := bed.StartS3(t.Context(), testbed.S3Options{Buckets: []string{pluginBucket}})
 	require.NoError(t, err)
 	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", s3.CredentialsFile)
-	client := newVeleroClient(t, pluginBinary(t))
+	program := pluginBinary(t)
+	client := newVeleroClient(t, program)
 	store := openLocation(t, client, s3)
 
 	t.Run("objects", func(t *testing.T) { testObjects(t, store) })
@@ -35,7 +36,7 @@ func TestPluginBinary(t *testing.T) {
 		require.NoError(t, err)
 	})
 	t.Run("restarted after a kill", func(t *testing.T) {
-		killPlugins(t)
+		killPlugins(t, program)
 		require.Eventually(t, func() bool {
 			_, err := store.ObjectExists(pluginBucket, "k")
 			return err == nil
@@ -119,10 +120,15 @@ func openLocation(t *testing.T, client *veleroClient, s3 *testbed.S3) veleroplug
 	return store
 }
 
-// pluginBinary returns the path of the built plugin, alone in its folder.
+// pluginBinary returns the path of a copy of the built plugin, alone in its
+// folder: Velero takes every program of a folder for a plugin.
 func pluginBinary(t *testing.T) string {
 	t.Helper()
-	path, err := testbed.Plugin.Path(t.Context())
+	built, err := testbed.Plugin.Path(t.Context())
 	require.NoError(t, err)
+	content, err := os.ReadFile(built)
+	require.NoError(t, err)
+	path := filepath.Join(t.TempDir(), filepath.Base(built))
+	require.NoError(t, os.WriteFile(path, content, 0o755))
 	return path
 }

@@ -254,7 +254,7 @@ func TestProtocolConcurrentCalls(t *testing.T) {
 
 func TestProtocolRestartedAfterKill(t *testing.T) {
 	_, store, dir := openTestStore(t)
-	killPlugins(t)
+	killPlugins(t, testPlugin(t))
 	require.Eventually(t, func() bool {
 		exists, err := store.ObjectExists("b", "k")
 		return err == nil && !exists

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -83,8 +84,8 @@ func restoreElsewhere(t *testing.T, told *story.Story) {
 	server, err := told.Bed.StartVelero(t.Context(), cluster, testbed.VeleroOptions{S3: told.S3, Bucket: story.Bucket, Prefix: story.Prefix})
 	require.NoError(t, err)
 	require.Eventually(t, func() bool {
-		out, err := server.CLI(t.Context(), "backup", "get", "-o", "name")
-		return err == nil && strings.Contains(out, story.Backup)
+		known, err := story.BackupNames(t.Context(), server)
+		return err == nil && slices.Contains(known, story.Backup)
 	}, patience, 500*time.Millisecond, "Velero in the second cluster does not see the backup")
 
 	restore(t, server, "elsewhere")

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/longshore-dev/velero-plugin/internal/testbed"
 )
 
@@ -150,10 +152,23 @@ func (s *Story) deleteBackup(ctx context.Context) (string, error) {
 		return "", err
 	}
 	err := poll(ctx, patience, "Velero to delete the backup", func() (string, error) {
-		out, err := s.Velero.CLI(ctx, "backup", "get", "-o", "name")
-		return strings.TrimSpace(out), err
+		left, err := BackupNames(ctx, s.Velero)
+		return strings.Join(left, ", "), err
 	})
 	return "velero backup delete " + Backup, err
+}
+
+// BackupNames lists the backups that Velero knows.
+func BackupNames(ctx context.Context, velero *testbed.VeleroServer) ([]string, error) {
+	backups, err := velero.Objects("backups").List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, backup := range backups.Items {
+		names = append(names, backup.GetName())
+	}
+	return names, nil
 }
 
 // lookForLeftovers wants to find the restored application's volumes and nothing
