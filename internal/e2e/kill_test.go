@@ -27,23 +27,35 @@ func killPlugins(t *testing.T, program string) {
 // childProcesses returns the ids of this process's children that run program.
 func childProcesses(t testing.TB, program string) []int {
 	t.Helper()
-	stats, err := filepath.Glob("/proc/[0-9]*/stat")
-	require.NoError(t, err)
 	var children []int
-	for _, path := range stats {
-		content, err := os.ReadFile(path)
-		if err != nil {
-			continue // it ended meanwhile
-		}
-		// pid (name) state parent ...
-		_, after, _ := strings.Cut(string(content), ") ")
-		fields := strings.Fields(after)
-		running, _ := os.Readlink(filepath.Join(filepath.Dir(path), "exe"))
-		if running == program && fields[0] != "Z" && fields[1] == strconv.Itoa(os.Getpid()) {
-			pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
-			require.NoError(t, err)
+	for pid, parent := range processesOf(t, program) {
+		if parent == os.Getpid() {
 			children = append(children, pid)
 		}
 	}
 	return children
+}
+
+// processesOf returns the ids of all processes that run program, each with its
+// parent's.
+func processesOf(t testing.TB, program string) map[int]int {
+	t.Helper()
+	links, err := filepath.Glob("/proc/[0-9]*/exe")
+	require.NoError(t, err)
+	found := map[int]int{}
+	for _, link := range links {
+		running, _ := os.Readlink(link)
+		stat, err := os.ReadFile(filepath.Join(filepath.Dir(link), "stat"))
+		if running != program || err != nil {
+			continue // another program, or it ended meanwhile
+		}
+		// pid (name) state parent ...
+		_, after, _ := strings.Cut(string(stat), ") ")
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(link)))
+		require.NoError(t, err)
+		parent, err := strconv.Atoi(strings.Fields(after)[1])
+		require.NoError(t, err)
+		found[pid] = parent
+	}
+	return found
 }

@@ -69,8 +69,9 @@ func testObjects(t *testing.T, store veleroplugin.ObjectStore) {
 // parts: neither an object nor a part may be left.
 func testClientKilled(t *testing.T, s3 *testbed.S3) {
 	marker := filepath.Join(t.TempDir(), "uploading")
+	program := pluginBinary(t)
 	client := exec.CommandContext(t.Context(), os.Args[0], "-test.run=TestHelperEndlessUpload$")
-	client.Env = append(os.Environ(), "HELPER_PLUGIN="+pluginBinary(t), "HELPER_MARKER="+marker,
+	client.Env = append(os.Environ(), "HELPER_PLUGIN="+program, "HELPER_MARKER="+marker,
 		"HELPER_ENDPOINT="+s3.Endpoint, "HELPER_REGION="+s3.Region)
 	require.NoError(t, client.Start())
 	require.Eventually(t, func() bool {
@@ -84,6 +85,8 @@ func testClientKilled(t *testing.T, s3 *testbed.S3) {
 
 	require.Eventually(t, func() bool { return len(uploads(t, plain)) == 0 }, 30*time.Second, 50*time.Millisecond,
 		"the plugin did not abort the upload")
+	require.Eventually(t, func() bool { return len(processesOf(t, program)) == 0 }, 10*time.Second, 50*time.Millisecond,
+		"the plugin outlives its client for no reason")
 	_, err := plain.StatObject(t.Context(), pluginBucket, "endless", minio.StatObjectOptions{})
 	require.Equal(t, "NoSuchKey", minio.ToErrorResponse(err).Code)
 }

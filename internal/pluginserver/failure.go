@@ -1,13 +1,11 @@
 package pluginserver
 
 import (
-	"context"
 	"fmt"
 	"runtime"
 	"strings"
 
 	"github.com/vmware-tanzu/velero/pkg/plugin/generated"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
@@ -46,16 +44,6 @@ func callers(skip int) *generated.Stack {
 			return stack
 		}
 	}
-}
-
-func recoverUnary(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
-	defer recoverInto(&err)
-	return handler(ctx, req)
-}
-
-func recoverStream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
-	defer recoverInto(&err)
-	return handler(srv, stream)
 }
 
 // recoverInto must be deferred. It turns a panic into an error with the stack

@@ -58,9 +58,11 @@ func Serve(plugins Plugins, log *logrus.Logger) {
 	if err := trim(); err != nil {
 		log.WithError(err).Debug("The pages of the start stay resident")
 	}
+	underWay := &calls{}
+	outliveVelero(underWay, log)
 	plugin.Serve(&plugin.ServeConfig{
 		HandshakeConfig: handshake,
-		GRPCServer:      newGRPCServer,
+		GRPCServer:      underWay.newGRPCServer,
 		Logger:          protocolLogger(log.Level),
 		Plugins: plugin.PluginSet{
 			kindLister: service{register: func(s *grpc.Server) {
@@ -76,13 +78,13 @@ func Serve(plugins Plugins, log *logrus.Logger) {
 	})
 }
 
-func newGRPCServer(options []grpc.ServerOption) *grpc.Server {
+func (c *calls) newGRPCServer(options []grpc.ServerOption) *grpc.Server {
 	return grpc.NewServer(append(options,
 		grpc.ForceServerCodecV2(newCodec()),
 		grpc.InitialWindowSize(windowSize),
 		grpc.InitialConnWindowSize(windowSize),
-		grpc.UnaryInterceptor(recoverUnary),
-		grpc.StreamInterceptor(recoverStream),
+		grpc.UnaryInterceptor(c.unary),
+		grpc.StreamInterceptor(c.stream),
 	)...)
 }
 
