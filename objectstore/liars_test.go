@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -66,7 +67,7 @@ func TestAnyXMLIsNoListing(t *testing.T) {
 type forgetful struct {
 	etag string
 	half bool
-	size int64
+	size atomic.Int64
 }
 
 func (f *forgetful) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -79,9 +80,9 @@ func (f *forgetful) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case isComplete(r):
 		_, _ = fmt.Fprintf(w, "<CompleteMultipartUploadResult><Bucket>bucket</Bucket><Key>key</Key><ETag>%s</ETag></CompleteMultipartUploadResult>", f.etag)
 	case r.Method == http.MethodPut:
-		f.size += n
+		f.size.Add(n)
 	case r.Method == http.MethodHead && f.half:
-		w.Header().Set("Content-Length", fmt.Sprint(f.size/2))
+		w.Header().Set("Content-Length", fmt.Sprint(f.size.Load()/2))
 	case r.Method == http.MethodHead:
 		w.WriteHeader(http.StatusNotFound)
 	default:
@@ -102,7 +103,7 @@ func TestSuccessNeedsProof(t *testing.T) {
 				require.Equal(t, KindNotS3, KindOf(err), "%v", err)
 				continue
 			}
-			require.Equal(t, KindNotConfirmed, KindOf(err), "size %d, %+v: %v", size, liar, err)
+			require.Equal(t, KindNotConfirmed, KindOf(err), "size %d, ETag %s: %v", size, liar.etag, err)
 		}
 	}
 }

@@ -139,8 +139,8 @@ func (m *multipart) completeOptions() (minio.PutObjectOptions, error) {
 	if m.settings.customerKey() {
 		o.ServerSideEncryption = m.sse
 	}
-	if m.checksum != minio.ChecksumCRC64NVME {
-		return o, nil
+	if m.checksum != minio.ChecksumCRC64NVME || m.parts[0].ChecksumCRC64NVME == "" {
+		return o, nil // not asked for, or the server takes no notice of it
 	}
 	whole, err := m.checksum.FullObjectChecksum(m.parts)
 	if err != nil {
