@@ -22,20 +22,19 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
-	"k8s.io/client-go/gentype"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/flowcontrol"
 )
 
 // The typed clients, one for each kind.
 type (
-	PersistentVolumes      = *gentype.ClientWithList[*corev1.PersistentVolume, *corev1.PersistentVolumeList]
-	PersistentVolumeClaims = *gentype.ClientWithList[*corev1.PersistentVolumeClaim, *corev1.PersistentVolumeClaimList]
-	ConfigMaps             = *gentype.ClientWithList[*corev1.ConfigMap, *corev1.ConfigMapList]
-	Nodes                  = *gentype.ClientWithList[*corev1.Node, *corev1.NodeList]
-	StorageClasses         = *gentype.ClientWithList[*storagev1.StorageClass, *storagev1.StorageClassList]
-	CSIDrivers             = *gentype.ClientWithList[*storagev1.CSIDriver, *storagev1.CSIDriverList]
-	CSINodes               = *gentype.ClientWithList[*storagev1.CSINode, *storagev1.CSINodeList]
+	PersistentVolumes      = Resource[corev1.PersistentVolume, corev1.PersistentVolumeList]
+	PersistentVolumeClaims = Resource[corev1.PersistentVolumeClaim, corev1.PersistentVolumeClaimList]
+	ConfigMaps             = Resource[corev1.ConfigMap, corev1.ConfigMapList]
+	Nodes                  = Resource[corev1.Node, corev1.NodeList]
+	StorageClasses         = Resource[storagev1.StorageClass, storagev1.StorageClassList]
+	CSIDrivers             = Resource[storagev1.CSIDriver, storagev1.CSIDriverList]
+	CSINodes               = Resource[storagev1.CSINode, storagev1.CSINodeList]
 )
 
 // Client reaches one cluster. It is safe for concurrent use.
@@ -105,52 +104,38 @@ func newScheme() *runtime.Scheme {
 
 // PersistentVolumes is the client for PersistentVolumes.
 func (c *Client) PersistentVolumes() PersistentVolumes {
-	return gentype.NewClientWithList("persistentvolumes", c.core, parameters, "",
-		func() *corev1.PersistentVolume { return new(corev1.PersistentVolume) },
-		func() *corev1.PersistentVolumeList { return new(corev1.PersistentVolumeList) })
+	return Resource[corev1.PersistentVolume, corev1.PersistentVolumeList]{c.core, "persistentvolumes", ""}
 }
 
 // Claims is the client for the PersistentVolumeClaims of a namespace, of all of
 // them if it is "".
 func (c *Client) Claims(namespace string) PersistentVolumeClaims {
-	return gentype.NewClientWithList("persistentvolumeclaims", c.core, parameters, namespace,
-		func() *corev1.PersistentVolumeClaim { return new(corev1.PersistentVolumeClaim) },
-		func() *corev1.PersistentVolumeClaimList { return new(corev1.PersistentVolumeClaimList) })
+	return Resource[corev1.PersistentVolumeClaim, corev1.PersistentVolumeClaimList]{c.core, "persistentvolumeclaims", namespace}
 }
 
 // ConfigMaps is the client for the ConfigMaps of a namespace.
 func (c *Client) ConfigMaps(namespace string) ConfigMaps {
-	return gentype.NewClientWithList("configmaps", c.core, parameters, namespace,
-		func() *corev1.ConfigMap { return new(corev1.ConfigMap) },
-		func() *corev1.ConfigMapList { return new(corev1.ConfigMapList) })
+	return Resource[corev1.ConfigMap, corev1.ConfigMapList]{c.core, "configmaps", namespace}
 }
 
 // Nodes is the client for Nodes.
 func (c *Client) Nodes() Nodes {
-	return gentype.NewClientWithList("nodes", c.core, parameters, "",
-		func() *corev1.Node { return new(corev1.Node) },
-		func() *corev1.NodeList { return new(corev1.NodeList) })
+	return Resource[corev1.Node, corev1.NodeList]{c.core, "nodes", ""}
 }
 
 // StorageClasses is the client for StorageClasses.
 func (c *Client) StorageClasses() StorageClasses {
-	return gentype.NewClientWithList("storageclasses", c.storage, parameters, "",
-		func() *storagev1.StorageClass { return new(storagev1.StorageClass) },
-		func() *storagev1.StorageClassList { return new(storagev1.StorageClassList) })
+	return Resource[storagev1.StorageClass, storagev1.StorageClassList]{c.storage, "storageclasses", ""}
 }
 
 // CSIDrivers is the client for CSIDrivers.
 func (c *Client) CSIDrivers() CSIDrivers {
-	return gentype.NewClientWithList("csidrivers", c.storage, parameters, "",
-		func() *storagev1.CSIDriver { return new(storagev1.CSIDriver) },
-		func() *storagev1.CSIDriverList { return new(storagev1.CSIDriverList) })
+	return Resource[storagev1.CSIDriver, storagev1.CSIDriverList]{c.storage, "csidrivers", ""}
 }
 
 // CSINodes is the client for CSINodes.
 func (c *Client) CSINodes() CSINodes {
-	return gentype.NewClientWithList("csinodes", c.storage, parameters, "",
-		func() *storagev1.CSINode { return new(storagev1.CSINode) },
-		func() *storagev1.CSINodeList { return new(storagev1.CSINodeList) })
+	return Resource[storagev1.CSINode, storagev1.CSINodeList]{c.storage, "csinodes", ""}
 }
 
 // VolumeSnapshots is the client for the VolumeSnapshots of a namespace, of all
