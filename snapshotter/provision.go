@@ -3,6 +3,7 @@ package snapshotter
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -25,12 +26,11 @@ func (s *stage) provision(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("create staging claim %s/%s: %w", s.staging, s.name, err)
 	}
-	bound, err := s.waitBound(ctx)
+	volume, err := s.waitVolume(ctx)
 	if err != nil {
 		return err
 	}
-	s.claim = bound
-	return s.keepVolume(ctx, bound.Spec.VolumeName)
+	return s.keepVolume(ctx, volume)
 }
 
 func (s *stage) stagingClaim() *corev1.PersistentVolumeClaim {
@@ -63,11 +63,53 @@ func (s *stage) nextNode() string {
 	return node
 }
 
-func (s *stage) waitBound(ctx context.Context) (*corev1.PersistentVolumeClaim, error) {
+// waitVolume waits for the claim's PersistentVolume and returns its name. The
+// volume is made when csi-provisioner has made that object; binding it to the
+// claim is of no use here, and the controller in charge of that misses one now
+// and then, to find it at its next round, up to 15 seconds later. So the object
+// is also looked for by the name that csi-provisioner gives it by default.
+func (s *stage) waitVolume(ctx context.Context) (string, error) {
 	ctx, patience, stop := newPatience(ctx, s.settings.ErrorGracePeriod, s.log)
 	defer stop()
 	events := s.listen(ctx, s.claim, patience)
 	defer events.stop()
+	found := make(chan outcome, 2)
+	var both sync.WaitGroup
+	defer both.Wait()
+	both.Go(func() {
+		if name, err := s.waitPV(ctx); err == nil {
+			found <- outcome{name, nil}
+		}
+	})
+	both.Go(func() {
+		claim, err := s.waitBound(ctx, events)
+		if err != nil {
+			found <- outcome{"", err}
+			return
+		}
+		found <- outcome{claim.Spec.VolumeName, nil}
+	})
+	first := <-found
+	stop()
+	return first.volume, first.err
+}
+
+// outcome is how a wait for a volume ended.
+type outcome struct {
+	volume string
+	err    error
+}
+
+func (s *stage) waitPV(ctx context.Context) (string, error) {
+	name := "pvc-" + string(s.claim.UID)
+	target := kube.Target{Name: name, Object: "PersistentVolume " + name, Until: "csi-provisioner to make it"}
+	_, err := kube.Until(ctx, s.kube.PersistentVolumes(), target, nil, func(now *corev1.PersistentVolume) (bool, string, error) {
+		return now != nil && now.Spec.ClaimRef != nil && now.Spec.ClaimRef.UID == s.claim.UID, "", nil
+	})
+	return name, err
+}
+
+func (s *stage) waitBound(ctx context.Context, events *listener) (*corev1.PersistentVolumeClaim, error) {
 	what := fmt.Sprintf("staging claim %s/%s", s.staging, s.name)
 	target := kube.Target{Name: s.name, Object: what, Until: "driver " + s.id.Driver + " and its csi-provisioner to make the volume"}
 	asked := s.claim.Annotations[annotationSelectedNode]
