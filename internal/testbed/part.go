@@ -88,6 +88,13 @@ var (
 		Name: "minio", Module: "hack/tools/minio",
 		Package: "github.com/minio/minio", versionOf: "github.com/minio/minio",
 	}
+	// PluginForAWS is the plugin that the benchmarks compare ours with. Only they
+	// need it, so it is none of Parts.
+	PluginForAWS = Part{
+		Name: "velero-plugin-for-aws", Module: "hack/tools/velero-plugin-for-aws",
+		Package:   "github.com/vmware-tanzu/velero-plugin-for-aws/velero-plugin-for-aws",
+		versionOf: "github.com/vmware-tanzu/velero-plugin-for-aws",
+	}
 	// Plugin is Longshore's own binary, built as `make build` does.
 	Plugin = Part{
 		Name: "velero-plugin-longshore", Module: ".", Package: ".",
@@ -99,7 +106,8 @@ var (
 	}
 )
 
-// Parts lists every part that needs to be built, those that take longest first.
+// Parts lists every part that the tests and the demo need, those that take
+// longest first.
 func Parts() []Part {
 	return []Part{
 		KubeAPIServer, KubeControllerManager, SnapshotController, CSISnapshotter,
