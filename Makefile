@@ -27,7 +27,7 @@ build: ## build the plugin: bin/velero-plugin-longshore
 parts: ## build the real programs that the tests and the demo run (once, about 15 minutes)
 	go run ./hack/parts
 
-demo: parts ## watch Velero lose and regain an application through the plugin (KEEP=1 leaves it running)
+demo: ## watch Velero lose and regain an application through the plugin (KEEP=1 leaves it running)
 	go run ./hack/demo
 
 test: parts build ## run all tests, against real servers

@@ -31,9 +31,10 @@ func run(ctx context.Context, keep bool) int {
 		return 1
 	}
 	defer bed.Close()
-	told := &story.Story{Bed: bed}
+	progress := &below{}
+	told := &story.Story{Bed: bed, Progress: progress}
 	started := time.Now()
-	if err := tell(ctx, told); err != nil {
+	if err := tell(ctx, told, progress); err != nil {
 		bed.Keep()
 		fmt.Printf("\n%s  %v\n\nLogs are in %s\n", red("It failed."), err, bed.Dir()+"/logs")
 		return 1
@@ -42,18 +43,24 @@ func run(ctx context.Context, keep bool) int {
 		green("It works."), seconds(time.Since(started)))
 	if keep {
 		linger(ctx, told)
+	} else {
+		fmt.Println("\nKEEP=1 make demo leaves everything running, to look at and to play with.")
 	}
 	return 0
 }
 
 // tell goes through the steps and prints a line for each as it happens.
-func tell(ctx context.Context, told *story.Story) error {
+func tell(ctx context.Context, told *story.Story, progress *below) error {
 	fmt.Printf("\n%s\nAll programs are real and run on this machine, in %s\n\n", bold("Velero loses and regains an application through Longshore"), told.Bed.Dir())
 	for i, step := range told.Steps() {
-		fmt.Printf("%3d  %-36s", i+1, step.Name)
+		title := fmt.Sprintf("%3d  %-36s", i+1, step.Name)
+		fmt.Print(title)
 		began := time.Now()
 		detail, err := step.Do(ctx)
 		took := seconds(time.Since(began))
+		if progress.wrote() {
+			fmt.Print(title)
+		}
 		if err != nil {
 			fmt.Printf("%s %8s\n", red("✗"), took)
 			return fmt.Errorf("%s: %w", step.Name, err)
@@ -61,6 +68,25 @@ func tell(ctx context.Context, told *story.Story) error {
 		fmt.Printf("%s %8s   %s\n", green("✓"), took, detail)
 	}
 	return nil
+}
+
+// below writes what a step tells meanwhile into the lines below the step's title.
+type below struct{ began bool }
+
+// Write implements io.Writer.
+func (b *below) Write(text []byte) (int, error) {
+	if !b.began {
+		fmt.Println()
+		b.began = true
+	}
+	return os.Stdout.Write(text)
+}
+
+// wrote tells whether anything was written since it was asked last.
+func (b *below) wrote() bool {
+	began := b.began
+	b.began = false
+	return began
 }
 
 // linger keeps everything running until the person ends it.

@@ -8,6 +8,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,7 +31,11 @@ const patience = 3 * time.Minute
 
 // Story is the state of the story between its steps.
 type Story struct {
-	Bed     *testbed.Bed
+	Bed *testbed.Bed
+	// Progress takes a line for each program that must be built first; nil for
+	// none.
+	Progress io.Writer
+
 	S3      *testbed.S3
 	Cluster *testbed.Cluster
 	Velero  *testbed.VeleroServer
@@ -48,6 +54,7 @@ type Step struct {
 // Steps are the steps in their order. Each needs those before it.
 func (s *Story) Steps() []Step {
 	return []Step{
+		{"Build the programs", s.build},
 		{"Start an S3 server", s.startS3},
 		{"Start Kubernetes with a CSI driver", s.startCluster},
 		{"Install Velero with the plugin", s.installVelero},
@@ -59,6 +66,32 @@ func (s *Story) Steps() []Step {
 		{"Delete the backup", s.deleteBackup},
 		{"Look for leftovers", s.lookForLeftovers},
 	}
+}
+
+// programs are what the story runs.
+var programs = []testbed.Part{
+	testbed.VersityGW, testbed.Etcd, testbed.KubeAPIServer, testbed.KubeControllerManager,
+	testbed.SnapshotController, testbed.CSISnapshotter, testbed.CSIProvisioner, testbed.SnapshotCRDs,
+	testbed.Velero, testbed.CSIDriver, testbed.Plugin,
+}
+
+func (s *Story) build(ctx context.Context) (string, error) {
+	progress := s.Progress
+	if progress == nil || allCached(programs) {
+		progress = io.Discard
+	}
+	if err := testbed.Build(ctx, progress, programs...); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("all %d are there", len(programs)), nil
+}
+
+// allCached tells whether nothing is to be built that takes long.
+func allCached(parts []testbed.Part) bool {
+	return !slices.ContainsFunc(parts, func(p testbed.Part) bool {
+		cached, err := p.Cached()
+		return err != nil || !cached && !p.Local()
+	})
 }
 
 func (s *Story) startS3(ctx context.Context) (string, error) {
