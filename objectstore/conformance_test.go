@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -133,11 +134,13 @@ const manyKeys = 1203
 
 func testPages(t *testing.T, f *fixture) {
 	var want []string
+	var puts errgroup
 	for i := range manyKeys {
 		key := fmt.Sprintf("many/%04d/object", i)
 		want = append(want, key)
-		f.put(t, key, []byte("x"))
+		puts.run(func() error { return f.PutObject(t.Context(), f.bucket, key, strings.NewReader("x")) })
 	}
+	require.NoError(t, puts.wait())
 	f.put(t, "other/object", []byte("x"))
 	slices.Reverse(want)
 	keys, err := f.ListObjects(t.Context(), f.bucket, "many/")
@@ -150,6 +153,34 @@ func testPages(t *testing.T, f *fixture) {
 	none, err := f.ListObjects(t.Context(), f.bucket, "nothing/")
 	require.NoError(t, err)
 	require.Empty(t, none)
+}
+
+// errgroup runs functions, eight at a time.
+type errgroup struct {
+	sync.WaitGroup
+	slots chan struct{}
+	mu    sync.Mutex
+	err   error
+}
+
+func (g *errgroup) run(work func() error) {
+	if g.slots == nil {
+		g.slots = make(chan struct{}, 8)
+	}
+	g.slots <- struct{}{}
+	g.Go(func() {
+		defer func() { <-g.slots }()
+		if err := work(); err != nil {
+			g.mu.Lock()
+			g.err = err
+			g.mu.Unlock()
+		}
+	})
+}
+
+func (g *errgroup) wait() error {
+	g.Wait()
+	return g.err
 }
 
 func testDelimiters(t *testing.T, f *fixture) {
