@@ -25,7 +25,7 @@ func main() {
 }
 
 func run(ctx context.Context, keep bool) int {
-	bed, err := testbed.New(testbed.Options{Keep: keep})
+	bed, err := testbed.New(testbed.Options{})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		return 1
@@ -107,7 +107,7 @@ Everything still runs. In another terminal:
 The files of the volumes are in %s, the objects in %s,
 the logs in %s.
 
-Ctrl-C ends it all.
+Ctrl-C ends it all and removes it.
 `, told.Cluster.Kubeconfig, velero, story.Namespace, told.Cluster.Storage, told.S3.Dir, told.Bed.Dir()+"/logs")
 	<-ctx.Done()
 }
