@@ -211,6 +211,9 @@ func (b *bench) read(claim string) string {
 	return string(content)
 }
 
+// background is a context for what runs after the test.
+func (b *bench) background() context.Context { return context.WithoutCancel(b.Context()) }
+
 func marshal(t *testing.T, v any) []byte {
 	t.Helper()
 	content, err := json.Marshal(v)

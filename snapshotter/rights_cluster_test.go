@@ -35,7 +35,7 @@ func TestClusterLeastRights(t *testing.T) {
 }
 
 // TestClusterAnother restores in a second cluster that reaches the same storage,
-// by the ID alone, with a driver that wants secrets.
+// by the ID alone.
 func TestClusterAnother(t *testing.T) {
 	b := onCluster(t, nil)
 	pv := b.claimed(testbed.ClaimOptions{Name: "data"}, "first")
@@ -43,9 +43,14 @@ func TestClusterAnother(t *testing.T) {
 
 	other, err := shared.bed.StartCluster(t.Context(), testbed.ClusterOptions{Name: "other", Storage: b.Storage, Zones: []string{"zone-a", "zone-b", "zone-c"}})
 	require.NoError(t, err)
-	o := benchOn(t, other, nil)
+	o := &bench{T: t, Cluster: other, namespace: b.namespace}
+	require.NoError(t, other.CreateNamespace(t.Context(), "velero"))
+	require.NoError(t, other.CreateNamespace(t.Context(), o.namespace))
+	o.Snapshotter = o.open(nil)
 	_, content := o.restoreAs(o.Snapshotter, snapshot, pv, "restored")
 	require.Equal(t, "first", content)
 	require.NoError(t, o.DeleteSnapshot(t.Context(), snapshot))
+	require.NoError(t, o.DeleteNamespace(t.Context(), o.namespace))
+	b.Snapshotter = b.open(nil)
 	require.NoError(t, b.DeleteSnapshot(t.Context(), snapshot), "deleted from the other cluster")
 }

@@ -1,0 +1,65 @@
+package snapshotter
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/longshore-dev/velero-plugin/internal/testbed"
+)
+
+// secretObjects are a class that is chosen for its label, and the secrets that
+// it names: one in the claim's namespace for taking and deleting snapshots, one
+// elsewhere for looking them up.
+const secretObjects = `
+apiVersion: snapshot.storage.k8s.io/v1
+kind: VolumeSnapshotClass
+metadata:
+  name: secretive
+  labels: {velero.io/csi-volumesnapshot-class: "true"}
+driver: hostpath.longshore.dev
+deletionPolicy: Retain
+parameters:
+  csi.storage.k8s.io/snapshotter-secret-name: taker
+  csi.storage.k8s.io/snapshotter-secret-namespace: ${volumesnapshot.namespace}
+  csi.storage.k8s.io/snapshotter-list-secret-name: lister
+  csi.storage.k8s.io/snapshotter-list-secret-namespace: velero
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: lister, namespace: velero}
+stringData: {token: b}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: taker, namespace: `
+
+// TestClusterSecrets: a driver that wants secrets gets them for each call, and
+// the ID names them, but does not hold them.
+func TestClusterSecrets(t *testing.T) {
+	onCluster(t, nil) // starts the bed
+	cluster, err := shared.bed.StartCluster(t.Context(), testbed.ClusterOptions{
+		Name: "secretive",
+		Args: map[string][]string{testbed.CSIDriver.Name: {
+			"--require-secret", "snapshot:token=a", "--require-secret", "deletesnapshot:token=a", "--require-secret", "list:token=b",
+		}},
+	})
+	require.NoError(t, err)
+	b := benchOn(t, cluster, nil)
+	before, err := b.Leftovers(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, b.Apply(t.Context(), secretObjects+b.namespace+"}\nstringData: {token: a}\n"))
+
+	pv := b.claimed(testbed.ClaimOptions{Name: "data"}, "first")
+	snapshot := b.snapshotOf(pv, "b1")
+	id, err := ParseSnapshotID(snapshot)
+	require.NoError(t, err)
+	require.Equal(t, SecretRef{Namespace: b.namespace, Name: "taker"}, id.DeleteSecret)
+	require.Equal(t, SecretRef{Namespace: "velero", Name: "lister"}, id.ListSecret)
+	b.onlySnapshots(before, 1)
+	_, content := b.restoreAs(b.Snapshotter, snapshot, pv, "restored")
+	require.Equal(t, "first", content)
+	require.NoError(t, b.DeleteSnapshot(t.Context(), snapshot))
+	b.onlySnapshots(before, 0)
+	require.NoError(t, b.DeleteSnapshot(t.Context(), snapshot))
+}
