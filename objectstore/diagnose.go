@@ -1,0 +1,242 @@
+package objectstore
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/minio/minio-go/v7/pkg/credentials"
+	"github.com/sirupsen/logrus"
+)
+
+// Diagnosis goes the way of Open in single steps, so that each can be told to a
+// person. The steps are called in the order of the methods; the Store is whole
+// after Connect.
+//
+// Its store is impatient: it repeats hardly anything. It uploads in the smallest
+// parts there are, and locks nothing that it stores, so that it can be removed.
+type Diagnosis struct {
+	*Store
+	source provider
+}
+
+// diagnosisAnswer is how long the storage may take to begin an answer.
+const diagnosisAnswer = 20 * time.Second
+
+// Diagnose reads the settings of a location.
+func Diagnose(log logrus.FieldLogger, config map[string]string) (*Diagnosis, error) {
+	parsed, err := parse(config)
+	if err != nil {
+		return nil, err
+	}
+	parsed.WriteProbe = false
+	parsed.MaxRetries = min(parsed.MaxRetries, 1)
+	parsed.RequestTimeout = min(parsed.RequestTimeout, diagnosisAnswer)
+	parsed.PartSize = minPartSize
+	parsed.ObjectLockMode, parsed.ObjectLockRetention, parsed.ObjectLockLegalHold = "", 0, false
+	s := &Store{settings: parsed, log: log, secrets: &secrets{}, firstPause: firstPause}
+	s.endpoint = awsEndpoint(&parsed)
+	if parsed.S3URL != "" {
+		s.endpoint = endpointOf(parsed.S3URL, &parsed)
+	}
+	s.rememberSecrets()
+	return &Diagnosis{Store: s}, nil
+}
+
+// PartSize is the size of the parts of the diagnosis's uploads, in bytes.
+func (d *Diagnosis) PartSize() int { return int(minPartSize) }
+
+// Settings are the settings in effect, but for what a diagnosis does otherwise.
+func (d *Diagnosis) Settings() Settings { return d.settings }
+
+// Endpoint is where requests go.
+func (d *Diagnosis) Endpoint() url.URL { return d.endpoint.url }
+
+// Proxy returns the proxy by which the storage is reached, without its password,
+// or "".
+func (d *Diagnosis) Proxy() (*url.URL, error) {
+	proxy := proxyFor(&d.settings)
+	if proxy == nil {
+		return nil, nil
+	}
+	u, err := proxy(&http.Request{URL: &d.endpoint.url})
+	if u == nil || err != nil {
+		return nil, err
+	}
+	return &url.URL{Scheme: u.Scheme, Host: u.Host}, nil
+}
+
+// Resolve looks the addresses of a host up.
+func (d *Diagnosis) Resolve(ctx context.Context, host string) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	return net.DefaultResolver.LookupHost(ctx, host)
+}
+
+// Greeting is the first answer of a server.
+type Greeting struct {
+	Server string // what it calls itself
+	TLS    *tls.ConnectionState
+	Clock  time.Time // the server's, zero if it does not say
+}
+
+// Greet connects to the storage as every request will, proxy included, and asks
+// for nothing in particular.
+func (d *Diagnosis) Greet(ctx context.Context) (Greeting, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, diagnosisAnswer, faultf(KindTimeout, "no answer in %v", diagnosisAnswer))
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, d.endpoint.String()+"/", nil)
+	if err != nil {
+		return Greeting{}, err
+	}
+	resp, err := plainErrors{transportFor(&d.settings)}.RoundTrip(req)
+	if err != nil {
+		return Greeting{}, d.failed("connect", d.settings.Bucket, "", err)
+	}
+	defer resp.Body.Close()
+	clock, err := http.ParseTime(resp.Header.Get("Date"))
+	if err != nil {
+		clock = time.Time{}
+	}
+	return Greeting{Server: resp.Header.Get("Server"), TLS: resp.TLS, Clock: clock}, nil
+}
+
+// FindRegion finds the region to sign for, and says where it is from.
+func (d *Diagnosis) FindRegion(ctx context.Context) (region, source string, err error) {
+	d.region, err = regionFor(ctx, &d.settings, d.endpoint, plainErrors{transportFor(&d.settings)})
+	switch {
+	case err != nil:
+		return "", "", d.failed(opOpen, d.settings.Bucket, "", err)
+	case d.settings.Region != "":
+		return d.region, "by the location's config", nil
+	case regionOfHost(d.endpoint.url) != "":
+		return d.region, "by the host of s3Url", nil
+	case d.endpoint.aws():
+		return d.region, "AWS says so", nil
+	}
+	return d.region, "since nothing says otherwise", nil
+}
+
+// Identity says whose credentials are used, without the secret.
+type Identity struct {
+	Source    string // the provider that answered
+	AccessKey string
+	Expires   time.Time // zero for never
+}
+
+// Identify finds the credentials. The region must be known.
+func (d *Diagnosis) Identify(ctx context.Context) (Identity, error) {
+	if d.settings.Anonymous {
+		d.creds = credentials.NewStatic("", "", "", credentials.SignatureAnonymous)
+		return Identity{Source: "anonymous"}, nil
+	}
+	d.source = provider{settings: &d.settings, region: d.region, secrets: d.secrets, log: d.log, client: credentialsClient(&d.settings)}
+	d.creds = credentials.New(&d.source)
+	if _, err := d.creds.GetWithContext(&credentials.CredContext{Context: ctx}); err != nil {
+		return Identity{}, d.failed(opOpen, d.settings.Bucket, "", err)
+	}
+	found := Identity{Source: d.source.current.Source, AccessKey: d.source.current.AccessKeyID}
+	if d.source.current.CanExpire {
+		found.Expires = d.source.current.Expires
+	}
+	return found, nil
+}
+
+// Connect makes the clients, which the calls after it need.
+func (d *Diagnosis) Connect(ctx context.Context) error {
+	for _, step := range []func(context.Context) error{d.prepare, d.dial} {
+		if err := step(ctx); err != nil {
+			return d.failed(opOpen, d.settings.Bucket, "", err)
+		}
+	}
+	return nil
+}
+
+// Address is where an object of the location lies, without a signature.
+func (d *Diagnosis) Address(ctx context.Context, key string) (*url.URL, error) {
+	u, err := d.client.PresignedGetObject(ctx, d.settings.Bucket, key, minTTL, nil)
+	if err != nil {
+		return nil, d.failed(opSign, d.settings.Bucket, key, err)
+	}
+	u.RawQuery = ""
+	return u, nil
+}
+
+// LookAtBucket fails unless the bucket is there. Credentials that may not list
+// it get the benefit of the doubt.
+func (d *Diagnosis) LookAtBucket(ctx context.Context) error {
+	if err := d.requireBucket(ctx, d.settings.Bucket); err != nil {
+		return d.failed("look for bucket", d.settings.Bucket, "", err)
+	}
+	return nil
+}
+
+// GetRange reads length bytes of an object from offset on, as a download does
+// that goes on after its connection broke.
+func (d *Diagnosis) GetRange(ctx context.Context, key string, offset, length int64) ([]byte, error) {
+	options := d.readOptions()
+	if err := options.SetRange(offset, offset+length-1); err != nil {
+		return nil, err
+	}
+	var data []byte
+	err := d.retry(ctx, func(ctx context.Context) error {
+		body, _, header, err := d.client.GetObject(ctx, d.settings.Bucket, key, options)
+		if err != nil {
+			return err
+		}
+		defer body.Close()
+		if header.Get("Content-Range") == "" {
+			return faultf(KindUnsupported, "a range was asked for, and the whole object came")
+		}
+		data, err = io.ReadAll(io.LimitReader(body, length+1))
+		return err
+	})
+	if err != nil {
+		return nil, d.failed(opGet, d.settings.Bucket, key, err)
+	}
+	return data, nil
+}
+
+// Fetch gets what a signed URL gives, as the velero CLI does, and returns at
+// most limit bytes of it.
+func (d *Diagnosis) Fetch(ctx context.Context, signed string, limit int64) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, signed, nil)
+	if err != nil {
+		return nil, errors.New("the signed URL is no URL")
+	}
+	resp, err := plainErrors{transportFor(&d.settings)}.RoundTrip(req)
+	if err != nil {
+		return nil, fmt.Errorf("fetch a signed URL from %s: %s", req.URL.Host, d.secrets.scrub(causeText(err)))
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(resp.Body, limit))
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("fetch a signed URL from %s: it answered %s: %s", req.URL.Host, resp.Status, d.secrets.scrub(plainText(string(data))))
+	}
+	return data, err
+}
+
+// Explain takes the text of an error apart: what happened, and what to do.
+func (d *Diagnosis) Explain(err error) (what, hint string) {
+	var e *Error
+	if !errors.As(err, &e) {
+		return d.secrets.scrub(err.Error()), ""
+	}
+	return d.secrets.scrub(e.describe()), d.hint(e)
+}
+
+// RemoveVersions removes every version and delete marker of a key, and returns
+// how many there were.
+func (d *Diagnosis) RemoveVersions(ctx context.Context, key string) (int, error) {
+	n, err := d.deleteVersions(ctx, d.settings.Bucket, key)
+	if err != nil {
+		return 0, d.failed(opDelete, d.settings.Bucket, key, err)
+	}
+	return n, nil
+}
