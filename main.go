@@ -10,6 +10,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/longshore-dev/velero-plugin/internal/cli"
+	"github.com/longshore-dev/velero-plugin/internal/defaults"
 	"github.com/longshore-dev/velero-plugin/internal/pluginserver"
 	"github.com/longshore-dev/velero-plugin/objectstore"
 	"github.com/longshore-dev/velero-plugin/snapshotter"
@@ -17,7 +18,7 @@ import (
 
 // provider is the name of both kinds, since `velero install --provider` writes
 // one name into both locations.
-const provider = "longshore.dev/s3-csi"
+const provider = defaults.Provider
 
 // version is stamped by the build.
 var version = "unknown"
@@ -36,13 +37,13 @@ func main() {
 }
 
 func openObjectStore(log logrus.FieldLogger) pluginserver.Open[pluginserver.ObjectStore] {
-	return func(ctx context.Context, config map[string]string) (pluginserver.ObjectStore, error) {
+	return defaults.Open(defaults.ObjectStore, log, func(ctx context.Context, config map[string]string) (pluginserver.ObjectStore, error) {
 		return objectstore.Open(ctx, log, config)
-	}
+	})
 }
 
 func openSnapshotter(log logrus.FieldLogger) pluginserver.Open[pluginserver.VolumeSnapshotter] {
-	return func(ctx context.Context, config map[string]string) (pluginserver.VolumeSnapshotter, error) {
+	return defaults.Open(defaults.VolumeSnapshotter, log, func(ctx context.Context, config map[string]string) (pluginserver.VolumeSnapshotter, error) {
 		return snapshotter.Open(ctx, log, config)
-	}
+	})
 }

@@ -1,0 +1,123 @@
+// Package defaults reads the settings that hold for every location of a
+// cluster, unless the location itself says otherwise.
+//
+// They stand in a ConfigMap in Velero's namespace that has the labels
+//
+//	velero.io/plugin-config: ""
+//	longshore.dev/s3-csi: ObjectStore (or VolumeSnapshotter)
+//
+// which is Velero's own convention for the configuration of plugins. There is
+// at most one for each kind.
+package defaults
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+
+	"github.com/longshore-dev/velero-plugin/internal/kube"
+)
+
+// Provider is the name of both kinds of plugin in a location, and of the label
+// that says for which of them a ConfigMap is.
+const Provider = "longshore.dev/s3-csi"
+
+// The kinds of plugin.
+const (
+	ObjectStore       = "ObjectStore"
+	VolumeSnapshotter = "VolumeSnapshotter"
+)
+
+// deadline bounds the reading: Velero starts a plugin for every check of a
+// location, and waits for it.
+const deadline = 3 * time.Second
+
+// Set is the defaults for one kind. The zero Set holds none.
+type Set struct {
+	// ConfigMap is where they stand, as namespace/name, "" for nowhere.
+	ConfigMap string
+	data      map[string]string
+}
+
+// MistakeError tells what is wrong with the ConfigMaps themselves.
+type MistakeError struct{ text string }
+
+func (e *MistakeError) Error() string { return e.text }
+
+// Read reads the defaults for a kind with one request. A ConfigMap that cannot
+// be meant so is a *MistakeError.
+func Read(ctx context.Context, config *rest.Config, namespace, kind string) (Set, error) {
+	client, err := kube.New(config, kube.Limits{QPS: 5, Burst: 5})
+	if err != nil {
+		return Set{}, err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, deadline, fmt.Errorf("no answer from the Kubernetes API in %v", deadline))
+	defer cancel()
+	list, err := kube.Retry(ctx, func(ctx context.Context) (*corev1.ConfigMapList, error) {
+		return client.ConfigMaps(namespace).List(ctx, metav1.ListOptions{LabelSelector: selector(kind)})
+	})
+	if err != nil {
+		return Set{}, fmt.Errorf("list ConfigMaps with the labels %s in namespace %s: %w", selector(kind), namespace, err)
+	}
+	return choose(list.Items, kind)
+}
+
+func selector(kind string) string { return "velero.io/plugin-config," + Provider + "=" + kind }
+
+func choose(found []corev1.ConfigMap, kind string) (Set, error) {
+	switch len(found) {
+	case 0:
+		return Set{}, nil
+	case 1:
+		set := Set{ConfigMap: nameOf(&found[0]), data: found[0].Data}
+		return set, set.check(kind)
+	}
+	var all []string
+	for i := range found {
+		all = append(all, nameOf(&found[i]))
+	}
+	slices.Sort(all)
+	return Set{}, &MistakeError{fmt.Sprintf("several ConfigMaps give defaults for the %s: %s; at most one may have the labels %s",
+		kind, strings.Join(all, ", "), selector(kind))}
+}
+
+func nameOf(m *corev1.ConfigMap) string { return m.Namespace + "/" + m.Name }
+
+// check refuses what Velero sets for each location anew, so that it would
+// silently have no effect.
+func (s Set) check(kind string) error {
+	if kind != ObjectStore {
+		return nil
+	}
+	for _, key := range []string{"bucket", "prefix"} {
+		if _, set := s.data[key]; set {
+			return &MistakeError{fmt.Sprintf("%s: has no effect in ConfigMap %s: Velero sets it from each location's spec.objectStorage", key, s.ConfigMap)}
+		}
+	}
+	return nil
+}
+
+// Under returns config with the defaults for the keys that it does not have.
+func (s Set) Under(config map[string]string) map[string]string {
+	if len(s.data) == 0 {
+		return config
+	}
+	whole := maps.Clone(s.data)
+	maps.Copy(whole, config)
+	return whole
+}
+
+// explain adds to an error where a part of the settings came from.
+func (s Set) explain(err error) error {
+	if err == nil || s.ConfigMap == "" {
+		return err
+	}
+	return fmt.Errorf("%w (ConfigMap %s gives defaults for %s)", err, s.ConfigMap, strings.Join(slices.Sorted(maps.Keys(s.data)), ", "))
+}

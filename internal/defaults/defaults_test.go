@@ -1,0 +1,135 @@
+package defaults
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	"github.com/sirupsen/logrus/hooks/test"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+func configMap(name string, data map[string]string) corev1.ConfigMap {
+	return corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "velero", Name: name}, Data: data}
+}
+
+func TestChoose(t *testing.T) {
+	set, err := choose(nil, ObjectStore)
+	require.NoError(t, err)
+	own := map[string]string{"region": "own"}
+	require.Equal(t, own, set.Under(own))
+	require.NoError(t, set.explain(nil))
+
+	set, err = choose([]corev1.ConfigMap{configMap("a", map[string]string{"region": "default", "s3Url": "http://s3"})}, ObjectStore)
+	require.NoError(t, err)
+	require.Equal(t, map[string]string{"region": "own", "s3Url": "http://s3"}, set.Under(own))
+	require.Equal(t, map[string]string{"region": "own"}, own)
+	require.EqualError(t, set.explain(errors.New("bad")), "bad (ConfigMap velero/a gives defaults for region, s3Url)")
+
+	_, err = choose([]corev1.ConfigMap{configMap("b", nil), configMap("a", nil)}, ObjectStore)
+	var mistake *MistakeError
+	require.ErrorAs(t, err, &mistake)
+	require.ErrorContains(t, err, "velero/a, velero/b")
+
+	bucket := []corev1.ConfigMap{configMap("a", map[string]string{"bucket": "b"})}
+	_, err = choose(bucket, ObjectStore)
+	require.ErrorContains(t, err, "bucket: has no effect in ConfigMap velero/a")
+	_, err = choose(bucket, VolumeSnapshotter)
+	require.NoError(t, err)
+}
+
+// inCluster serves a Kubernetes API for this test's process.
+func inCluster(t *testing.T, api http.HandlerFunc) {
+	server := httptest.NewServer(api)
+	t.Cleanup(server.Close)
+	withCluster(t, server.URL)
+}
+
+func withCluster(t *testing.T, address string) {
+	text := fmt.Sprintf("clusters: [{name: c, cluster: {server: %q}}]\ncontexts: [{name: c, context: {cluster: c}}]\ncurrent-context: c\n", address)
+	path := filepath.Join(t.TempDir(), "kubeconfig")
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+	t.Setenv("KUBECONFIG", path)
+	t.Setenv("VELERO_NAMESPACE", "velero")
+}
+
+// opened opens a plugin of the kind that is its own config.
+func opened(t *testing.T, kind string, config map[string]string) (map[string]string, []*logrus.Entry, error) {
+	log, hook := test.NewNullLogger()
+	log.SetLevel(logrus.DebugLevel)
+	open := Open(kind, log, func(_ context.Context, config map[string]string) (map[string]string, error) { return config, nil })
+	_, err := open(t.Context(), config)
+	if err != nil {
+		return nil, hook.AllEntries(), err
+	}
+	made, err := open(t.Context(), config)
+	return made, hook.AllEntries(), err
+}
+
+func TestOpenReadsOnce(t *testing.T) {
+	requests := 0
+	inCluster(t, func(w http.ResponseWriter, r *http.Request) {
+		requests++
+		require.Equal(t, "/api/v1/namespaces/velero/configmaps", r.URL.Path)
+		require.Equal(t, "velero.io/plugin-config,longshore.dev/s3-csi=ObjectStore", r.URL.Query().Get("labelSelector"))
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(corev1.ConfigMapList{Items: []corev1.ConfigMap{configMap("a", map[string]string{"region": "r"})}})
+	})
+	made, _, err := opened(t, ObjectStore, map[string]string{"bucket": "b"})
+	require.NoError(t, err)
+	require.Equal(t, map[string]string{"bucket": "b", "region": "r"}, made)
+	require.Equal(t, 2, requests, "one for each Init")
+}
+
+func TestOpenWithoutDefaults(t *testing.T) {
+	refused := func(code int) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(code)
+			_, _ = io.WriteString(w, "no")
+		}
+	}
+	own := map[string]string{"s3Url": "http://s3"}
+	for name, setUp := range map[string]func(t *testing.T){
+		"no cluster":   func(t *testing.T) { t.Setenv("KUBECONFIG", ""); t.Setenv("KUBERNETES_SERVICE_HOST", "") },
+		"forbidden":    func(t *testing.T) { inCluster(t, refused(http.StatusForbidden)) },
+		"unauthorized": func(t *testing.T) { inCluster(t, refused(http.StatusUnauthorized)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			setUp(t)
+			made, logged, err := opened(t, ObjectStore, own)
+			require.NoError(t, err)
+			require.Equal(t, own, made)
+			require.Len(t, logged, 1)
+			require.Equal(t, logrus.DebugLevel, logged[0].Level)
+		})
+	}
+}
+
+// TestOpenUnreachable: a location that says where its storage is goes on.
+func TestOpenUnreachable(t *testing.T) {
+	server := httptest.NewServer(nil)
+	server.Close()
+	withCluster(t, server.URL)
+	start := time.Now()
+	_, logged, err := opened(t, ObjectStore, map[string]string{"s3Url": "http://s3"})
+	require.NoError(t, err)
+	require.Equal(t, logrus.WarnLevel, logged[0].Level)
+	require.Less(t, time.Since(start), 3*deadline)
+
+	_, _, err = opened(t, ObjectStore, map[string]string{"bucket": "b"})
+	require.ErrorContains(t, err, "cannot tell the cluster's default settings")
+	require.ErrorContains(t, err, "connection refused")
+	_, _, err = opened(t, VolumeSnapshotter, map[string]string{"s3Url": "http://s3"})
+	require.ErrorContains(t, err, "cannot tell")
+}
