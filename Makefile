@@ -16,7 +16,7 @@ MODULES := . internal/testbed/csidriver internal/e2e
 GOTEST  := go test -count=1 -timeout=40m -p=1
 
 .DEFAULT_GOAL := help
-.PHONY: help build parts test test-unit test-race verify lint tidy demo figures image clean
+.PHONY: help build parts test test-unit test-race verify lint tidy demo figures bench image clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ tidy: ## tidy every module
 
 figures: build ## print the binary's size and its memory after one listing
 	go run ./hack/figures
+
+bench: parts build ## compare with velero-plugin-for-aws and Velero's CSI snapshots (QUICK=1: in a few minutes; ROWS=regexp)
+	cd hack/bench && go run . $(if $(QUICK),-quick) -rows '$(ROWS)'
 
 image: build ## build the container image longshore/velero-plugin:dev with podman
 	podman build --isolation chroot -t longshore/velero-plugin:dev .

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"fmt"
+	"html"
+	"math"
+	"strings"
+)
+
+// Measures of the chart, in pixels.
+const (
+	chartWidth  = 860
+	chartLabel  = 390
+	chartRow    = 22
+	chartTop    = 58
+	chartBottom = 34
+)
+
+const chartStyle = `<style>
+text { font: 12px system-ui, sans-serif; fill: #1f2328 }
+.title { font-size: 15px; font-weight: 600 }
+.faint { fill: #59636e }
+.bar { fill: #1a7f6b } .behind { fill: #bc4c00 }
+.line { stroke: #8c959f; stroke-width: 1 } .target { stroke: #1f2328; stroke-width: 2 }
+@media (prefers-color-scheme: dark) {
+ text { fill: #e6edf3 } .faint { fill: #9198a1 } .bar { fill: #3fb99f } .behind { fill: #db6d28 } .target { stroke: #e6edf3 }
+}
+</style>
+`
+
+// chart draws how many times better ours is in each row, on a scale in which
+// twice as good is as far from equal as half as good.
+func chart(rows []row) string {
+	low, high := scaleOf(rows)
+	x := func(ratio float64) float64 {
+		return chartLabel + (math.Log2(ratio)-low)/(high-low)*(chartWidth-chartLabel-60)
+	}
+	height := chartTop + chartRow*len(rows) + chartBottom
+	var out strings.Builder
+	fmt.Fprintf(&out, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" role="img" aria-label="How many times better Longshore is">`+"\n", chartWidth, height)
+	out.WriteString(chartStyle)
+	out.WriteString(`<text class="title" x="10" y="22">How many times better Longshore is</text>` + "\n")
+	out.WriteString(`<text class="faint" x="10" y="40">speed, time, memory or size, medians of one run; the short line is the target</text>` + "\n")
+	for power := math.Ceil(low); power <= high; power++ {
+		at := x(math.Exp2(power))
+		fmt.Fprintf(&out, `<line class="line" x1="%.1f" y1="%d" x2="%.1f" y2="%d" opacity="%s"/><text class="faint" x="%.1f" y="%d" text-anchor="middle">%g×</text>`+"\n",
+			at, chartTop-6, at, height-chartBottom+4, opacity(power), at, height-12, math.Exp2(power))
+	}
+	for i, r := range rows {
+		out.WriteString(bar(r, chartTop+chartRow*i, x))
+	}
+	out.WriteString("</svg>\n")
+	return out.String()
+}
+
+// scaleOf is the range of the scale as powers of two.
+func scaleOf(rows []row) (low, high float64) {
+	low, high = -1, 1
+	for _, r := range rows {
+		if ratio := r.ratio(); ratio > 0 {
+			low, high = min(low, math.Floor(math.Log2(ratio))), max(high, math.Ceil(math.Log2(ratio)))
+		}
+	}
+	return low, high
+}
+
+// opacity makes the line of equality stand out.
+func opacity(power float64) string {
+	if power == 0 {
+		return "1"
+	}
+	return "0.3"
+}
+
+func bar(r row, y int, x func(float64) float64) string {
+	ratio := r.ratio()
+	if ratio <= 0 {
+		return ""
+	}
+	from, to, class := x(1), x(ratio), "bar"
+	if ratio < 1 {
+		from, to, class = to, from, "behind"
+	}
+	text := fmt.Sprintf(`<text x="%d" y="%d" text-anchor="end">%s</text>`, chartLabel-60, y+15, html.EscapeString(r.label()))
+	text += fmt.Sprintf(`<rect class="%s" x="%.1f" y="%d" width="%.1f" height="14" rx="2"/>`, class, from, y+4, to-from)
+	text += fmt.Sprintf(`<text x="%.1f" y="%d">%s×</text>`, max(from, to)+6, y+15, number(ratio))
+	if r.Target > 0 {
+		at := x(r.Target)
+		text += fmt.Sprintf(`<line class="target" x1="%.1f" y1="%d" x2="%.1f" y2="%d"/>`, at, y+2, at, y+20)
+	}
+	return text + "\n"
+}
+
+// label names the row, and its server where the name does not.
+func (r row) label() string {
+	for _, kind := range []string{"transfer ", "small "} {
+		if server, ok := strings.CutPrefix(r.Group, kind); ok {
+			return r.Name + ", " + server
+		}
+	}
+	return r.Name
+}

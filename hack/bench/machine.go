@@ -1,0 +1,68 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+
+	"github.com/longshore-dev/velero-plugin/internal/testbed"
+)
+
+// machine is where and with what the figures were made.
+type machine struct {
+	Processor string            `json:"processor"`
+	Cores     int               `json:"cores"`
+	MemoryGiB int               `json:"memoryGiB"`
+	System    string            `json:"system"`
+	Go        string            `json:"go"`
+	Revision  string            `json:"revision"`
+	Versions  map[string]string `json:"versions"`
+}
+
+func describeMachine() (machine, error) {
+	m := machine{
+		Processor: field("/proc/cpuinfo", "model name"), Cores: runtime.NumCPU(),
+		System: "Linux " + strings.TrimSpace(text("/proc/sys/kernel/osrelease")) + " " + runtime.GOARCH,
+		Go:     runtime.Version(), Revision: revision(), Versions: map[string]string{},
+	}
+	var kibibytes int
+	if _, err := fmt.Sscanf(field("/proc/meminfo", "MemTotal"), "%d kB", &kibibytes); err == nil {
+		m.MemoryGiB = (kibibytes + mebibyte/2) / mebibyte
+	}
+	for _, p := range []testbed.Part{testbed.PluginForAWS, testbed.Velero, testbed.VersityGW, testbed.MinIO, testbed.KubeAPIServer, testbed.CSISnapshotter} {
+		version, err := p.Version()
+		if err != nil {
+			return m, err
+		}
+		m.Versions[p.Name] = version
+	}
+	return m, nil
+}
+
+// field is the first value of a key in a file of /proc, empty if there is none.
+func field(path, key string) string {
+	for line := range strings.Lines(text(path)) {
+		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == key {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
+
+func text(path string) string {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return ""
+	}
+	return string(content)
+}
+
+func revision() string {
+	out, err := exec.Command("git", "rev-parse", "--short", "HEAD").Output() //nolint:noctx // it is at once
+	if err != nil {
+		return "unknown"
+	}
+	return strings.TrimSpace(string(out))
+}

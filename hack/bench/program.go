@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"github.com/sirupsen/logrus"
+	"github.com/vmware-tanzu/velero/pkg/plugin/clientmgmt"
+	"github.com/vmware-tanzu/velero/pkg/plugin/clientmgmt/process"
+	"github.com/vmware-tanzu/velero/pkg/plugin/velero"
+)
+
+// The names of those who compete.
+const (
+	ours        = "Longshore"
+	peerPlugin  = "velero-plugin-for-aws"
+	ceiling     = "a plugin that stores nothing"
+	builtinPath = "Velero's built-in CSI snapshots"
+)
+
+// program is a plugin's binary, alone in its folder.
+type program struct {
+	name, provider, path string
+}
+
+// session is a plugin process under way, driven by Velero's own client.
+type session struct {
+	program program
+	manager clientmgmt.Manager
+	store   velero.ObjectStore
+	pid     int
+}
+
+// open does what Velero does from its start to the first use of a location.
+func (p program) open(config map[string]string) (*session, error) {
+	log := logrus.New()
+	log.SetOutput(io.Discard)
+	registry := process.NewRegistry(filepath.Dir(p.path), log, logrus.InfoLevel)
+	if err := registry.DiscoverPlugins(); err != nil {
+		return nil, fmt.Errorf("discover %s: %w", p.name, err)
+	}
+	s := &session{program: p, manager: clientmgmt.NewManager(log, logrus.InfoLevel, registry)}
+	if err := s.init(config); err != nil {
+		s.close()
+		return nil, fmt.Errorf("open %s: %w", p.name, err)
+	}
+	return s, nil
+}
+
+func (s *session) init(config map[string]string) (err error) {
+	if s.store, err = s.manager.GetObjectStore(s.program.provider); err != nil {
+		return err
+	}
+	if err := s.store.Init(config); err != nil {
+		return err
+	}
+	s.pid, err = childOf(os.Getpid(), s.program.path)
+	return err
+}
+
+func (s *session) close() { s.manager.CleanupClients() }
+
+// openAll opens a session for each program; the caller closes them.
+func openAll(config map[string]string, programs ...program) (sessions, error) {
+	var all sessions
+	for _, p := range programs {
+		s, err := p.open(config)
+		if err != nil {
+			all.close()
+			return nil, err
+		}
+		all = append(all, s)
+	}
+	return all, nil
+}
+
+type sessions []*session
+
+func (all sessions) close() {
+	for _, s := range all {
+		s.close()
+	}
+}
+
+// buildNull builds the plugin that stores nothing as ours is built.
+func buildNull(ctx context.Context, target string) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "-tags", "grpcnotrace", "-ldflags", "-s -w", "-o", target, "./nullplugin")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build the plugin that stores nothing: %w\n%s", err, out)
+	}
+	return nil
+}
+
+func copyProgram(from, to string) error {
+	content, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(to, content, 0o755) //nolint:gosec // a program is for running
+}

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/longshore-dev/velero-plugin/internal/testbed"
+)
+
+// snapshotPatience bounds the wait for one backup, restore or deletion: the
+// built-in path takes about five seconds for each volume.
+const snapshotPatience = 20 * time.Minute
+
+// snapshotGroups back up, restore and delete namespaces of so many volumes.
+func snapshotGroups(quick bool) []group {
+	counts := []int{10, 20, 100}
+	if quick {
+		counts = counts[:1]
+	}
+	var all []group
+	for _, n := range counts {
+		all = append(all, group{fmt.Sprintf("snapshots %d", n), func(ctx context.Context, b *bench) ([]row, error) {
+			return measureSnapshots(ctx, b, n)
+		}})
+	}
+	return all
+}
+
+// snapshotRounds is how often: the built-in path takes 25 minutes for 100
+// volumes.
+func (b *bench) snapshotRounds(volumes int) int {
+	switch {
+	case b.quick || volumes > 20:
+		return 1
+	case volumes > 10:
+		return 2
+	default:
+		return 3
+	}
+}
+
+func measureSnapshots(ctx context.Context, b *bench, volumes int) ([]row, error) {
+	if b.cluster == nil {
+		bed, err := startSnapshotBed(ctx, b)
+		if err != nil {
+			return nil, err
+		}
+		b.cluster = bed
+	}
+	namespace := fmt.Sprintf("volumes-%d", volumes)
+	if err := b.cluster.makeVolumes(ctx, namespace, volumes); err != nil {
+		return nil, err
+	}
+	rows := []row{
+		{Name: fmt.Sprintf("backup of %d volumes", volumes), Unit: "s", Target: 10},
+		{Name: fmt.Sprintf("restore of %d volumes", volumes), Unit: "s", Target: 2},
+		{Name: fmt.Sprintf("deletion of a backup of %d volumes", volumes), Unit: "s", Target: 2},
+	}
+	all := sessions{{program: program{name: ours}}, {program: program{name: builtinPath}}}
+	rows, err := inTurn(ctx, b.snapshotRounds(volumes), all, rows, func(s *session, round int) ([]float64, error) {
+		job := job{
+			bed: b.cluster, velero: b.cluster.velero[s.program.name],
+			namespace: namespace, volumes: volumes, backup: fmt.Sprintf("%s-%d", namespace, round),
+		}
+		return job.take(ctx)
+	})
+	for i := range rows {
+		rows[i].Rival = builtinPath
+	}
+	if err != nil {
+		return nil, err
+	}
+	return rows, b.cluster.DeleteNamespace(ctx, namespace)
+}
+
+// job is one backup, its restore and its deletion by one Velero.
+type job struct {
+	bed       *snapshotBed
+	velero    *testbed.VeleroServer
+	namespace string
+	volumes   int
+	backup    string
+}
+
+// take returns the seconds that each of the three takes.
+func (j job) take(ctx context.Context) ([]float64, error) {
+	var figures []float64
+	for _, step := range []struct {
+		name        string
+		before, run func(context.Context) error
+	}{
+		{"backup", nil, j.backUp},
+		{"restore", func(ctx context.Context) error { return j.bed.DeleteNamespace(ctx, j.namespace) }, j.restore},
+		{"deletion", func(ctx context.Context) error { return j.bed.checkVolumes(ctx, j.namespace, j.volumes) }, j.delete},
+	} {
+		if step.before != nil {
+			if err := step.before(ctx); err != nil {
+				return nil, fmt.Errorf("before the %s: %w", step.name, err)
+			}
+		}
+		began := time.Now()
+		if err := step.run(ctx); err != nil {
+			return nil, fmt.Errorf("%s: %w", step.name, err)
+		}
+		took := time.Since(began)
+		progress("  %s: %s %s", j.velero.Namespace, step.name, took.Round(100*time.Millisecond))
+		figures = append(figures, took.Seconds())
+	}
+	return figures, nil
+}
+
+func (j job) backUp(ctx context.Context) error {
+	if _, err := j.velero.CLI(ctx, "backup", "create", j.backup, "--include-namespaces", j.namespace); err != nil {
+		return err
+	}
+	if err := j.velero.WaitBackup(ctx, j.backup, snapshotPatience); err != nil {
+		return err
+	}
+	left, err := j.bed.Leftovers(ctx)
+	if err == nil && len(left.StorageSnapshots) != j.volumes {
+		err = fmt.Errorf("the backup is Completed with %d snapshots instead of %d", len(left.StorageSnapshots), j.volumes)
+	}
+	return err
+}
+
+func (j job) restore(ctx context.Context) error {
+	if _, err := j.velero.CLI(ctx, "restore", "create", j.backup, "--from-backup", j.backup); err != nil {
+		return err
+	}
+	if err := j.velero.WaitRestore(ctx, j.backup, snapshotPatience); err != nil {
+		return err
+	}
+	for i := range j.volumes {
+		if _, err := j.bed.WaitBound(ctx, j.namespace, claimName(i)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// delete is over when Velero has forgotten the backup and its snapshots are gone.
+func (j job) delete(ctx context.Context) error {
+	if _, err := j.velero.CLI(ctx, "backup", "delete", j.backup, "--confirm"); err != nil {
+		return err
+	}
+	return poll(ctx, snapshotPatience, func() (string, error) {
+		_, err := j.velero.Status(ctx, "backups", j.backup)
+		switch gone, err := notFound(err); {
+		case err != nil:
+			return "", err
+		case !gone:
+			return "Velero still has the backup", nil
+		}
+		left, err := j.bed.Leftovers(ctx)
+		if err != nil || len(left.StorageSnapshots) == 0 {
+			return "", err
+		}
+		return fmt.Sprintf("%d snapshots are left", len(left.StorageSnapshots)), nil
+	})
+}
