@@ -85,7 +85,7 @@ func testMissing(t *testing.T, f *fixture) {
 }
 
 func testSizes(t *testing.T, f *fixture) {
-	part := int(f.Store.schedule.size(1))
+	part := f.schedule.size(1)
 	for _, size := range []int{0, 1, 1000, readClip, part - 1, part, part + 1, 2 * part, 2*part + 1, 3*part + 12345} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			key, data := fmt.Sprint("sizes/", size), content(size, uint64(size))
@@ -98,7 +98,7 @@ func testSizes(t *testing.T, f *fixture) {
 }
 
 func testOverwrite(t *testing.T, f *fixture) {
-	part := f.Store.schedule.size(1)
+	part := f.schedule.size(1)
 	for i, size := range []int{10, part + 1, 20, part + 1} {
 		data := content(size, uint64(i))
 		f.put(t, "again", data)
@@ -270,7 +270,7 @@ func testSignedURL(t *testing.T, f *fixture) {
 }
 
 func fetch(t *testing.T, f *fixture, address string) []byte {
-	client := &http.Client{Transport: transportFor(&f.Store.settings)}
+	client := &http.Client{Transport: transportFor(&f.settings)}
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, nil)
 	require.NoError(t, err)
 	resp, err := client.Do(req)
@@ -283,7 +283,7 @@ func fetch(t *testing.T, f *fixture, address string) []byte {
 }
 
 func testBodyFails(t *testing.T, f *fixture) {
-	part := f.Store.schedule.size(1)
+	part := f.schedule.size(1)
 	f.put(t, "kept", []byte("former"))
 	for _, cause := range []error{io.ErrUnexpectedEOF, errors.New("tar failed"), fmt.Errorf("wrapped: %w", io.EOF)} {
 		for _, after := range []int{0, 10, part - 1, part, part + 1, 3*part + 5} {
@@ -316,7 +316,7 @@ func (r *cancelingReader) Read(p []byte) (int, error) {
 }
 
 func testCancelUpload(t *testing.T, f *fixture) {
-	part := f.Store.schedule.size(1)
+	part := f.schedule.size(1)
 	for _, after := range []int{1, part - 1, part + 1, 3 * part} {
 		ctx, cancel := context.WithCancel(t.Context())
 		body := &cancelingReader{Reader: bytes.NewReader(content(4*part, 4)), left: after, cancel: cancel}
@@ -341,7 +341,7 @@ func testCancelDownload(t *testing.T, f *fixture) {
 }
 
 func testConcurrent(t *testing.T, f *fixture) {
-	part := f.Store.schedule.size(1)
+	part := f.schedule.size(1)
 	errs := make(chan error)
 	for i := range 6 {
 		go func() {
@@ -354,9 +354,10 @@ func testConcurrent(t *testing.T, f *fixture) {
 	for i := range 6 {
 		require.True(t, bytes.Equal(content(part*i/2, uint64(i)), f.get(t, fmt.Sprint("concurrent/", i))), "object %d differs", i)
 	}
-	require.Zero(t, f.Store.memory.used)
+	require.Zero(t, f.memory.used)
 }
 
 func TestVersityGW(t *testing.T) {
+	t.Parallel()
 	conformance(t, startVersity(t), map[string]string{"partSize": "5MiB"})
 }

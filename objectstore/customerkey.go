@@ -66,7 +66,7 @@ func readSecret(ctx context.Context, nameAndKey string) ([]byte, error) {
 	}
 	value, ok := data[key]
 	if !ok {
-		return nil, fmt.Errorf("Secret %s/%s has no key %q", kube.Namespace(), name, key)
+		return nil, fmt.Errorf("no key %[3]q in Secret %[1]s/%[2]s", kube.Namespace(), name, key)
 	}
 	return value, nil
 }

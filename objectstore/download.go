@@ -48,7 +48,7 @@ func (d *download) open(ctx context.Context) error {
 		return err
 	}
 	if header.Get("Content-Range") != "" {
-		body.Close()
+		_ = body.Close()
 		return faultf(KindNotS3, "the whole object was asked for, and the answer is the range %q", header.Get("Content-Range"))
 	}
 	d.body, d.info, d.size = body, info, info.Size
@@ -117,7 +117,7 @@ func (d *download) readOnce(p []byte) (int, error) {
 	switch {
 	case n > 0 || err == nil:
 		return n, nil // an error will come again
-	case err == io.EOF && d.size >= 0: //nolint:errorlint // see readSome
+	case err == io.EOF && d.size >= 0: // wrapped it would be a failure
 		return 0, faultf(KindUnreachable, "the answer ended early")
 	}
 	return 0, err
@@ -137,7 +137,7 @@ func (d *download) resume() error {
 		return err
 	}
 	if err := d.checkRange(header); err != nil {
-		body.Close()
+		_ = body.Close()
 		return err
 	}
 	d.body = body
@@ -190,7 +190,7 @@ func (d *download) end() error {
 
 func (d *download) drop() {
 	if d.body != nil {
-		d.body.Close()
+		_ = d.body.Close()
 		d.body = nil
 	}
 }

@@ -53,7 +53,7 @@ func TestFaults(t *testing.T) {
 			behind, proxy := behindProxy(t, real)
 			bucket := real.bucket(t)
 			f := &fixture{server: behind, bucket: bucket, more: wireConfig, Store: behind.open(t, bucket, wireConfig)}
-			f.Store.firstPause = 20 * time.Millisecond
+			f.firstPause = 20 * time.Millisecond
 			c.run(t, f, proxy)
 		})
 	}

@@ -38,7 +38,7 @@ func (g guard) RoundTrip(req *http.Request) (*http.Response, error) {
 		return resp, nil
 	}
 	if isPage(resp.Header) {
-		resp.Body.Close()
+		_ = resp.Body.Close()
 		return nil, faultf(KindNotS3, "the answer is a page (Content-Type %s)", resp.Header.Get("Content-Type"))
 	}
 	if root, ok := req.Context().Value(expectKey{}).(string); ok {
@@ -76,12 +76,12 @@ const peekLimit = 1 << 10
 func requireRoot(resp *http.Response, root string) (*http.Response, error) {
 	reader := bufio.NewReaderSize(resp.Body, peekLimit)
 	start, err := reader.Peek(peekLimit)
-	if err != nil && err != io.EOF { //nolint:errorlint // bufio returns it bare
-		resp.Body.Close()
+	if err != nil && err != io.EOF {
+		_ = resp.Body.Close()
 		return nil, err
 	}
 	if got := rootOf(start); got != root && got != "Error" {
-		resp.Body.Close()
+		_ = resp.Body.Close()
 		return nil, faultf(KindNotS3, "the answer is no %s but starts with %q", root, firstWords(start))
 	}
 	resp.Body = struct {

@@ -14,12 +14,14 @@ import (
 )
 
 func TestMinIO(t *testing.T) {
+	t.Parallel()
 	conformance(t, start(t, testbed.S3Options{Server: testbed.MinIOServer}), map[string]string{"partSize": "5MiB"})
 }
 
 // TestCustomerKeyOnMinIO runs the suite with SSE-C, but for signed URLs, which
 // cannot work with it.
 func TestMinIOEncryptsWithCustomerKey(t *testing.T) {
+	t.Parallel()
 	real := start(t, testbed.S3Options{Server: testbed.MinIOServer, TLS: true})
 	key := bytes.Repeat([]byte("0123456789abcdef"), 2)
 	path := filepath.Join(t.TempDir(), "key")

@@ -39,7 +39,7 @@ func behindProxy(t testing.TB, s *server) (*server, *faultProxy) {
 	}
 	p := &faultProxy{forward: forward}
 	p.Server = httptest.NewServer(p)
-	t.Cleanup(p.Server.Close)
+	t.Cleanup(p.Close)
 	behind := *s
 	behind.endpoint = p.URL
 	return &behind, p

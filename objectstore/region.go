@@ -62,7 +62,7 @@ func lookUpRegion(ctx context.Context, e endpoint, bucket string, via http.Round
 	if err != nil {
 		return "", fmt.Errorf("look up the region of bucket %q: %w; set region in the location's config", bucket, err)
 	}
-	resp.Body.Close()
+	_ = resp.Body.Close()
 	region := resp.Header.Get("X-Amz-Bucket-Region")
 	if region == "" {
 		return "", fmt.Errorf("look up the region of bucket %q: %s answered %s and no region; check the bucket's name, or set region in the location's config", bucket, e, resp.Status)

@@ -82,7 +82,7 @@ func (r *retrying) renew() bool {
 // pause waits before attempt+1. It returns false when ctx ended.
 func (s *Store) pause(ctx context.Context, attempt int) bool {
 	d := min(s.firstPause<<min(attempt-1, 10), longPause)
-	timer := time.NewTimer(d/2 + rand.N(d/2))
+	timer := time.NewTimer(d/2 + rand.N(d/2)) //nolint:gosec // the pause needs no secret
 	defer timer.Stop()
 	select {
 	case <-timer.C:

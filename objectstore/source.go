@@ -63,9 +63,9 @@ func (s *source) read(ctx context.Context, p []byte) (int, error) {
 		n, err := s.body.Read(p)
 		s.size += int64(n)
 		switch {
-		case err == io.EOF && n > 0: //nolint:errorlint // see above
+		case err == io.EOF && n > 0:
 			return n, nil // the next read gives io.EOF again
-		case err == io.EOF: //nolint:errorlint // see above
+		case err == io.EOF:
 			return 0, io.EOF
 		case err != nil:
 			return n, faultf(KindBody, "read the body after %d bytes: %w", s.size, notEOF{err})

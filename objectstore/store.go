@@ -109,18 +109,18 @@ func (s *Store) prepare(ctx context.Context) (err error) {
 }
 
 // dial makes the clients. Nothing is sent yet.
-func (s *Store) dial(context.Context) (err error) {
-	if s.client, err = s.newClient(s.endpoint); err != nil {
+func (s *Store) dial(ctx context.Context) (err error) {
+	if s.client, err = s.newClient(ctx, s.endpoint); err != nil {
 		return err
 	}
 	s.public = s.client
 	if s.settings.PublicURL != "" {
-		s.public, err = s.newClient(endpointOf(s.settings.PublicURL, &s.settings))
+		s.public, err = s.newClient(ctx, endpointOf(s.settings.PublicURL, &s.settings))
 	}
 	return err
 }
 
-func (s *Store) newClient(e endpoint) (*minio.Core, error) {
+func (s *Store) newClient(ctx context.Context, e endpoint) (*minio.Core, error) {
 	client, err := minio.NewCore(e.url.Host, &minio.Options{
 		Creds:        s.creds,
 		Secure:       e.secure(),
@@ -136,7 +136,7 @@ func (s *Store) newClient(e endpoint) (*minio.Core, error) {
 	if s.settings.Accelerate {
 		client.SetS3TransferAccelerate(accelerateHost(s.settings.DualStack))
 	}
-	return client, s.checkHost(client, e)
+	return client, s.checkHost(ctx, client, e)
 }
 
 func accelerateHost(dualStack bool) string {
@@ -148,11 +148,11 @@ func accelerateHost(dualStack bool) string {
 
 // checkHost makes sure that minio-go knows the AWS region: for one it does not
 // know it silently goes to us-east-1.
-func (s *Store) checkHost(client *minio.Core, e endpoint) error {
+func (s *Store) checkHost(ctx context.Context, client *minio.Core, e endpoint) error {
 	if !e.aws() || s.region == defaultRegion || s.settings.Anonymous || s.settings.Accelerate {
 		return nil
 	}
-	u, err := client.PresignedGetObject(context.Background(), "bucket", "key", time.Minute, nil)
+	u, err := client.PresignedGetObject(ctx, "bucket", "key", time.Minute, nil)
 	if err == nil && strings.Contains(u.Host, defaultRegion) {
 		return faultf(KindRegion, "region %q is not known to this version of the plugin; set s3Url to an endpoint outside amazonaws.com, or use a newer version", s.region)
 	}

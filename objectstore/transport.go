@@ -74,7 +74,7 @@ func newTransport(s *Settings) *http.Transport {
 // rootsWith returns the system's certificates with those of pem and of the file
 // that AWS_CA_BUNDLE names, or nil, which means the system's.
 func rootsWith(pem string) *x509.CertPool {
-	bundle, _ := os.ReadFile(os.Getenv("AWS_CA_BUNDLE"))
+	bundle, _ := os.ReadFile(os.Getenv("AWS_CA_BUNDLE")) //nolint:gosec // the SDK's own variable
 	if pem == "" && len(bundle) == 0 {
 		return nil
 	}
@@ -132,7 +132,7 @@ type plainBody struct {
 func (b plainBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	switch {
-	case err == nil || err == io.EOF: //nolint:errorlint // net/http returns it bare
+	case err == nil || err == io.EOF:
 		return n, err
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return n, &fault{kind: KindUnreachable, text: "the connection broke off in the middle of the answer"}

@@ -23,6 +23,7 @@ import (
 
 // TestHTTPS runs the suite over https with a CA that only the location knows.
 func TestHTTPS(t *testing.T) {
+	t.Parallel()
 	real := start(t, testbed.S3Options{TLS: true})
 	conformance(t, real, map[string]string{"partSize": "5MiB"})
 	bucket := real.bucket(t)
@@ -60,6 +61,7 @@ func TestVirtualHosts(t *testing.T) {
 	}
 	for _, kind := range []testbed.S3Server{versity, minio} {
 		t.Run(kind.Name, func(t *testing.T) {
+			t.Parallel()
 			real := start(t, testbed.S3Options{Server: kind})
 			more := map[string]string{"s3Url": "http://s3.test", "addressing": "virtual", "proxyUrl": anyHost(t, real), "partSize": "5MiB"}
 			conformance(t, real, more)
@@ -257,7 +259,7 @@ func TestCustomerKeyFromSecret(t *testing.T) {
 	require.NoError(t, os.WriteFile(kubeconfig, []byte(fmt.Sprintf(`{"clusters":[{"name":"c","cluster":{"server":"http://%s"}}],"contexts":[{"name":"c","context":{"cluster":"c"}}],"current-context":"c"}`, u.Host)), 0o600))
 	t.Setenv("KUBECONFIG", kubeconfig)
 	t.Setenv("VELERO_NAMESPACE", "velero")
-	for secret, want := range map[string]string{"sse/key": "", "sse/short": "holds 1 bytes", "sse/none": `no key "none"`, "none/key": "404"} {
+	for secret, want := range map[string]string{"sse/key": "", "sse/short": "holds 1 bytes", "sse/none": `no key "none" in Secret velero/sse`, "none/key": "404"} {
 		_, err := Open(t.Context(), testLog(t), map[string]string{
 			"s3Url": "https://127.0.0.1:1", "customerKeyEncryptionSecret": secret, "credentialsFile": credentialsFile(t, "A", "secret-key"),
 		})

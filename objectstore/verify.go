@@ -28,6 +28,10 @@ const crcName = "Longshore-Crc32c"
 // beside the time of a request.
 const cheapMD5 = 64 << 10
 
+// etagMD5 is the check against an ETag. A storage may give other ETags that look
+// like it; the user who knows can turn the check off.
+const etagMD5 = "MD5 of the ETag"
+
 // stored are the checksums that S3 keeps, the fastest first.
 var stored = []minio.ChecksumType{
 	minio.ChecksumCRC64NVME, minio.ChecksumCRC32C, minio.ChecksumCRC32, minio.ChecksumSHA256, minio.ChecksumSHA1,
@@ -67,7 +71,7 @@ func (s *Store) etagCheck(info minio.ObjectInfo, h http.Header) *check {
 		return nil
 	}
 	want, _ := hex.DecodeString(info.ETag)
-	return &check{what: "MD5", hash: md5.New(), want: want} //nolint:gosec // see above
+	return &check{what: etagMD5, hash: md5.New(), want: want} //nolint:gosec // see above
 }
 
 // plainETag tells whether an ETag that looks like an MD5 is that of the content:
@@ -98,10 +102,15 @@ func (c *check) verify() error {
 	if c == nil {
 		return nil
 	}
-	if got := c.hash.Sum(nil); string(got) != string(c.want) {
+	got := c.hash.Sum(nil)
+	switch {
+	case string(got) == string(c.want):
+		return nil
+	case c.what == etagMD5:
+		return faultf(KindCorrupt, "the content has the MD5 %x, and the ETag says %x (if this storage's ETags are no MD5, set verifyDownloads: never)", got, c.want)
+	default:
 		return faultf(KindCorrupt, "the content has the %s %x, and %x was stored", c.what, got, c.want)
 	}
-	return nil
 }
 
 func trimETag(etag string) string { return strings.Trim(etag, `"`) }
