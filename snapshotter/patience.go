@@ -29,19 +29,28 @@ func newPatience(ctx context.Context, grace time.Duration, log logrus.FieldLogge
 	return ctx, p, p.stop
 }
 
-// failing notes an error of the driver, and reports whether it is news.
+// failing notes an error of the driver, and reports whether it is news. An error
+// that only says that the driver is still at work does not count.
 func (p *patience) failing(message string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.timer == nil {
-		p.timer = time.AfterFunc(p.grace, p.exhausted)
-	}
+	p.count(message)
 	if message == p.last {
 		return false
 	}
 	p.last = message
 	p.log.WithField("message", message).Warn("the driver reports an error; it will be retried")
 	return true
+}
+
+func (p *patience) count(message string) {
+	switch working := saysWorking(message); {
+	case working && p.timer != nil:
+		p.timer.Stop()
+		p.timer = nil
+	case !working && p.timer == nil:
+		p.timer = time.AfterFunc(p.grace, p.exhausted)
+	}
 }
 
 // hurry shortens what is left of the grace, for an error that hardly ever passes.

@@ -1,0 +1,64 @@
+package snapshotter
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+
+	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
+
+	"github.com/longshore-dev/velero-plugin/internal/kube"
+)
+
+// cut waits until the storage has cut the point in time and named the snapshot,
+// or, if so set, until it can be restored.
+func (s shot) cut(ctx context.Context, content *snapshotv1.VolumeSnapshotContent) (*snapshotv1.VolumeSnapshotContent, error) {
+	ctx, patience, stop := newPatience(ctx, s.settings.ErrorGracePeriod, s.log)
+	defer stop()
+	target := kube.Target{
+		Name:   content.Name,
+		Object: fmt.Sprintf("%s of claim %s", describeContent(content.Name), s.claimName()),
+		Until:  s.waitsFor(),
+	}
+	return kube.Until(ctx, s.kube.VolumeSnapshotContents(), target, content, func(now *snapshotv1.VolumeSnapshotContent) (bool, string, error) {
+		return s.isCut(ctx, patience, now)
+	})
+}
+
+func (s shot) waitsFor() string {
+	what := "the snapshot's handle"
+	if s.settings.WaitFor == waitForReady {
+		what = "the snapshot to be ready to restore (waitFor: ready)"
+	}
+	return what + ", for which driver " + s.id.Driver + " and its csi-snapshotter have to act"
+}
+
+// isCut tells whether the snapshot is taken. The sidecar has then also taken its
+// mark away; it would report an error if it did not find the content again.
+func (s shot) isCut(ctx context.Context, p *patience, now *snapshotv1.VolumeSnapshotContent) (bool, string, error) {
+	if now == nil || now.DeletionTimestamp != nil {
+		return false, "", fmt.Errorf("%s was deleted by someone else while the snapshot was taken", describeContent(s.name))
+	}
+	_, asking := now.Annotations[annotationBeingCreated]
+	if handleOf(now) != "" && !asking && (s.settings.WaitFor != waitForReady || isReady(now)) {
+		return true, "", nil
+	}
+	message := contentMessage(now)
+	return false, cmp.Or(message, fmt.Sprintf("handle %q, ready %t", handleOf(now), isReady(now))), s.judge(ctx, p, message)
+}
+
+// judge bears an error of the driver, unless looking at what the snapshot needs
+// shows that it cannot get better.
+func (s shot) judge(ctx context.Context, p *patience, message string) error {
+	if message == "" || !p.failing(message) {
+		return nil
+	}
+	if _, err := s.find(ctx, s.id); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("%w (the driver says: %s)", err, message)
+	}
+	classes, err := s.listClasses(ctx)
+	if err == nil && classOf(classes, s.class.Name) == nil {
+		return fmt.Errorf("VolumeSnapshotClass %s was deleted while the snapshot was taken (the driver says: %s)", s.class.Name, message)
+	}
+	return nil
+}

@@ -1,0 +1,167 @@
+package snapshotter
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+)
+
+// ParseVolumeID reads what VolumeID.String writes, and nothing else.
+func ParseVolumeID(text string) (VolumeID, error) {
+	r := readID(volumeScheme, text)
+	id := VolumeID{Driver: r.driver(), Handle: r.handle(), PV: r.one("pv"), StorageClass: r.one("class")}
+	r.require(id.PV != "", "pv")
+	return id, r.done("volume", text)
+}
+
+// ParseSnapshotID reads what SnapshotID.String writes, and nothing else.
+func ParseSnapshotID(text string) (SnapshotID, error) {
+	r := readID(snapshotScheme, text)
+	id := SnapshotID{
+		Driver:       r.driver(),
+		Handle:       r.handle(),
+		Size:         r.size("size"),
+		Mode:         r.mode("mode"),
+		AccessModes:  r.accessModes("access"),
+		Class:        r.one("class"),
+		DeleteSecret: r.secret("deleteSecret"),
+		ListSecret:   r.secret("listSecret"),
+		ManagedBy:    r.one("managedBy"),
+		Topology:     r.topology("topology"),
+	}
+	return id, r.done("snapshot", text)
+}
+
+// ParseNewVolumeID reads what NewVolumeID.String writes, and nothing else.
+func ParseNewVolumeID(text string) (NewVolumeID, error) {
+	r := readID(newVolumeScheme, text)
+	id := NewVolumeID{
+		Driver:     r.driver(),
+		Handle:     r.handle(),
+		Size:       r.size("size"),
+		FSType:     r.one("fsType"),
+		Topology:   r.topology("topology"),
+		Attributes: r.attributes("attribute."),
+	}
+	return id, r.done("new volume", text)
+}
+
+// idReader reads the parts of an ID and keeps the first error.
+type idReader struct {
+	text *idText
+	err  error
+}
+
+func readID(scheme, text string) *idReader {
+	parsed, err := parseIDText(scheme, text)
+	if err != nil {
+		parsed = &idText{}
+	}
+	return &idReader{text: parsed, err: err}
+}
+
+func (r *idReader) done(kind, text string) error {
+	if err := cmp.Or(r.err, r.text.end()); err != nil {
+		return fmt.Errorf("%q is no %s ID of this plugin: %w", text, kind, err)
+	}
+	return nil
+}
+
+func (r *idReader) require(ok bool, key string) {
+	if !ok {
+		r.fail(fmt.Errorf("it lacks %s", key))
+	}
+}
+
+func (r *idReader) fail(err error) {
+	if r.err == nil {
+		r.err = err
+	}
+}
+
+func (r *idReader) driver() string { return r.text.driver }
+func (r *idReader) handle() string { return r.text.handle }
+
+func (r *idReader) one(key string) string {
+	value, err := r.text.one(key)
+	if err != nil {
+		r.fail(err)
+	}
+	return value
+}
+
+func (r *idReader) size(key string) int64 {
+	value := r.one(key)
+	quantity, err := resource.ParseQuantity(value)
+	if err != nil || quantity.Value() <= 0 || formatSize(quantity.Value()) != value {
+		r.fail(fmt.Errorf("%s: %q is no size", key, value))
+	}
+	return quantity.Value()
+}
+
+func (r *idReader) mode(key string) corev1.PersistentVolumeMode {
+	mode := corev1.PersistentVolumeMode(r.one(key))
+	if mode != corev1.PersistentVolumeFilesystem && mode != corev1.PersistentVolumeBlock {
+		r.fail(fmt.Errorf("%s: %q is neither Filesystem nor Block", key, mode))
+	}
+	return mode
+}
+
+var knownAccessModes = []corev1.PersistentVolumeAccessMode{
+	corev1.ReadWriteOnce, corev1.ReadOnlyMany, corev1.ReadWriteMany, corev1.ReadWriteOncePod,
+}
+
+func (r *idReader) accessModes(key string) []corev1.PersistentVolumeAccessMode {
+	var modes []corev1.PersistentVolumeAccessMode
+	for _, value := range r.text.all(key) {
+		mode := corev1.PersistentVolumeAccessMode(value)
+		if !slices.Contains(knownAccessModes, mode) {
+			r.fail(fmt.Errorf("%s: %q is no access mode", key, value))
+		}
+		modes = append(modes, mode)
+	}
+	r.require(len(modes) > 0, key)
+	return modes
+}
+
+func (r *idReader) secret(key string) SecretRef {
+	value := r.one(key)
+	namespace, name, ok := strings.Cut(value, "/")
+	if value != "" && (!ok || namespace == "" || name == "" || strings.Contains(name, "/")) {
+		r.fail(fmt.Errorf("%s: %q is not of the form namespace/name", key, value))
+	}
+	return SecretRef{Namespace: namespace, Name: name}
+}
+
+func (r *idReader) topology(key string) Topology {
+	var topology Topology
+	for _, value := range r.text.all(key) {
+		term, err := parseTerm(value)
+		if err != nil {
+			r.fail(fmt.Errorf("%s: %w", key, err))
+		}
+		topology = append(topology, term)
+	}
+	return topology
+}
+
+func (r *idReader) attributes(prefix string) map[string]string {
+	attributes, err := r.text.prefixed(prefix)
+	if err != nil {
+		r.fail(err)
+	}
+	for name, value := range attributes {
+		if !strings.HasSuffix(value, attributeEnd) {
+			r.fail(fmt.Errorf("%s%s is cut off", prefix, name))
+		}
+		attributes[name] = strings.TrimSuffix(value, attributeEnd)
+	}
+	if len(attributes) == 0 {
+		return nil
+	}
+	return attributes
+}
