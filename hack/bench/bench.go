@@ -136,7 +136,7 @@ func (b *bench) collectPrograms(ctx context.Context, plugin string) error {
 		return err
 	}
 	null := filepath.Join(b.bed.Dir(), "build", "nullplugin")
-	if err := buildNull(ctx, null); err != nil {
+	if err := build(ctx, null, "-s -w", "./nullplugin"); err != nil {
 		return err
 	}
 	for _, from := range []struct {

@@ -26,6 +26,7 @@ import (
 type settings struct {
 	quick   bool
 	list    bool
+	profile string
 	only    *regexp.Regexp
 	plugin  string
 	parent  string
@@ -61,6 +62,7 @@ func parse(args []string) (settings, error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.BoolVar(&s.quick, "quick", false, "fewer rounds and smaller sizes; the figures go to bin/bench instead of docs")
 	flags.BoolVar(&s.list, "list", false, "print the names of the groups of rows, and run nothing")
+	flags.StringVar(&s.profile, "profile", "", "take profiles of our plugin's hot paths into this folder, and measure nothing")
 	only := flags.String("rows", "", "run only the groups whose name matches this regular expression")
 	flags.StringVar(&s.plugin, "plugin", "../../bin/velero-plugin-longshore", "our plugin")
 	flags.StringVar(&s.parent, "dir", "", "where the testbed makes its folder (default: the system's temporary folder)")
@@ -86,15 +88,27 @@ func parse(args []string) (settings, error) {
 
 func run(ctx context.Context, s settings) error {
 	chosen := choose(groups(s.quick), s.only)
+	if len(chosen) == 0 {
+		return fmt.Errorf("no group of rows matches %q; -list prints those there are", s.only)
+	}
 	if s.list {
 		for _, g := range chosen {
 			fmt.Println(g.name)
 		}
 		return nil
 	}
-	if len(chosen) == 0 {
-		return fmt.Errorf("no group of rows matches %q; -list prints those there are", s.only)
+	b, err := prepare(ctx, s)
+	if err != nil {
+		return err
 	}
+	defer b.close()
+	if s.profile != "" {
+		return takeProfiles(ctx, b, s.profile)
+	}
+	return b.runGroups(ctx, chosen, s)
+}
+
+func (b *bench) runGroups(ctx context.Context, chosen []group, s settings) error {
 	if err := os.MkdirAll(s.docs, 0o755); err != nil {
 		return err
 	}
@@ -102,11 +116,6 @@ func run(ctx context.Context, s settings) error {
 	if err != nil {
 		return err
 	}
-	b, err := prepare(ctx, s)
-	if err != nil {
-		return err
-	}
-	defer b.close()
 	for _, g := range chosen {
 		if err := b.runGroup(ctx, g, known, s); err != nil {
 			return fmt.Errorf("%s: %w", g.name, err)

@@ -86,11 +86,11 @@ func (all sessions) close() {
 	}
 }
 
-// buildNull builds the plugin that stores nothing as ours is built.
-func buildNull(ctx context.Context, target string) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-tags", "grpcnotrace", "-ldflags", "-s -w", "-o", target, "./nullplugin")
+// build builds a program of this module with the flags of the plugin's own build.
+func build(ctx context.Context, target, ldflags, source string) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "-tags", "grpcnotrace", "-ldflags", ldflags, "-o", target, source)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build the plugin that stores nothing: %w\n%s", err, out)
+		return fmt.Errorf("build %s: %w\n%s", source, err, out)
 	}
 	return nil
 }
