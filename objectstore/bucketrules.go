@@ -60,7 +60,7 @@ type Rule struct {
 	ID           string
 	AbortsAfter  int // days until parts of unfinished uploads are removed, 0 for never
 	ExpiresAfter int // days until objects are removed, 0 for never
-	Moves        bool
+	FormerAfter  int // days until former versions are removed, 0 for never
 }
 
 // Lifecycle returns the bucket's lifecycle rules that may touch the location's
@@ -80,7 +80,7 @@ func (d *Diagnosis) Lifecycle(ctx context.Context) ([]Rule, error) {
 				ID:           r.ID,
 				AbortsAfter:  int(r.AbortIncompleteMultipartUpload.DaysAfterInitiation),
 				ExpiresAfter: int(r.Expiration.Days),
-				Moves:        r.Transition.StorageClass != "",
+				FormerAfter:  int(r.NoncurrentVersionExpiration.NoncurrentDays),
 			})
 		}
 	}

@@ -172,7 +172,7 @@ func (d *Diagnosis) Address(ctx context.Context, key string) (*url.URL, error) {
 // it get the benefit of the doubt.
 func (d *Diagnosis) LookAtBucket(ctx context.Context) error {
 	if err := d.requireBucket(ctx, d.settings.Bucket); err != nil {
-		return d.failed("look for bucket", d.settings.Bucket, "", err)
+		return d.failed(opOpen, d.settings.Bucket, "", err)
 	}
 	return nil
 }

@@ -15,8 +15,13 @@ Started by hand it knows these commands:
 
   install [DIR]   copy this binary into DIR, by default /target, where Velero's
                   init container looks for plugins
+  check objectstore|snapshotter [NAME]
+                  try all that a location needs and say what to change
+  sweep [NAME]    remove what killed plugin processes left in the cluster
   version         print the version
   help            print this text
+
+check --help and sweep --help say more.
 `
 
 // Exit codes of Run.
@@ -36,6 +41,10 @@ func Run(args []string, version string, stdout, stderr io.Writer) int {
 	switch args[0] {
 	case "install":
 		return report(stderr, runInstall(args[1:], stdout))
+	case "check":
+		return runCheck(args[1:], stdout, stderr)
+	case "sweep":
+		return runSweep(args[1:], stdout, stderr)
 	case "version", "--version":
 		fmt.Fprintln(stdout, version)
 		return exitOK

@@ -1,0 +1,168 @@
+package check
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/rest"
+
+	"github.com/longshore-dev/velero-plugin/internal/defaults"
+	"github.com/longshore-dev/velero-plugin/internal/kube"
+)
+
+// requestTimeout bounds one look into the cluster.
+const requestTimeout = 10 * time.Second
+
+// Cluster is the cluster that Velero is in.
+type Cluster struct {
+	Namespace string // Velero's
+	Config    *rest.Config
+	Kube      *kube.Client
+}
+
+// NewCluster makes the clients. It sends no request.
+func NewCluster(config *rest.Config, namespace string) (*Cluster, error) {
+	client, err := kube.New(config, kube.Limits{QPS: 50, Burst: 100})
+	if err != nil {
+		return nil, err
+	}
+	return &Cluster{Namespace: namespace, Config: config, Kube: client}, nil
+}
+
+// get reads the JSON at a path of the API into an object.
+func (c *Cluster) get(ctx context.Context, path string, into any) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, requestTimeout, fmt.Errorf("no answer from the Kubernetes API in %v", requestTimeout))
+	defer cancel()
+	raw, err := c.Kube.Raw(ctx, path, nil)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(raw, into)
+}
+
+func (c *Cluster) namespaced(api, plural, name string) string {
+	return strings.TrimSuffix(fmt.Sprintf("%s/namespaces/%s/%s/%s", api, c.Namespace, plural, name), "/")
+}
+
+// Find returns the location of that name. With no name it is the default one, or
+// the only one.
+func (c *Cluster) Find(ctx context.Context, kind Kind, name string) (*Location, error) {
+	var list struct {
+		Items []object `json:"items"`
+	}
+	err := c.get(ctx, c.namespaced("/apis/velero.io/v1", kind.plural, ""), &list)
+	if apierrors.IsNotFound(err) {
+		return nil, fmt.Errorf("the cluster at %s has no Velero: it does not know %s", c.Config.Host, kind.Name)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list %ss in namespace %s: %w", kind.Name, c.Namespace, err)
+	}
+	found, err := pick(list.Items, name)
+	if err != nil {
+		return nil, fmt.Errorf("%s in namespace %s: %w", kind.Name, c.Namespace, err)
+	}
+	return found.location(kind)
+}
+
+func pick(items []object, name string) (*object, error) {
+	choose := func(o object) bool { return o.Metadata.Name == name }
+	switch {
+	case name == "" && len(items) == 1:
+		return &items[0], nil
+	case name == "":
+		choose = func(o object) bool { return o.Spec.Default || o.Metadata.Name == "default" }
+	}
+	i := slices.IndexFunc(items, choose)
+	if i < 0 && len(items) == 0 {
+		return nil, errors.New("there is none")
+	}
+	if i < 0 {
+		var all []string
+		for _, o := range items {
+			all = append(all, o.Metadata.Name)
+		}
+		return nil, fmt.Errorf("there is no %q; there are %s", name, strings.Join(all, ", "))
+	}
+	return &items[i], nil
+}
+
+// ReadDefaults adds the cluster's defaults to the location.
+func (c *Cluster) ReadDefaults(ctx context.Context, kind Kind, l *Location) error {
+	var err error
+	l.Defaults, err = defaults.Read(ctx, c.Config, c.Namespace, kind.plugin)
+	if apierrors.IsForbidden(err) {
+		return nil
+	}
+	return err
+}
+
+// installSecret is the Secret that `velero install --secret-file` makes. Velero
+// mounts it for the locations that name no credential of their own.
+var installSecret = secretKey{"cloud-credentials", "cloud"}
+
+// ReadSecrets fetches what the location names by Secrets. Credentials go into
+// the file, as Velero does it for a plugin; the caller removes it.
+func (c *Cluster) ReadSecrets(ctx context.Context, l *Location, file *os.File) error {
+	if l.caCertRef != nil {
+		ca, err := c.secret(ctx, *l.caCertRef)
+		if err != nil {
+			return fmt.Errorf("spec.objectStorage.caCertRef: %w", err)
+		}
+		l.CACert = string(ca)
+	}
+	from := l.credential
+	if l.CredentialsFile != "" || (from == nil && os.Getenv("AWS_SHARED_CREDENTIALS_FILE") != "") {
+		return nil
+	}
+	if from == nil {
+		from = &installSecret
+	}
+	content, err := c.secret(ctx, *from)
+	if l.credential == nil && apierrors.IsNotFound(err) {
+		return nil // the usual chain of the AWS SDK
+	}
+	if err != nil {
+		return fmt.Errorf("the location's credentials: %w", err)
+	}
+	if _, err := file.Write(content); err != nil {
+		return err
+	}
+	l.CredentialsFile, l.CredentialsFrom = file.Name(), fmt.Sprintf("Secret %s/%s", c.Namespace, from)
+	return nil
+}
+
+func (c *Cluster) secret(ctx context.Context, key secretKey) ([]byte, error) {
+	var secret struct {
+		Data map[string]string `json:"data"`
+	}
+	if err := c.get(ctx, c.namespaced("/api/v1", "secrets", key.Name), &secret); err != nil {
+		return nil, fmt.Errorf("read Secret %s/%s: %w", c.Namespace, key.Name, err)
+	}
+	value, found := secret.Data[key.Key]
+	if !found {
+		return nil, fmt.Errorf("Secret %s/%s has no key %q", c.Namespace, key.Name, key.Key)
+	}
+	return base64.StdEncoding.DecodeString(value)
+}
+
+// needsCluster tells whether the location can only be read with a cluster.
+func (l *Location) needsCluster() bool {
+	return l.caCertRef != nil || (l.credential != nil && l.CredentialsFile == "")
+}
+
+// Complete tells whether the location stands by itself. Otherwise the error says
+// what a cluster is needed for.
+func (l *Location) Complete() error {
+	if l.needsCluster() {
+		return fmt.Errorf("%s names a Secret, and there is no cluster to read it from; give the credentials with --credentials-file and the CA with --cacert", l.Subject)
+	}
+	return nil
+}

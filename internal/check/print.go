@@ -1,0 +1,184 @@
+package check
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+)
+
+// Printer writes the steps for a person, one line each and more where a line is
+// not enough.
+type Printer struct {
+	terminal Terminal
+
+	mu      sync.Mutex
+	number  int
+	stop    func()
+	showing bool // a line of progress is on the screen
+}
+
+// NewPrinter returns a Printer for the terminal.
+func NewPrinter(t Terminal) *Printer { return &Printer{terminal: t} }
+
+// Title writes what is checked.
+func (p *Printer) Title(text string) {
+	for _, line := range wrap("Checking "+text, p.terminal.Width) {
+		fmt.Fprintln(p.terminal, p.terminal.bold(line))
+	}
+	fmt.Fprintln(p.terminal)
+}
+
+const (
+	nameWidth = 24
+	// lineStart is the length of a line before its detail.
+	lineStart = 3 + 2 + nameWidth + 2 + 8 + 3
+	// roomy is the width from which details stand beside their steps.
+	roomy = 80
+	// margin is how far what follows a line is indented.
+	margin = 5
+)
+
+// Begin implements Observer. Of a step that takes more than a second it shows
+// that it is under way.
+func (p *Printer) Begin(step string) {
+	p.number++
+	if !p.terminal.Live {
+		return
+	}
+	number, began, done := p.number, time.Now(), make(chan struct{})
+	var once sync.Once
+	p.stop = func() { once.Do(func() { close(done) }) }
+	go func() {
+		ticks := time.NewTicker(time.Second)
+		defer ticks.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-ticks.C:
+				p.progress(done, number, step, time.Since(began))
+			}
+		}
+	}()
+}
+
+func (p *Printer) progress(done <-chan struct{}, number int, step string, took time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	select {
+	case <-done:
+		return
+	default:
+	}
+	line := fmt.Sprintf("%3d  %-*s … %s", number, nameWidth, cut(step, nameWidth), seconds(took))
+	fmt.Fprint(p.terminal, "\r"+cut(line, p.terminal.Width-1))
+	p.showing = true
+}
+
+// End implements Observer.
+func (p *Printer) End(r Result) {
+	if p.stop != nil {
+		p.stop()
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.showing {
+		fmt.Fprint(p.terminal, "\r\x1b[K")
+		p.showing = false
+	}
+	p.line(r)
+	for _, text := range strings.Split(r.Hint, "\n") {
+		p.below("→ ", text)
+	}
+}
+
+func (p *Printer) line(r Result) {
+	start := fmt.Sprintf("%3d  %s %s %8s", p.number, pad(r.Step, nameWidth), p.mark(r.Outcome), seconds(r.Took))
+	if p.terminal.Width < roomy {
+		fmt.Fprintln(p.terminal, start)
+		p.below("", r.Detail)
+		return
+	}
+	lines := wrap(r.Detail, p.terminal.Width-lineStart)
+	if len(lines) == 0 {
+		lines = []string{""}
+	}
+	fmt.Fprintln(p.terminal, strings.TrimRight(start+"   "+lines[0], " "))
+	for _, line := range lines[1:] {
+		fmt.Fprintln(p.terminal, strings.Repeat(" ", lineStart)+line)
+	}
+}
+
+// below writes text under a line.
+func (p *Printer) below(mark, text string) {
+	for i, line := range wrap(text, p.terminal.Width-margin-utf8.RuneCountInString(mark)) {
+		if i > 0 {
+			mark = strings.Repeat(" ", utf8.RuneCountInString(mark))
+		}
+		fmt.Fprintln(p.terminal, strings.Repeat(" ", margin)+mark+line)
+	}
+}
+
+func (p *Printer) mark(o Outcome) string {
+	switch o {
+	case OK:
+		return p.terminal.green("✓")
+	case Warning:
+		return p.terminal.yellow("!")
+	case Failed:
+		return p.terminal.red("✗")
+	}
+	return "–"
+}
+
+// Sum writes what it all comes to.
+func (p *Printer) Sum(results []Result) {
+	failed, warned := count(results, Failed), count(results, Warning)
+	text := p.terminal.green("It works.")
+	switch {
+	case failed > 0:
+		text = p.terminal.red(fmt.Sprintf("%d of %d steps failed.", failed, len(results)))
+	case warned > 0:
+		text = p.terminal.yellow("It works, with warnings.")
+	}
+	fmt.Fprintf(p.terminal, "\n%s\n", text)
+}
+
+// Silent takes steps without a word.
+type Silent struct{}
+
+// Begin implements Observer.
+func (Silent) Begin(string) {}
+
+// End implements Observer.
+func (Silent) End(Result) {}
+
+// report is a check as JSON.
+type report struct {
+	Subject string       `json:"subject"`
+	OK      bool         `json:"ok"`
+	Steps   []jsonResult `json:"steps"`
+}
+
+type jsonResult struct {
+	Result
+	Seconds float64 `json:"seconds"`
+}
+
+// WriteJSON writes a finished check for a program.
+func WriteJSON(w io.Writer, subject string, results []Result) error {
+	r := report{Subject: subject, OK: Works(results)}
+	for _, result := range results {
+		r.Steps = append(r.Steps, jsonResult{result, result.Took.Round(time.Millisecond).Seconds()})
+	}
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	encoder.SetEscapeHTML(false)
+	return encoder.Encode(r)
+}
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }

@@ -1,0 +1,117 @@
+package check
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/longshore-dev/velero-plugin/objectstore"
+)
+
+// unseen is the end of a step whose question the storage does not answer.
+func (o *objectStore) unseen(err error, action string) error {
+	what, _ := o.d.Explain(err)
+	detail := "not seen: " + what
+	if objectstore.KindOf(err) == objectstore.KindForbidden {
+		detail = "not seen: the credentials may not ask (" + action + "), and need not"
+	}
+	return skip(detail)
+}
+
+func (o *objectStore) versioning(ctx context.Context) (string, error) {
+	status, err := o.d.Versioning(ctx)
+	if err != nil {
+		return "", o.unseen(err, "s3:GetBucketVersioning")
+	}
+	o.versioned = status != ""
+	if status != "Enabled" {
+		return "off", nil
+	}
+	rules, err := o.d.Lifecycle(ctx)
+	removed := o.d.Settings().DeleteVersions
+	for _, r := range rules {
+		removed = removed || r.FormerAfter > 0
+	}
+	if err == nil && !removed {
+		return "", warn("on, and nothing removes former versions: deleted backups go on taking up space",
+			"add a lifecycle rule with NoncurrentVersionExpiration to the bucket, or set deleteVersions: \"true\"")
+	}
+	return "on", nil
+}
+
+func (o *objectStore) objectLock(ctx context.Context) (string, error) {
+	wanted := o.effective()["objectLockMode"]
+	lock, err := o.d.ObjectLock(ctx)
+	switch {
+	case err != nil && wanted == "":
+		return "", o.unseen(err, "s3:GetBucketObjectLockConfiguration")
+	case err != nil:
+		return "", o.explain(err, "s3:GetBucketObjectLockConfiguration")
+	case wanted != "" && !lock.Enabled:
+		return "", fail("the location sets objectLockMode, and the bucket cannot lock objects",
+			"make a bucket with object lock enabled, which is possible only when it is made, or remove objectLockMode")
+	case !lock.Enabled:
+		return "off", nil
+	case lock.Default != "":
+		return "", warn("new objects are locked in "+lock.Default+", those of this check included",
+			"keep the lock shorter than the backups' TTL, or deleting expired backups fails")
+	}
+	return "on, with no lock for new objects by default", nil
+}
+
+func (o *objectStore) lifecycle(ctx context.Context) (string, error) {
+	rules, err := o.d.Lifecycle(ctx)
+	if err != nil {
+		return "", o.unseen(err, "s3:GetLifecycleConfiguration")
+	}
+	aborts := false
+	for _, r := range rules {
+		aborts = aborts || r.AbortsAfter > 0
+		if r.ExpiresAfter > 0 {
+			return "", warn(fmt.Sprintf("rule %q deletes objects after %d days: backups lose parts of themselves behind Velero's back", r.ID, r.ExpiresAfter),
+				"leave deletion to Velero (a backup's TTL): restrict the rule to another prefix")
+		}
+	}
+	if !aborts {
+		return "no rule removes what broken uploads leave; AbortIncompleteMultipartUpload after a day would", nil
+	}
+	return "a rule removes what broken uploads leave", nil
+}
+
+// objectActions are those of a policy that are about objects, not the bucket.
+var objectActions = []string{"s3:PutObject", "s3:GetObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"}
+
+// statement is the least statement of an IAM policy that allows the actions. It
+// has no blank, so that it stays on one line to be copied.
+func statement(bucket, prefix string, actions ...string) string {
+	var resources []string
+	for _, resource := range []struct {
+		name    string
+		objects bool
+	}{
+		{"arn:aws:s3:::" + strings.Trim(bucket, "/"), false},
+		{"arn:aws:s3:::" + strings.TrimSuffix(strings.Trim(bucket, "/")+"/"+strings.Trim(prefix, "/"), "/") + "/*", true},
+	} {
+		if anyAction(actions, resource.objects) {
+			resources = append(resources, fmt.Sprintf("%q", resource.name))
+		}
+	}
+	var quoted []string
+	for _, action := range actions {
+		quoted = append(quoted, fmt.Sprintf("%q", action))
+	}
+	return fmt.Sprintf(`{"Effect":"Allow","Action":[%s],"Resource":[%s]}`, strings.Join(quoted, ","), strings.Join(resources, ","))
+}
+
+func anyAction(actions []string, ofObjects bool) bool {
+	for _, action := range actions {
+		found := false
+		for _, o := range objectActions {
+			found = found || o == action
+		}
+		if found == ofObjects {
+			return true
+		}
+	}
+	return false
+}

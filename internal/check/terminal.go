@@ -1,0 +1,88 @@
+package check
+
+import (
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/term"
+)
+
+// Terminal is where a person reads.
+type Terminal struct {
+	io.Writer
+	Width  int  // in characters
+	Live   bool // lines can be written over
+	Colour bool
+}
+
+// plainWidth is the width for a file or a pipe: nothing is broken there.
+const plainWidth = 1 << 16
+
+// TerminalOf finds out what w can show. NO_COLOR in the environment forbids
+// colours, COLUMNS sets the width.
+func TerminalOf(w io.Writer) Terminal {
+	t := Terminal{Writer: w, Width: plainWidth}
+	file, isFile := w.(*os.File)
+	if isFile && term.IsTerminal(int(file.Fd())) {
+		t.Live = os.Getenv("TERM") != "dumb"
+		t.Colour = t.Live && os.Getenv("NO_COLOR") == ""
+		if width, _, err := term.GetSize(int(file.Fd())); err == nil && width > 0 {
+			t.Width = width
+		}
+	}
+	if columns, err := strconv.Atoi(os.Getenv("COLUMNS")); err == nil && columns > 0 {
+		t.Width = columns
+	}
+	t.Width = max(t.Width, 2*margin+10)
+	return t
+}
+
+func (t Terminal) bold(text string) string   { return t.style("1", text) }
+func (t Terminal) green(text string) string  { return t.style("32", text) }
+func (t Terminal) yellow(text string) string { return t.style("33", text) }
+func (t Terminal) red(text string) string    { return t.style("31", text) }
+
+func (t Terminal) style(code, text string) string {
+	if !t.Colour {
+		return text
+	}
+	return "\x1b[" + code + "m" + text + "\x1b[0m"
+}
+
+// wrap breaks text into lines between words. A word that is longer than a line
+// has one of its own: it may be a URL or a policy, which is copied whole.
+func wrap(text string, width int) []string {
+	var lines []string
+	line := ""
+	for _, word := range strings.Fields(text) {
+		if line != "" && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > width {
+			lines = append(lines, line)
+			line = ""
+		}
+		if line != "" {
+			line += " "
+		}
+		line += word
+	}
+	if line != "" {
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+// cut shortens text to width characters.
+func cut(text string, width int) string {
+	runes := []rune(text)
+	if len(runes) <= width {
+		return text
+	}
+	return string(runes[:max(width-1, 0)]) + "…"
+}
+
+// pad makes text exactly width characters long, or leaves it if it is longer.
+func pad(text string, width int) string {
+	return text + strings.Repeat(" ", max(0, width-utf8.RuneCountInString(text)))
+}

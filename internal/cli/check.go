@@ -1,0 +1,191 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/pflag"
+
+	"github.com/longshore-dev/velero-plugin/internal/check"
+)
+
+const checkUsage = `velero-plugin-longshore check objectstore|snapshotter [NAME] [flags]
+
+Goes through all that a location needs, step by step, and says what to change
+where a step fails. NAME is a location in the cluster; without it, the default
+one. What the check makes, it removes.
+
+Exit status: 0 it works, 1 a step failed, 2 the check could not be made.
+`
+
+// checkFlags are what a person says of a check.
+type checkFlags struct {
+	where
+	bucket, prefix  string
+	credentialsFile string
+	caCert          string
+	readOnly        bool
+	full            check.Full
+}
+
+func runCheck(args []string, stdout, stderr io.Writer) int {
+	if len(args) == 0 || (args[0] != "objectstore" && args[0] != "snapshotter") {
+		return askedOrWrong(args, checkUsage, stdout, stderr)
+	}
+	var f checkFlags
+	flags := pflag.NewFlagSet("check", pflag.ContinueOnError)
+	run := f.checkSnapshotter
+	if args[0] == "objectstore" {
+		run = f.checkObjectStore
+		f.addObjectStore(flags)
+	} else {
+		f.addSnapshotter(flags)
+	}
+	f.add(flags)
+	name, done, err := parse(flags, args[1:], checkUsage, stdout)
+	if done {
+		return exitOK
+	}
+	if err == nil {
+		err = f.validate()
+	}
+	if err != nil {
+		return usageError(stderr, err)
+	}
+	ctx, stop := untilSignal()
+	defer stop()
+	ok, err := run(ctx, name, stdout, stderr)
+	switch {
+	case err != nil:
+		return usageError(stderr, err)
+	case !ok:
+		return exitFailed
+	}
+	return exitOK
+}
+
+// askedOrWrong writes the help, as an answer or as a reproach.
+func askedOrWrong(args []string, help string, stdout, stderr io.Writer) int {
+	if len(args) == 1 && (args[0] == "-h" || args[0] == "--help" || args[0] == "help") {
+		fmt.Fprint(stdout, help)
+		return exitOK
+	}
+	fmt.Fprint(stderr, help)
+	return exitUsage
+}
+
+func usageError(stderr io.Writer, err error) int {
+	fmt.Fprintln(stderr, "velero-plugin-longshore:", err)
+	return exitUsage
+}
+
+func (f *checkFlags) addObjectStore(flags *pflag.FlagSet) {
+	flags.StringVar(&f.bucket, "bucket", "", "`bucket` in place of the location's")
+	flags.StringVar(&f.prefix, "prefix", "", "`prefix` in place of the location's")
+	flags.StringVar(&f.credentialsFile, "credentials-file", "", "AWS credentials `file` in place of the location's credential")
+	flags.StringVar(&f.caCert, "cacert", "", "PEM `file` with the CA of the storage, in place of the location's")
+	flags.BoolVar(&f.readOnly, "read-only", false, "write nothing")
+}
+
+func (f *checkFlags) addSnapshotter(flags *pflag.FlagSet) {
+	flags.BoolVar(&f.full.Wanted, "full", false, "make a claim, and snapshot, restore and delete it")
+	flags.StringVar(&f.full.StorageClass, "storage-class", "", "`class` of the claim of --full; without it the default class")
+	flags.StringVar(&f.full.Size, "size", "1Gi", "`size` of the claim of --full")
+}
+
+func (f *checkFlags) checkObjectStore(ctx context.Context, name string, stdout, stderr io.Writer) (bool, error) {
+	location, err := f.find(ctx, check.BackupStorage, name)
+	if err != nil {
+		return false, err
+	}
+	if err := f.override(location); err != nil {
+		return false, err
+	}
+	secrets, err := os.CreateTemp("", "longshore-credentials-") // mode 0600
+	if err != nil {
+		return false, err
+	}
+	defer os.Remove(secrets.Name()) //nolint:errcheck // it is a temporary file
+	defer secrets.Close()
+	if err := f.complete(ctx, location, secrets); err != nil {
+		return false, err
+	}
+	subject := fmt.Sprintf("%s: bucket %q", location.Subject, location.Bucket)
+	return f.tell(stdout, subject, func(observer check.Observer) []check.Result {
+		return check.ObjectStore(ctx, location, f.log(stderr), observer)
+	})
+}
+
+// override puts what the flags say in place of what the location says.
+func (f *checkFlags) override(l *check.Location) error {
+	if f.bucket != "" {
+		l.Bucket = f.bucket
+	}
+	if f.prefix != "" {
+		l.Prefix = f.prefix
+	}
+	if f.caCert != "" {
+		content, err := os.ReadFile(filepath.Clean(f.caCert))
+		if err != nil {
+			return err
+		}
+		l.SetCACert(string(content))
+	}
+	if f.credentialsFile != "" {
+		l.CredentialsFile = f.credentialsFile
+	}
+	l.ReadOnly = l.ReadOnly || f.readOnly
+	return nil
+}
+
+// complete fetches what only a cluster has. A location that the flags or a file
+// describe may do without one.
+func (f *checkFlags) complete(ctx context.Context, l *check.Location, secrets *os.File) error {
+	if f.file == "" && l.FromCommandLine() {
+		return nil
+	}
+	cluster, err := f.cluster()
+	if err != nil {
+		return l.Complete()
+	}
+	err = errors.Join(cluster.ReadDefaults(ctx, check.BackupStorage, l), cluster.ReadSecrets(ctx, l, secrets))
+	if err != nil && f.file != "" && l.Complete() == nil {
+		return nil // the file stands by itself
+	}
+	return err
+}
+
+func (f *checkFlags) checkSnapshotter(ctx context.Context, name string, stdout, stderr io.Writer) (bool, error) {
+	cluster, err := f.cluster()
+	if err != nil {
+		return false, err
+	}
+	location, err := f.find(ctx, check.VolumeSnapshot, name)
+	if err != nil {
+		return false, err
+	}
+	if err := cluster.ReadDefaults(ctx, check.VolumeSnapshot, location); err != nil {
+		return false, err
+	}
+	return f.tell(stdout, location.Subject, func(observer check.Observer) []check.Result {
+		return check.Snapshotter(ctx, cluster, location, f.full, f.log(stderr), observer)
+	})
+}
+
+// tell makes the check and writes it as asked for. It returns whether all is
+// well.
+func (f *checkFlags) tell(stdout io.Writer, subject string, run func(check.Observer) []check.Result) (bool, error) {
+	if f.output == "json" {
+		results := run(check.Silent{})
+		return check.Works(results), check.WriteJSON(stdout, subject, results)
+	}
+	printer := check.NewPrinter(check.TerminalOf(stdout))
+	printer.Title(subject)
+	results := run(printer)
+	printer.Sum(results)
+	return check.Works(results), nil
+}

@@ -1,0 +1,135 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/sirupsen/logrus"
+	"github.com/spf13/pflag"
+
+	"github.com/longshore-dev/velero-plugin/internal/check"
+	"github.com/longshore-dev/velero-plugin/internal/kube"
+)
+
+// where says where a location is described, and how to tell of it. All commands
+// that are about a location share these flags.
+type where struct {
+	kubeconfig, context, namespace string
+	file                           string
+	pairs                          []string
+	output                         string
+	debug                          bool
+}
+
+func (w *where) add(flags *pflag.FlagSet) {
+	flags.StringVar(&w.kubeconfig, "kubeconfig", "", "kubeconfig `file`; without it the pod's own cluster, KUBECONFIG or ~/.kube/config")
+	flags.StringVar(&w.context, "context", "", "`context` in the kubeconfig")
+	flags.StringVarP(&w.namespace, "namespace", "n", kube.Namespace(), "Velero's `namespace`")
+	flags.StringVarP(&w.file, "file", "f", "", "YAML `file` with the location in place of one in the cluster; - reads standard input")
+	flags.StringArrayVar(&w.pairs, "config", nil, "`key=value` of the location's config, repeatable; without a NAME or a file it is all there is")
+	flags.StringVarP(&w.output, "output", "o", "text", "`format`: text or json")
+	flags.BoolVar(&w.debug, "debug", false, "log what is done to standard error")
+}
+
+func (w *where) validate() error {
+	if w.output != "text" && w.output != "json" {
+		return fmt.Errorf("-o %q is not accepted; it takes text or json", w.output)
+	}
+	return nil
+}
+
+// log is for what the packages have to say, which a person asks for.
+func (w *where) log(stderr io.Writer) logrus.FieldLogger {
+	log := logrus.New()
+	log.SetOutput(io.Discard)
+	if w.debug {
+		log.SetOutput(stderr)
+		log.SetLevel(logrus.DebugLevel)
+	}
+	return log
+}
+
+func (w *where) cluster() (*check.Cluster, error) {
+	config, err := kube.ConfigOf(w.kubeconfig, w.context)
+	if err != nil {
+		return nil, err
+	}
+	return check.NewCluster(config, w.namespace)
+}
+
+// find reads the location, with the --config pairs on top of it.
+func (w *where) find(ctx context.Context, kind check.Kind, name string) (*check.Location, error) {
+	pairs, err := check.ParsePairs(w.pairs)
+	if err != nil {
+		return nil, err
+	}
+	var found *check.Location
+	switch {
+	case w.file != "":
+		found, err = w.fromFile(kind, name)
+	case name == "" && len(pairs) > 0:
+		return check.FromFlags(kind, pairs), nil
+	default:
+		found, err = w.fromCluster(ctx, kind, name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	found.Override(pairs)
+	return found, nil
+}
+
+func (w *where) fromFile(kind check.Kind, name string) (*check.Location, error) {
+	file := os.Stdin
+	if w.file != "-" {
+		var err error
+		if file, err = os.Open(filepath.Clean(w.file)); err != nil {
+			return nil, err
+		}
+		defer file.Close()
+	}
+	found, err := check.ReadFile(file, kind, name)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", w.file, err)
+	}
+	return found, nil
+}
+
+func (w *where) fromCluster(ctx context.Context, kind check.Kind, name string) (*check.Location, error) {
+	cluster, err := w.cluster()
+	if err != nil {
+		return nil, fmt.Errorf("%w; or describe the location with --file or --config", err)
+	}
+	return cluster.Find(ctx, kind, name)
+}
+
+// untilSignal is a context that a person's Ctrl-C ends.
+func untilSignal() (context.Context, context.CancelFunc) {
+	return signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+}
+
+// parse reads flags and at most one name. done tells that the help was asked for
+// and written.
+func parse(flags *pflag.FlagSet, args []string, help string, stdout io.Writer) (name string, done bool, err error) {
+	flags.SortFlags = false
+	flags.SetOutput(io.Discard)
+	flags.Usage = func() {}
+	err = flags.Parse(args)
+	switch {
+	case errors.Is(err, pflag.ErrHelp):
+		fmt.Fprintf(stdout, "%s\n%s\n", help, strings.TrimRight(flags.FlagUsagesWrapped(check.TerminalOf(stdout).Width), "\n"))
+		return "", true, nil
+	case err != nil:
+		return "", false, err
+	case flags.NArg() > 1:
+		return "", false, fmt.Errorf("one location at most, not %s", strings.Join(flags.Args(), " "))
+	}
+	return flags.Arg(0), false, nil
+}
