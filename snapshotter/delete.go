@@ -27,7 +27,7 @@ func (s *Snapshotter) DeleteSnapshot(ctx context.Context, snapshotID string) err
 	if err := s.delete(ctx, id); err != nil {
 		return fmt.Errorf("delete snapshot %s of driver %s: %w", id.Handle, id.Driver, err)
 	}
-	s.sweepOnce()
+	s.sweepOnce(ctx)
 	return nil
 }
 

@@ -13,10 +13,10 @@ import (
 const (
 	annotationDeleteSecretName      = "snapshot.storage.kubernetes.io/deletion-secret-name"
 	annotationDeleteSecretNamespace = "snapshot.storage.kubernetes.io/deletion-secret-namespace"
-	parameterSecretName             = "csi.storage.k8s.io/snapshotter-secret-name"
-	parameterSecretNamespace        = "csi.storage.k8s.io/snapshotter-secret-namespace"
-	parameterListSecretName         = "csi.storage.k8s.io/snapshotter-list-secret-name"
-	parameterListSecretNamespace    = "csi.storage.k8s.io/snapshotter-list-secret-namespace"
+	parameterSecretName             = "csi.storage.k8s.io/snapshotter-secret-name"           //nolint:gosec // the name of a parameter, no secret
+	parameterSecretNamespace        = "csi.storage.k8s.io/snapshotter-secret-namespace"      //nolint:gosec // the name of a parameter, no secret
+	parameterListSecretName         = "csi.storage.k8s.io/snapshotter-list-secret-name"      //nolint:gosec // the name of a parameter, no secret
+	parameterListSecretNamespace    = "csi.storage.k8s.io/snapshotter-list-secret-namespace" //nolint:gosec // the name of a parameter, no secret
 )
 
 // createSecretOf returns the secret for taking and deleting a snapshot of this

@@ -41,7 +41,7 @@ func (s *Snapshotter) CreateSnapshot(ctx context.Context, volumeID, _ string, ta
 	if err != nil {
 		return "", fmt.Errorf("take a snapshot of volume %s of driver %s (PersistentVolume %s): %w", id.Handle, id.Driver, id.PV, err)
 	}
-	s.sweepOnce()
+	s.sweepOnce(ctx)
 	return snapshot.String(), nil
 }
 

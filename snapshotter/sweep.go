@@ -75,13 +75,13 @@ const sweepTimeout = 5 * time.Minute
 
 // sweepOnce sweeps in the background, once in the life of the process, after a
 // call that succeeded: the cluster is then well enough.
-func (s *Snapshotter) sweepOnce() {
+func (s *Snapshotter) sweepOnce(ctx context.Context) {
 	if s.settings.SweepAfter == 0 {
 		return
 	}
 	swept.Do(func() {
 		go func() {
-			ctx, cancel := context.WithTimeout(context.Background(), sweepTimeout)
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sweepTimeout)
 			defer cancel()
 			if _, err := s.Sweep(ctx, s.settings.SweepAfter); err != nil {
 				s.log.WithError(err).Warn("leftovers of a plugin process that was killed remain")

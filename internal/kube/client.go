@@ -26,15 +26,21 @@ import (
 	"k8s.io/client-go/util/flowcontrol"
 )
 
-// The typed clients, one for each kind.
 type (
-	PersistentVolumes      = Resource[corev1.PersistentVolume, corev1.PersistentVolumeList]
+	// PersistentVolumes is the client for that kind.
+	PersistentVolumes = Resource[corev1.PersistentVolume, corev1.PersistentVolumeList]
+	// PersistentVolumeClaims is the client for that kind.
 	PersistentVolumeClaims = Resource[corev1.PersistentVolumeClaim, corev1.PersistentVolumeClaimList]
-	ConfigMaps             = Resource[corev1.ConfigMap, corev1.ConfigMapList]
-	Nodes                  = Resource[corev1.Node, corev1.NodeList]
-	StorageClasses         = Resource[storagev1.StorageClass, storagev1.StorageClassList]
-	CSIDrivers             = Resource[storagev1.CSIDriver, storagev1.CSIDriverList]
-	CSINodes               = Resource[storagev1.CSINode, storagev1.CSINodeList]
+	// ConfigMaps is the client for that kind.
+	ConfigMaps = Resource[corev1.ConfigMap, corev1.ConfigMapList]
+	// Nodes is the client for that kind.
+	Nodes = Resource[corev1.Node, corev1.NodeList]
+	// StorageClasses is the client for that kind.
+	StorageClasses = Resource[storagev1.StorageClass, storagev1.StorageClassList]
+	// CSIDrivers is the client for that kind.
+	CSIDrivers = Resource[storagev1.CSIDriver, storagev1.CSIDriverList]
+	// CSINodes is the client for that kind.
+	CSINodes = Resource[storagev1.CSINode, storagev1.CSINodeList]
 )
 
 // Client reaches one cluster. It is safe for concurrent use.
