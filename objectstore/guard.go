@@ -18,7 +18,7 @@ type guard struct{ next http.RoundTripper }
 type expectKey struct{}
 
 // expectXML makes answers with status 200 to requests under ctx an error unless
-// their XML starts with the element root. minio-go takes any page for an empty
+// the name of their first XML element starts with root. minio-go takes any page for an empty
 // listing, and Velero deletes the backups that a listing does not show.
 func expectXML(ctx context.Context, root string) context.Context {
 	return context.WithValue(ctx, expectKey{}, root)
@@ -80,7 +80,7 @@ func requireRoot(resp *http.Response, root string) (*http.Response, error) {
 		_ = resp.Body.Close()
 		return nil, err
 	}
-	if got := rootOf(start); got != root && got != "Error" {
+	if got := rootOf(start); !strings.HasPrefix(got, root) && got != "Error" {
 		_ = resp.Body.Close()
 		return nil, faultf(KindNotS3, "the answer is no %s but starts with %q", root, firstWords(start))
 	}

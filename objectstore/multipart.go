@@ -59,7 +59,7 @@ func (m *multipart) create(ctx context.Context) error {
 	attempts := 0
 	err := m.retry(ctx, func(ctx context.Context) (err error) {
 		attempts++
-		m.id, err = m.client.NewMultipartUpload(expectXML(ctx, "InitiateMultipartUploadResult"), m.bucket, m.key, m.multipartOptions())
+		m.id, err = m.client.NewMultipartUpload(expectXML(ctx, "InitiateMultipartUpload"), m.bucket, m.key, m.multipartOptions())
 		if err == nil && m.id == "" {
 			err = faultf(KindNotS3, "the storage began a multipart upload and gave no upload ID")
 		}

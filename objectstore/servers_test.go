@@ -17,19 +17,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// rcloneServer is `rclone serve s3` over a folder.
-var rcloneServer = testbed.S3Server{
-	Name: "rclone",
-	Part: testbed.Part{Name: "rclone", Module: "hack/tools/rclone", Package: "github.com/rclone/rclone"},
-	Command: func(r testbed.S3Run) (args, env []string) {
-		args = []string{"serve", "s3", "--addr", r.Address, "--auth-key", r.AccessKey + "," + r.SecretKey}
-		if r.CertDir != "" {
-			args = append(args, "--cert", filepath.Join(r.CertDir, "public.crt"), "--key", filepath.Join(r.CertDir, "private.key"))
-		}
-		return append(args, r.DataDir), []string{"RCLONE_CONFIG=/notfound"}
-	},
-}
-
 // feature is something that not every S3 server can. try uses it on a server and
 // returns nil when it works as S3 documents it.
 type feature struct {
@@ -59,7 +46,7 @@ const updateVariable = "LONGSHORE_UPDATE_DOCS"
 // TestServersDocument tries every feature on every server and compares the
 // result with the document.
 func TestServersDocument(t *testing.T) {
-	for _, kind := range []testbed.S3Server{testbed.VersityGateway, testbed.MinIOServer, rcloneServer} {
+	for _, kind := range []testbed.S3Server{testbed.VersityGateway, testbed.MinIOServer, testbed.RcloneServer} {
 		real := start(t, testbed.S3Options{Server: kind, TLS: true, Versioning: true})
 		requireRow(t, kind.Name, featuresOf(t, real))
 	}
@@ -266,5 +253,5 @@ func tryLock(ctx context.Context, t *testing.T, s *server) error {
 
 func TestRclone(t *testing.T) {
 	t.Parallel()
-	conformance(t, start(t, testbed.S3Options{Server: rcloneServer}), map[string]string{"partSize": "5MiB"})
+	conformance(t, start(t, testbed.S3Options{Server: testbed.RcloneServer}), map[string]string{"partSize": "5MiB"})
 }

@@ -109,7 +109,8 @@ func (u *upload) single(ctx context.Context, data []byte) error {
 }
 
 // confirm asks the server for the object, and takes it for the one just stored
-// only if the size is what was read and the ETag what was answered.
+// only if the size is what was read and the ETag, where it can be compared, what
+// was answered.
 func (u *upload) confirm(ctx context.Context, etag string) error {
 	info, err := u.stat(ctx, u.bucket, u.key)
 	if classify(err) == KindNotFound {
@@ -121,10 +122,17 @@ func (u *upload) confirm(ctx context.Context, etag string) error {
 	if info.Size != u.source.size {
 		return faultf(KindNotConfirmed, "%d bytes were sent, and the stored object has %d", u.source.size, info.Size)
 	}
-	if etag != "" && info.ETag != "" && info.ETag != etag {
+	if comparable(etag, info.ETag) && info.ETag != etag {
 		return faultf(KindNotConfirmed, "the upload was answered with ETag %q, and the stored object has %q: something else wrote it, or the storage kept the former object", etag, info.ETag)
 	}
 	return u.confirmEncryption(ctx, info)
+}
+
+// comparable tells whether two ETags say something about each other: both are of
+// parts, or both are not. There are servers that answer a multipart upload with
+// an ETag of its parts and give the object one of its content.
+func comparable(a, b string) bool {
+	return a != "" && b != "" && strings.Contains(a, "-") == strings.Contains(b, "-")
 }
 
 // confirmEncryption removes an object that was to be encrypted and is not. There
