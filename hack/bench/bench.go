@@ -33,7 +33,7 @@ type group struct {
 // groups are all groups of rows, in the order of the report.
 func groups(quick bool) []group {
 	all := append([]group{
-		{"size", measureSize}, {"start", measureStart}, {"memory", measureMemory},
+		{"size", measureSize}, {"start", measureStart}, {"memory", measureMemory}, {"peaks", measurePeaks},
 	}, transferGroups(quick)...)
 	all = append(all, smallGroups()...)
 	all = append(all, group{"listing", measureListing}, group{"deletion", measureDeletion})

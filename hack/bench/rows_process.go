@@ -83,9 +83,34 @@ func (lister) GRPCClient(_ context.Context, _ *plugin.GRPCBroker, connection *gr
 	return generated.NewPluginListerClient(connection), nil
 }
 
-// measureMemory reads the resident memory of a fresh process at each stage of
-// its life.
+// measureMemory reads the resident memory of a fresh process before and after
+// its first work.
 func measureMemory(ctx context.Context, b *bench) ([]row, error) {
+	return b.memoryStages(ctx, b.pick(5, 9), []stage{
+		{"memory, idle", resident, 2, func(*session) error { return pause(ctx, settleTime) }},
+		{"memory, after a listing", resident, 2, func(s *session) error { return s.list("few/") }},
+	})
+}
+
+// measurePeaks reads the most memory that a fresh process has while it moves a
+// large object.
+func measurePeaks(ctx context.Context, b *bench) ([]row, error) {
+	return b.memoryStages(ctx, b.pick(1, 5), []stage{
+		{"memory, peak of a 1 GiB upload", peakResident, 2, func(s *session) error { return s.put("large", gibibyte) }},
+		{"memory, peak of a 1 GiB download", peakResident, 0, func(s *session) error { return s.get("large", gibibyte) }},
+	})
+}
+
+// stage is some work in a process's life and the figure that is read after it.
+type stage struct {
+	name   string
+	key    string
+	target float64
+	work   func(*session) error
+}
+
+// memoryStages leads processes of each program through the stages.
+func (b *bench) memoryStages(ctx context.Context, rounds int, stages []stage) ([]row, error) {
 	s3, err := b.server(ctx, testbed.VersityGateway, false)
 	if err != nil {
 		return nil, err
@@ -97,39 +122,29 @@ func measureMemory(ctx context.Context, b *bench) ([]row, error) {
 	for _, p := range b.everyProgram() {
 		all = append(all, &session{program: p})
 	}
-	rows := []row{
-		{Name: "memory, idle", Unit: "MB", Target: 2},
-		{Name: "memory, after a listing", Unit: "MB", Target: 2},
-		{Name: "memory, peak of a 1 GiB upload", Unit: "MB", Target: 2},
-		{Name: "memory, peak of a 1 GiB download", Unit: "MB"},
+	var rows []row
+	for _, stage := range stages {
+		rows = append(rows, row{Name: stage.name, Unit: "MB", Target: stage.target})
 	}
-	return inTurn(ctx, b.pick(2, 5), all, rows, func(s *session, _ int) ([]float64, error) {
-		return memoryStages(ctx, s.program, location(s3))
+	return inTurn(ctx, rounds, all, rows, func(s *session, _ int) ([]float64, error) {
+		return s.program.lead(location(s3), stages)
 	})
 }
 
-func memoryStages(ctx context.Context, p program, config map[string]string) ([]float64, error) {
+// lead goes through the stages in a fresh process.
+func (p program) lead(config map[string]string, stages []stage) ([]float64, error) {
 	s, err := p.open(config)
 	if err != nil {
 		return nil, err
 	}
 	defer s.close()
-	stages := []struct {
-		key  string
-		work func() error
-	}{
-		{resident, func() error { return pause(ctx, settleTime) }},
-		{resident, func() error { return s.list("few/") }},
-		{peakResident, func() error { return s.put("large", gibibyte) }},
-		{peakResident, func() error { return s.get("large", gibibyte) }},
-	}
 	var figures []float64
-	for i, stage := range stages {
+	for _, stage := range stages {
 		if err := forgetPeak(s.pid); err != nil {
 			return nil, err
 		}
-		if err := stage.work(); err != nil {
-			return nil, fmt.Errorf("stage %d: %w", i+1, err)
+		if err := stage.work(s); err != nil {
+			return nil, fmt.Errorf("%s: %w", stage.name, err)
 		}
 		figure, err := memory(s.pid, stage.key)
 		if err != nil {
