@@ -56,14 +56,22 @@ func (s *Snapshotter) restore(ctx context.Context, id SnapshotID, oldClass, zone
 	if err != nil {
 		return NewVolumeID{}, err
 	}
-	defer stage.strike(ctx)
-	if err := stage.importSnapshot(ctx); err != nil {
-		return NewVolumeID{}, err
+	err = stage.build(ctx)
+	stage.strike(ctx)
+	if err == nil {
+		err = stage.strikeVolume(ctx)
 	}
-	if err := stage.provision(ctx); err != nil {
+	if err != nil {
 		return NewVolumeID{}, err
 	}
 	return describeVolume(stage.volume), nil
+}
+
+func (s *stage) build(ctx context.Context) error {
+	if err := s.importSnapshot(ctx); err != nil {
+		return err
+	}
+	return s.provision(ctx)
 }
 
 // prepare looks up all that a restore depends on, so that what is missing is

@@ -20,6 +20,9 @@ const strikeTimeout = 10 * time.Second
 // strike removes the staging objects: with a volume that is kept, all but the
 // volume itself; otherwise the volume too. The claim goes first, since the
 // snapshot controller holds a VolumeSnapshot from which a claim is being made.
+// The PersistentVolume goes last: as long as it is there, the volume of a call
+// that was killed is found by a sweep. Nobody waits for the end of it, for the
+// volume's ID should follow at once.
 //
 // The removal of each object is asked for before the call returns. What a
 // controller still holds then goes when it lets go; csi-provisioner, for one,
@@ -28,15 +31,23 @@ func (s *stage) strike(ctx context.Context) {
 	if err := s.strikeClaim(ctx); err != nil {
 		s.log.WithError(err).Warn("the staging claim is still being removed")
 	}
-	var all sync.WaitGroup
-	for _, step := range []func(context.Context) error{s.strikeVolume, s.strikeSnapshot, s.strikeContent} {
-		all.Go(func() {
+	var both sync.WaitGroup
+	for _, step := range []func(context.Context) error{s.strikeSnapshot, s.strikeContent} {
+		both.Go(func() {
 			if err := step(ctx); err != nil {
 				s.log.WithError(err).Warn("a staging object is still being removed")
 			}
 		})
 	}
-	all.Wait()
+	both.Wait()
+}
+
+// strikeVolume removes the PersistentVolume of a volume that is kept.
+func (s *stage) strikeVolume(ctx context.Context) error {
+	ctx, cancel := aside(ctx)
+	defer cancel()
+	err := remove(ctx, s.kube.PersistentVolumes(), s.volume)
+	return wrap(err, "remove PersistentVolume %s of the staging claim", s.volume.Name)
 }
 
 func (s *stage) strikeClaim(ctx context.Context) error {
@@ -75,13 +86,6 @@ func (s *Snapshotter) abandonVolume(ctx context.Context, name string) error {
 		return nil
 	}
 	return wrap(err, "set the reclaim policy of PersistentVolume %s to Delete", name)
-}
-
-func (s *stage) strikeVolume(ctx context.Context) error {
-	if s.volume == nil {
-		return nil
-	}
-	return strikeOne(ctx, s.kube.PersistentVolumes(), "PersistentVolume "+s.volume.Name, s.volume)
 }
 
 func (s *stage) strikeSnapshot(ctx context.Context) error {
