@@ -15,8 +15,8 @@ var profiles = []struct {
 	name string
 	work func(s *session) error
 }{
-	{"put", func(s *session) error { return s.put("large", 2*gibibyte) }},
-	{"get", func(s *session) error { return s.get("large", 2*gibibyte) }},
+	{"put", func(s *session) error { return s.put("large", gibibyte) }},
+	{"get", func(s *session) error { return s.get("large", gibibyte) }},
 	{"small", func(s *session) error {
 		return atOnce(8, 4000, func(key string) error { return s.put(key, smallSize) })
 	}},
