@@ -35,7 +35,7 @@ func TestClusterRoundTrip(t *testing.T) {
 
 			began = time.Now()
 			restored, content := b.restoreAs(b.Snapshotter, snapshot, pv, o.Name+"-restored")
-			t.Logf("restore in %s", time.Since(began))
+			t.Logf("restored and bound in %s", time.Since(began))
 			require.Equal(t, "first", content[:5])
 			require.Equal(t, pv.Spec.NodeAffinity, restored.Spec.NodeAffinity)
 			require.NotEqual(t, pv.Spec.CSI.VolumeHandle, restored.Spec.CSI.VolumeHandle)
