@@ -107,8 +107,10 @@ func send(stream grpc.ServerStream, body io.Reader) error {
 	pool := mem.DefaultBufferPool()
 	for {
 		chunk := pool.Get(chunkSize)
-		n, readErr := body.Read(*chunk)
-		if err := stream.SendMsg(newDownloadMessage(chunk, n, pool)); err != nil {
+		n, readErr := fill(*chunk, body)
+		if n == 0 {
+			pool.Put(chunk)
+		} else if err := stream.SendMsg(newDownloadMessage(chunk, n, pool)); err != nil {
 			return err
 		}
 		if errors.Is(readErr, io.EOF) {
@@ -118,6 +120,18 @@ func send(stream grpc.ServerStream, body io.Reader) error {
 			return readErr
 		}
 	}
+}
+
+// fill reads until chunk is full: the records of TLS are a little longer than a
+// message, and the rest of each would become a message of its own. It returns
+// the error of the body as it is, beside what was read before.
+func fill(chunk []byte, body io.Reader) (n int, err error) {
+	for n < len(chunk) && err == nil {
+		var read int
+		read, err = body.Read(chunk[n:])
+		n += read
+	}
+	return n, err
 }
 
 // ListCommonPrefixes implements generated.ObjectStoreServer.
