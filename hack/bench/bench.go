@@ -62,7 +62,7 @@ func (b *bench) close() {
 
 // runGroup measures a group, prints its rows and writes everything down, so that
 // a run that is broken off keeps what it has.
-func (b *bench) runGroup(ctx context.Context, g group, known *results, s settings) error {
+func (b *bench) runGroup(ctx context.Context, g group, s settings) error {
 	began := time.Now()
 	progress("%s …", g.name)
 	rows, err := g.run(ctx, b)
@@ -74,6 +74,10 @@ func (b *bench) runGroup(ctx context.Context, g group, known *results, s setting
 		rows[i].Group, rows[i].When = g.name, began.UTC().Format(time.DateOnly)
 	}
 	printRows(os.Stdout, rows)
+	known, err := load(s.results)
+	if err != nil {
+		return err
+	}
 	known.replace(g.name, rows)
 	if known.Machine, err = describeMachine(); err != nil {
 		return err
@@ -118,6 +122,18 @@ func location(s3 *testbed.S3) map[string]string {
 		config["caCert"] = string(s3.CA)
 	}
 	return config
+}
+
+// servers are the kinds of S3 server that the plugins are measured on.
+func servers() []testbed.S3Server {
+	versity := testbed.VersityGateway
+	versity.Command = func(r testbed.S3Run) (args, env []string) {
+		args, env = testbed.VersityGateway.Command(r)
+		// Without it the server closes the connection after each answer, and what
+		// is measured is how fast connections open.
+		return append([]string{"--keep-alive"}, args...), env
+	}
+	return []testbed.S3Server{versity, testbed.MinIOServer}
 }
 
 // pick is the number for a quick or a full run.

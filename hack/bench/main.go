@@ -112,12 +112,8 @@ func (b *bench) runGroups(ctx context.Context, chosen []group, s settings) error
 	if err := os.MkdirAll(s.docs, 0o755); err != nil {
 		return err
 	}
-	known, err := load(s.results)
-	if err != nil {
-		return err
-	}
 	for _, g := range chosen {
-		if err := b.runGroup(ctx, g, known, s); err != nil {
+		if err := b.runGroup(ctx, g, s); err != nil {
 			return fmt.Errorf("%s: %w", g.name, err)
 		}
 	}

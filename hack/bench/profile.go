@@ -37,7 +37,7 @@ func takeProfiles(ctx context.Context, b *bench, dir string) error {
 	if err := build(ctx, path, "", "./profiled"); err != nil {
 		return err
 	}
-	s3, err := b.server(ctx, testbed.VersityGateway, false)
+	s3, err := b.server(ctx, servers()[0], false)
 	if err != nil {
 		return err
 	}

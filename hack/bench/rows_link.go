@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"strings"
 	"time"
-
-	"github.com/longshore-dev/velero-plugin/internal/testbed"
 )
 
 // linkSize is the size of the object that goes the long way.
@@ -25,7 +23,7 @@ func linkGroups() []group {
 }
 
 func measureLink(ctx context.Context, b *bench, roundTrip time.Duration) (rows []row, err error) {
-	s3, err := b.server(ctx, testbed.VersityGateway, false)
+	s3, err := b.server(ctx, servers()[0], false)
 	if err != nil {
 		return nil, err
 	}

@@ -14,8 +14,6 @@ import (
 	"github.com/vmware-tanzu/velero/pkg/plugin/framework"
 	"github.com/vmware-tanzu/velero/pkg/plugin/generated"
 	"google.golang.org/grpc"
-
-	"github.com/longshore-dev/velero-plugin/internal/testbed"
 )
 
 // settleTime is how long a process is left alone before its idle memory is read.
@@ -111,7 +109,7 @@ type stage struct {
 
 // memoryStages leads processes of each program through the stages.
 func (b *bench) memoryStages(ctx context.Context, rounds int, stages []stage) ([]row, error) {
-	s3, err := b.server(ctx, testbed.VersityGateway, false)
+	s3, err := b.server(ctx, servers()[0], false)
 	if err != nil {
 		return nil, err
 	}

@@ -18,7 +18,7 @@ const smallSize = 4 * kibibyte
 // smallGroups put and get small objects over each kind of server and scheme.
 func smallGroups() []group {
 	var all []group
-	for _, kind := range testbed.S3Servers() {
+	for _, kind := range servers() {
 		for _, secure := range []bool{false, true} {
 			all = append(all, group{"small " + serverName(kind, secure), func(ctx context.Context, b *bench) ([]row, error) {
 				return measureSmall(ctx, b, kind, secure)
@@ -138,7 +138,7 @@ func (s *session) deleteAll(prefix string, want int) error {
 // overServers measures over http on each kind of server.
 func (b *bench) overServers(ctx context.Context, measure func(*testbed.S3, sessions) ([]row, error)) ([]row, error) {
 	var rows []row
-	for _, kind := range testbed.S3Servers() {
+	for _, kind := range servers() {
 		s3, err := b.server(ctx, kind, false)
 		if err != nil {
 			return nil, err

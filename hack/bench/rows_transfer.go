@@ -39,9 +39,9 @@ func transfers(quick, largest bool) []transfer {
 // transferGroups moves objects up and down over each kind of server and scheme.
 func transferGroups(quick bool) []group {
 	var all []group
-	for _, kind := range testbed.S3Servers() {
+	for _, kind := range servers() {
 		for _, secure := range []bool{false, true} {
-			largest := kind.Name == testbed.VersityGateway.Name && !secure
+			largest := kind.Name == servers()[0].Name && !secure
 			all = append(all, group{"transfer " + serverName(kind, secure), func(ctx context.Context, b *bench) ([]row, error) {
 				return measureTransfers(ctx, b, kind, secure, transfers(quick, largest))
 			}})

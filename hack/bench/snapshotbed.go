@@ -23,7 +23,7 @@ type snapshotBed struct {
 }
 
 func startSnapshotBed(ctx context.Context, b *bench) (*snapshotBed, error) {
-	s3, err := b.server(ctx, testbed.VersityGateway, false)
+	s3, err := b.server(ctx, servers()[0], false)
 	if err != nil {
 		return nil, err
 	}
