@@ -135,7 +135,7 @@ func (c *Cluster) ReadSecrets(ctx context.Context, l *Location, file *os.File) e
 	if _, err := file.Write(content); err != nil {
 		return err
 	}
-	l.CredentialsFile, l.CredentialsFrom = file.Name(), fmt.Sprintf("Secret %s/%s", c.Namespace, from)
+	l.CredentialsFile, l.CredentialsFrom = file.Name(), fmt.Sprintf("Secret %s/%s, key %s", c.Namespace, from.Name, from.Key)
 	return nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/util/yaml"
@@ -54,8 +55,6 @@ type secretKey struct {
 	Name string `json:"name"`
 	Key  string `json:"key"`
 }
-
-func (k secretKey) String() string { return k.Name + "/" + k.Key }
 
 // object is a location as Kubernetes has it.
 type object struct {
@@ -162,6 +161,18 @@ func ParsePairs(pairs []string) (map[string]string, error) {
 	return config, nil
 }
 
+// outline says for a person how much the author has written.
+func (l *Location) outline() string {
+	detail := "none, all by default"
+	if len(l.Config) > 0 {
+		detail = strings.Join(slices.Sorted(maps.Keys(l.Config)), ", ")
+	}
+	if l.Defaults.ConfigMap != "" {
+		detail += "; and the defaults of ConfigMap " + l.Defaults.ConfigMap
+	}
+	return detail
+}
+
 // effective is the config that Velero would give to the plugin.
 func (l *Location) effective() map[string]string {
 	config := map[string]string{}
@@ -189,3 +200,6 @@ func (l *Location) SetCACert(pem string) { l.CACert, l.caCertRef = pem, nil }
 
 // FromCommandLine tells whether flags are all there is of the location.
 func (l *Location) FromCommandLine() bool { return l.byFlags }
+
+// Settings is the config of a volume snapshot location with the defaults.
+func (l *Location) Settings() map[string]string { return l.Defaults.Under(l.Config) }

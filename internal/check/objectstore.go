@@ -115,7 +115,7 @@ func (o *objectStore) settings(context.Context) (string, error) {
 	case len(wrong) > 0:
 		return "", warn(strings.Join(wrong, "; "), strings.Join(hints, "\n"))
 	}
-	return o.settingsDetail(), nil
+	return o.outline(), nil
 }
 
 func (o *objectStore) bucketProblem() string {
@@ -126,14 +126,6 @@ func (o *objectStore) bucketProblem() string {
 		return fmt.Sprintf("bucket: %q holds a slash, which Velero refuses", bucket)
 	}
 	return ""
-}
-
-func (o *objectStore) settingsDetail() string {
-	detail := fmt.Sprintf("%d keys", len(o.Config))
-	if o.Defaults.ConfigMap != "" {
-		detail += ", and the defaults of ConfigMap " + o.Defaults.ConfigMap
-	}
-	return detail
 }
 
 func (o *objectStore) resolve(ctx context.Context) (string, error) {

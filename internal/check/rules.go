@@ -10,12 +10,14 @@ import (
 
 // unseen is the end of a step whose question the storage does not answer.
 func (o *objectStore) unseen(err error, action string) error {
-	what, _ := o.d.Explain(err)
-	detail := "not seen: " + what
-	if objectstore.KindOf(err) == objectstore.KindForbidden {
-		detail = "not seen: the credentials may not ask (" + action + "), and need not"
+	switch objectstore.KindOf(err) {
+	case objectstore.KindForbidden:
+		return skip("not seen: the credentials may not ask (" + action + "), and need not")
+	case objectstore.KindUnsupported:
+		return skip("not seen: the storage does not know the question")
 	}
-	return skip(detail)
+	what, _ := o.d.Explain(err)
+	return skip("not seen: " + what)
 }
 
 func (o *objectStore) versioning(ctx context.Context) (string, error) {

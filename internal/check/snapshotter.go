@@ -1,19 +1,175 @@
 package check
 
 import (
+	"cmp"
 	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
 	"github.com/sirupsen/logrus"
+	storagev1 "k8s.io/api/storage/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/longshore-dev/velero-plugin/internal/defaults"
+	"github.com/longshore-dev/velero-plugin/internal/kube"
+	"github.com/longshore-dev/velero-plugin/snapshotter"
 )
 
 // Full is the part of a check that makes a volume.
 type Full struct {
 	Wanted       bool
-	StorageClass string
+	StorageClass string // of the volume; the cluster's default class if empty
 	Size         string
 }
 
-// Snapshotter checks.
+// volumeSnapshotter checks a volume snapshot location.
+type volumeSnapshotter struct {
+	Run
+	*Cluster
+	*Location
+	log logrus.FieldLogger
+	s   *snapshotter.Snapshotter
+
+	drivers []string // that the location takes
+	classes []storagev1.StorageClass
+	proof   Full
+}
+
+// Snapshotter checks that Velero can take snapshots by a location. Unless full
+// is wanted it only looks.
 func Snapshotter(ctx context.Context, c *Cluster, l *Location, full Full, log logrus.FieldLogger, observer Observer) []Result {
-	return nil
+	v := &volumeSnapshotter{Run: Run{observer: observer}, Cluster: c, Location: l, log: log, proof: full}
+	if v.step(ctx, "settings", v.settings) && v.step(ctx, "Kubernetes", v.kubernetes) && v.step(ctx, "snapshot API", v.snapshotAPI) {
+		v.look(ctx)
+	}
+	return v.Results
+}
+
+func (v *volumeSnapshotter) look(ctx context.Context) {
+	v.step(ctx, "Velero", v.velero)
+	v.step(ctx, "permissions", v.permissions)
+	if !v.step(ctx, "CSI drivers", v.csiDrivers) {
+		return
+	}
+	v.controllers(ctx)
+	if v.step(ctx, "storage classes", v.storageClasses) {
+		v.snapshotClasses(ctx)
+	}
+	if v.proof.Wanted {
+		v.full(ctx)
+	}
+}
+
+func (v *volumeSnapshotter) settings(context.Context) (string, error) {
+	var err error
+	v.s, err = snapshotter.OpenOn(v.Kube, v.Namespace, v.log, v.Location.Settings())
+	if err != nil {
+		return "", fail(err.Error(), "correct spec.config of the location; docs/configuration.md lists every key")
+	}
+	if v.Provider != defaults.Provider {
+		return "", warn(fmt.Sprintf("spec.provider is %q: Velero does not use this plugin for the location", v.Provider), "set spec.provider: "+defaults.Provider)
+	}
+	return v.outline(), nil
+}
+
+func (v *volumeSnapshotter) kubernetes(ctx context.Context) (string, error) {
+	var version struct {
+		GitVersion string `json:"gitVersion"`
+	}
+	if err := v.get(ctx, "/version", &version); err != nil {
+		return "", fail(err.Error(), "check --kubeconfig and --context, and that the cluster can be reached from here")
+	}
+	return version.GitVersion + " at " + v.Cluster.Config.Host, nil
+}
+
+const (
+	snapshotAPI = "/apis/snapshot.storage.k8s.io/v1"
+	installHint = "install the CRDs and the snapshot-controller of kubernetes-csi/external-snapshotter, or the add-on of your provider that has them"
+)
+
+func (v *volumeSnapshotter) snapshotAPI(ctx context.Context) (string, error) {
+	var served metav1.APIResourceList
+	err := v.get(ctx, snapshotAPI, &served)
+	if apierrors.IsNotFound(err) {
+		return "", fail("the cluster does not know snapshot.storage.k8s.io/v1", installHint)
+	}
+	if err != nil {
+		return "", err
+	}
+	for _, name := range []string{"volumesnapshots", "volumesnapshotcontents", "volumesnapshotclasses"} {
+		if !slices.ContainsFunc(served.APIResources, func(r metav1.APIResource) bool { return r.Name == name }) {
+			return "", fail("the cluster does not know "+name+".snapshot.storage.k8s.io", installHint)
+		}
+	}
+	return "snapshot.storage.k8s.io/v1", nil
+}
+
+func (v *volumeSnapshotter) csiDrivers(ctx context.Context) (string, error) {
+	nodes, err := v.s.Drivers(ctx)
+	if err != nil {
+		return "", err
+	}
+	wanted := v.s.Settings().Drivers
+	if len(nodes) == 0 {
+		return "", fail("no node has a CSI driver", "install the CSI driver of your storage")
+	}
+	installed := slices.Sorted(maps.Keys(nodes))
+	for _, driver := range wanted {
+		if nodes[driver] == 0 {
+			return "", fail(fmt.Sprintf("the setting drivers names %s, which is on no node; there are %s", driver, strings.Join(installed, ", ")),
+				"correct drivers in spec.config, or install the driver")
+		}
+	}
+	v.drivers = installed
+	if len(wanted) > 0 {
+		v.drivers = wanted
+	}
+	var all []string
+	for _, driver := range v.drivers {
+		all = append(all, fmt.Sprintf("%s (on %d nodes)", driver, nodes[driver]))
+	}
+	return strings.Join(all, ", "), nil
+}
+
+func (v *volumeSnapshotter) storageClasses(ctx context.Context) (string, error) {
+	list, err := kube.Retry(ctx, func(ctx context.Context) (*storagev1.StorageClassList, error) {
+		return v.Kube.StorageClasses().List(ctx, metav1.ListOptions{})
+	})
+	if err != nil {
+		return "", fmt.Errorf("list StorageClasses: %w", err)
+	}
+	var others []string
+	for _, class := range list.Items {
+		if slices.Contains(v.drivers, class.Provisioner) {
+			v.classes = append(v.classes, class)
+		} else {
+			others = append(others, class.Name)
+		}
+	}
+	slices.SortFunc(v.classes, func(a, b storagev1.StorageClass) int { return cmp.Compare(a.Name, b.Name) })
+	detail := fmt.Sprintf("%d of these drivers", len(v.classes))
+	if len(others) > 0 {
+		detail += "; volumes of " + few(others) + " are not taken by this location"
+	}
+	if len(v.classes) == 0 {
+		return "", warn(detail, "only volumes of a StorageClass of a CSI driver can be restored")
+	}
+	return detail, nil
+}
+
+// snapshotClasses tells for each storage class which snapshot class its volumes
+// get.
+func (v *volumeSnapshotter) snapshotClasses(ctx context.Context) {
+	for _, storage := range v.classes {
+		v.step(ctx, "class "+storage.Name, func(ctx context.Context) (string, error) {
+			class, err := v.s.ClassOf(ctx, storage.Provisioner)
+			if err != nil {
+				return "", fail(err.Error(), "create a VolumeSnapshotClass for "+storage.Provisioner+", or name one: snapshotClass."+storage.Provisioner+" in spec.config")
+			}
+			return "snapshots by VolumeSnapshotClass " + class.Name, nil
+		})
+	}
 }

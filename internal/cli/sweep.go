@@ -1,5 +1,132 @@
 package cli
 
-import "io"
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
 
-func runSweep(args []string, stdout, stderr io.Writer) int { return 0 }
+	"github.com/spf13/pflag"
+
+	"github.com/longshore-dev/velero-plugin/internal/check"
+	"github.com/longshore-dev/velero-plugin/snapshotter"
+)
+
+const sweepUsage = `velero-plugin-longshore sweep [NAME] [flags]
+
+Removes what plugin processes that were killed left in the cluster: objects with
+the label app.kubernetes.io/managed-by=longshore that are older than any call
+may be, with the snapshots and volumes behind them that no backup or restore
+knows of. The plugin does so itself now and then (sweepAfter). NAME is the
+volume snapshot location whose settings hold; without it, the default one.
+
+Exit status: 0 done, 1 something could not be removed, 2 it could not begin.
+`
+
+// sweepFlags are what a person says of a sweep.
+type sweepFlags struct {
+	where
+	olderThan time.Duration
+	dryRun    bool
+}
+
+// leftover is a snapshotter.Leftover as JSON.
+type leftover struct {
+	Kind      string `json:"kind"`
+	Namespace string `json:"namespace,omitempty"`
+	Name      string `json:"name"`
+	Purpose   string `json:"purpose"`
+	Backup    string `json:"backup,omitempty"`
+	Age       string `json:"age"`
+	Remedy    string `json:"remedy"`
+}
+
+func runSweep(args []string, stdout, stderr io.Writer) int {
+	var f sweepFlags
+	flags := pflag.NewFlagSet("sweep", pflag.ContinueOnError)
+	flags.BoolVar(&f.dryRun, "dry-run", false, "only list what would be removed")
+	flags.DurationVar(&f.olderThan, "older-than", 0, "`age` of what is removed; without it the location's sweepAfter, or an hour")
+	f.add(flags)
+	name, done, err := parse(flags, args, sweepUsage, stdout)
+	if done {
+		return exitOK
+	}
+	if err == nil {
+		err = f.validate()
+	}
+	if err != nil {
+		return usageError(stderr, err)
+	}
+	ctx, stop := untilSignal()
+	defer stop()
+	s, err := f.open(ctx, name, stderr)
+	if err != nil {
+		return usageError(stderr, err)
+	}
+	return report(stderr, f.sweep(ctx, s, stdout))
+}
+
+// open makes the snapshotter of the location.
+func (f *sweepFlags) open(ctx context.Context, name string, stderr io.Writer) (*snapshotter.Snapshotter, error) {
+	cluster, err := f.cluster()
+	if err != nil {
+		return nil, err
+	}
+	location, err := f.find(ctx, check.VolumeSnapshot, name)
+	if err != nil {
+		return nil, err
+	}
+	if err := cluster.ReadDefaults(ctx, check.VolumeSnapshot, location); err != nil {
+		return nil, err
+	}
+	return snapshotter.OpenOn(cluster.Kube, cluster.Namespace, f.log(stderr), location.Settings())
+}
+
+const (
+	defaultAge   = time.Hour
+	sweepTimeout = 15 * time.Minute
+)
+
+func (f *sweepFlags) sweep(ctx context.Context, s *snapshotter.Snapshotter, stdout io.Writer) error {
+	ctx, cancel := context.WithTimeout(ctx, sweepTimeout)
+	defer cancel()
+	age := cmp.Or(f.olderThan, s.Settings().SweepAfter, defaultAge)
+	work := s.Sweep
+	if f.dryRun {
+		work = s.FindLeftovers
+	}
+	found, err := work(ctx, age)
+	if writeErr := f.write(stdout, found, age); err == nil {
+		err = writeErr
+	}
+	return err
+}
+
+func (f *sweepFlags) write(stdout io.Writer, found []snapshotter.Leftover, age time.Duration) error {
+	list := []leftover{}
+	for _, l := range found {
+		list = append(list, leftover{l.Kind, l.Namespace, l.Name, l.Purpose, l.Backup, l.Age.Round(time.Second).String(), l.Remedy})
+	}
+	if f.output == "json" {
+		encoder := json.NewEncoder(stdout)
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(list)
+	}
+	if len(list) == 0 {
+		_, err := fmt.Fprintf(stdout, "Nothing is left that is older than %s.\n", age)
+		return err
+	}
+	return writeTable(stdout, list)
+}
+
+func writeTable(stdout io.Writer, list []leftover) error {
+	table := tabwriter.NewWriter(stdout, 0, 0, 3, ' ', 0)
+	fmt.Fprintln(table, "KIND\tNAMESPACE\tNAME\tPURPOSE\tBACKUP\tAGE\tREMEDY")
+	for _, l := range list {
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", l.Kind, cmp.Or(l.Namespace, "-"), l.Name, l.Purpose, cmp.Or(l.Backup, "-"), l.Age, l.Remedy)
+	}
+	return table.Flush()
+}

@@ -1,0 +1,183 @@
+package check
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/longshore-dev/velero-plugin/snapshotter"
+)
+
+// workload is what a check reads of a Deployment and its like.
+type workload struct {
+	Metadata struct {
+		Name      string `json:"name"`
+		Namespace string `json:"namespace"`
+	} `json:"metadata"`
+	Spec struct {
+		Template struct {
+			Spec struct {
+				ServiceAccountName string `json:"serviceAccountName"`
+				Containers         []struct {
+					Image string   `json:"image"`
+					Args  []string `json:"args"`
+				} `json:"containers"`
+			} `json:"spec"`
+		} `json:"template"`
+	} `json:"spec"`
+	Status struct {
+		ReadyReplicas int `json:"readyReplicas"` // of a Deployment or StatefulSet
+		NumberReady   int `json:"numberReady"`   // of a DaemonSet
+	} `json:"status"`
+}
+
+func (w *workload) uses(image string) bool {
+	for _, c := range w.Spec.Template.Spec.Containers {
+		if strings.Contains(c.Image, image) {
+			return true
+		}
+	}
+	return false
+}
+
+func (w *workload) ready() bool { return w.Status.ReadyReplicas+w.Status.NumberReady > 0 }
+
+// server reads Velero's Deployment.
+func (v *volumeSnapshotter) server(ctx context.Context) (*workload, error) {
+	var w workload
+	return &w, v.get(ctx, v.namespaced("/apis/apps/v1", "deployments", "velero"), &w)
+}
+
+// velero finds out whether Velero lets a plugin take the snapshots: with
+// EnableCSI it takes those of CSI volumes itself.
+func (v *volumeSnapshotter) velero(ctx context.Context) (string, error) {
+	w, err := v.server(ctx)
+	if apierrors.IsNotFound(err) {
+		return "", warn("there is no Deployment velero in namespace "+v.Namespace, "name Velero's namespace with --namespace")
+	}
+	if err != nil {
+		return "", err
+	}
+	for _, c := range w.Spec.Template.Spec.Containers {
+		if hasFeature(c.Args, "EnableCSI") {
+			return "", fail("Velero runs with --features=EnableCSI: it takes the snapshots of CSI volumes itself and never asks this location",
+				"remove EnableCSI from --features in the arguments of Deployment "+v.Namespace+"/velero")
+		}
+	}
+	return "asks its volume snapshot locations (no EnableCSI)", nil
+}
+
+func hasFeature(args []string, feature string) bool {
+	for i, arg := range args {
+		value, found := strings.CutPrefix(arg, "--features=")
+		if arg == "--features" && i+1 < len(args) {
+			value, found = args[i+1], true
+		}
+		if found {
+			for _, f := range strings.Split(value, ",") {
+				if strings.TrimSpace(f) == feature {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// permissions asks whether Velero's service account has every right. Who may not
+// ask that asks for himself.
+func (v *volumeSnapshotter) permissions(ctx context.Context) (string, error) {
+	account := v.serviceAccount(ctx)
+	lacking, err := v.lacking(ctx, account)
+	if apierrors.IsForbidden(err) {
+		account = ""
+		lacking, err = v.lacking(ctx, account)
+	}
+	if err != nil {
+		return "", err
+	}
+	who := "service account " + account
+	if account == "" {
+		who = "this user (Velero's rights may not be asked for)"
+	}
+	if len(lacking) > 0 {
+		return "", fail(who+" may not "+strings.Join(lacking, "; "), "apply docs/rbac.yaml, with Velero's namespace and service account in it")
+	}
+	return who + " has all rights", nil
+}
+
+// serviceAccount is Velero's, as namespace/name.
+func (v *volumeSnapshotter) serviceAccount(ctx context.Context) string {
+	w, err := v.server(ctx)
+	name := w.Spec.Template.Spec.ServiceAccountName
+	if err != nil || name == "" {
+		name = "velero"
+	}
+	return v.Namespace + "/" + name
+}
+
+func (v *volumeSnapshotter) lacking(ctx context.Context, account string) ([]string, error) {
+	var lacking []string
+	for _, right := range snapshotter.Rights() {
+		for _, verb := range right.Verbs {
+			granted, err := v.mayDo(ctx, account, right, verb)
+			if err != nil {
+				return nil, err
+			}
+			if !granted {
+				lacking = append(lacking, verb+" "+describeRight(right, v.s.StagingNamespace()))
+			}
+		}
+	}
+	return lacking, nil
+}
+
+func describeRight(r snapshotter.Right, staging string) string {
+	text := strings.TrimSuffix(r.Resource+"/"+r.Subresource, "/")
+	if r.Group != "" {
+		text += "." + r.Group
+	}
+	if r.Staging {
+		text += " in namespace " + staging
+	}
+	return text
+}
+
+// review is a SubjectAccessReview, or the one of oneself.
+type review struct {
+	APIVersion string         `json:"apiVersion"`
+	Kind       string         `json:"kind"`
+	Spec       map[string]any `json:"spec"`
+	Status     struct {
+		Allowed bool `json:"allowed"`
+	} `json:"status"`
+}
+
+func (v *volumeSnapshotter) mayDo(ctx context.Context, account string, r snapshotter.Right, verb string) (bool, error) {
+	attributes := map[string]any{"group": r.Group, "resource": r.Resource, "subresource": r.Subresource, "verb": verb}
+	if r.Staging {
+		attributes["namespace"] = v.s.StagingNamespace()
+	}
+	asked := review{APIVersion: "authorization.k8s.io/v1", Kind: "SelfSubjectAccessReview", Spec: map[string]any{"resourceAttributes": attributes}}
+	if namespace, name, found := strings.Cut(account, "/"); found {
+		asked.Kind = "SubjectAccessReview"
+		asked.Spec["user"] = "system:serviceaccount:" + namespace + ":" + name
+		asked.Spec["groups"] = []string{"system:serviceaccounts", "system:serviceaccounts:" + namespace, "system:authenticated"}
+	}
+	body, err := json.Marshal(asked)
+	if err != nil {
+		return false, err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, requestTimeout, fmt.Errorf("no answer from the Kubernetes API in %v", requestTimeout))
+	defer cancel()
+	raw, err := v.Kube.RawPost(ctx, "/apis/authorization.k8s.io/v1/"+strings.ToLower(asked.Kind)+"s", body)
+	if err != nil {
+		return false, fmt.Errorf("ask for permissions: %w", err)
+	}
+	var answer review
+	err = json.Unmarshal(raw, &answer)
+	return answer.Status.Allowed, err
+}

@@ -1,0 +1,275 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
+	"github.com/stretchr/testify/require"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/longshore-dev/velero-plugin/internal/check"
+	"github.com/longshore-dev/velero-plugin/internal/testbed"
+)
+
+// installed is a cluster with Velero installed, but not running, and an S3
+// server.
+type installed struct {
+	*testing.T
+	*testbed.Cluster
+	s3 *testbed.S3
+}
+
+const storedIn = "backups"
+
+func newInstalled(t *testing.T) *installed {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("starts a cluster")
+	}
+	bed := testbed.ForTest(t)
+	s3, err := bed.StartS3(t.Context(), testbed.S3Options{})
+	require.NoError(t, err)
+	cluster, err := bed.StartCluster(t.Context(), testbed.ClusterOptions{Zones: []string{"zone-a", "zone-b"}})
+	require.NoError(t, err)
+	_, err = bed.InstallVelero(t.Context(), cluster, testbed.VeleroOptions{S3: s3, Bucket: storedIn})
+	require.NoError(t, err)
+	return &installed{t, cluster, s3}
+}
+
+// run runs a command against the cluster and wants its exit status.
+func (i *installed) run(status int, args ...string) string {
+	i.Helper()
+	var stdout, stderr bytes.Buffer
+	got := Run(append(args, "--kubeconfig", i.Kubeconfig), "test", &stdout, &stderr)
+	i.Logf("%s\n%s%s", strings.Join(args, " "), stdout.String(), stderr.String())
+	require.Equal(i, status, got)
+	return stdout.String() + stderr.String()
+}
+
+// steps runs a check and returns the results of its steps by their names.
+func (i *installed) steps(status int, args ...string) map[string]check.Result {
+	i.Helper()
+	var told struct {
+		OK    bool           `json:"ok"`
+		Steps []check.Result `json:"steps"`
+	}
+	require.NoError(i, json.Unmarshal([]byte(i.run(status, append(args, "-o", "json")...)), &told))
+	require.Equal(i, status == exitOK, told.OK)
+	return byName(told.Steps)
+}
+
+func byName(results []check.Result) map[string]check.Result {
+	steps := map[string]check.Result{}
+	for _, r := range results {
+		steps[r.Step] = r
+	}
+	return steps
+}
+
+func TestCluster(t *testing.T) {
+	i := newInstalled(t)
+	t.Run("object store", i.objectStore)
+	t.Run("good", i.good)
+	t.Run("full", i.full)
+	t.Run("sweep", i.sweep)
+	t.Run("EnableCSI", i.enableCSI)
+	t.Run("settings", i.badSettings)
+	t.Run("leases", i.leases)
+	t.Run("permissions", i.permissions)
+	t.Run("snapshot classes", i.noClass)
+	t.Run("not installed", i.nothingInstalled)
+}
+
+// objectStore checks the location that velero install made, with the Secret
+// that it made.
+func (i *installed) objectStore(t *testing.T) {
+	i = &installed{t, i.Cluster, i.s3}
+	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", "")
+	out := i.run(exitOK, "check", "objectstore")
+	require.Contains(t, out, "BackupStorageLocation velero/default")
+	require.Contains(t, out, "Secret velero/cloud-credentials, key cloud")
+	require.Contains(t, out, "It works.")
+	require.NotContains(t, out, i.s3.SecretKey)
+	keys, err := i.s3.Keys(t.Context(), storedIn, "")
+	require.NoError(t, err)
+	require.Empty(t, keys)
+	require.Contains(t, i.run(exitUsage, "check", "objectstore", "other"), `there is no "other"; there are default`)
+	require.Contains(t, i.run(exitUsage, "check", "objectstore", "-n", "elsewhere"), "there is none")
+}
+
+func (i *installed) good(t *testing.T) {
+	i = &installed{t, i.Cluster, i.s3}
+	out := i.run(exitOK, "check", "snapshotter")
+	require.Contains(t, out, "VolumeSnapshotLocation velero/default")
+	steps := i.steps(exitOK, "check", "snapshotter")
+	require.Contains(t, steps["CSI drivers"].Detail, testbed.DriverName+" (on 2 nodes)")
+	require.Contains(t, steps["class "+testbed.ClassWaitForFirstConsumer].Detail, "VolumeSnapshotClass "+testbed.SnapshotClass)
+	require.Equal(t, "service account velero/velero has all rights", steps["permissions"].Detail)
+	require.Equal(t, check.Warning, steps["snapshot-controller"].Outcome, "it has no lease here and no workload")
+	require.Equal(t, check.OK, steps["Velero"].Outcome)
+}
+
+func (i *installed) full(t *testing.T) {
+	i = &installed{t, i.Cluster, i.s3}
+	before, err := i.Leftovers(t.Context())
+	require.NoError(t, err)
+	for _, class := range []string{testbed.ClassImmediate, testbed.ClassWaitForFirstConsumer} {
+		steps := i.steps(exitOK, "check", "snapshotter", "--full", "--storage-class", class)
+		require.Contains(t, steps["claim"].Detail, class)
+		require.Contains(t, steps["snapshot"].Detail, "csi://"+testbed.DriverName)
+		require.Equal(t, check.OK, steps["restore"].Outcome)
+		require.Equal(t, check.OK, steps["clean up"].Outcome)
+		i.as(before)
+	}
+	steps := i.steps(exitFailed, "check", "snapshotter", "--full", "--storage-class", "nosuch")
+	require.Contains(t, steps["claim"].Detail, "nosuch")
+
+	require.NoError(t, i.ControlDriver(testbed.DriverControl{Rules: []testbed.DriverRule{{Method: "CreateSnapshot", Code: "Internal", Message: "the array is on fire"}}}))
+	steps = i.steps(exitFailed, "check", "snapshotter", "--full", "--config", "errorGracePeriod=2s")
+	require.NoError(t, i.ControlDriver(testbed.DriverControl{}))
+	require.Contains(t, steps["snapshot"].Detail, "the array is on fire")
+	i.as(before)
+}
+
+// as wants the cluster and its storage to be as before.
+func (i *installed) as(before testbed.Leftovers) {
+	i.Helper()
+	require.Eventually(i, func() bool {
+		now, err := i.Leftovers(context.WithoutCancel(i.Context()))
+		return err == nil && fmt.Sprint(now) == fmt.Sprint(before)
+	}, 20*time.Second, 100*time.Millisecond)
+}
+
+func (i *installed) sweep(t *testing.T) {
+	i = &installed{t, i.Cluster, i.s3}
+	require.Contains(t, i.run(exitOK, "sweep", "--dry-run"), "Nothing is left that is older than 1h0m0s.")
+	require.Contains(t, i.run(exitFailed, "sweep", "--older-than", "1s"), "the age must exceed the timeouts")
+	snapshot, err := i.Snapshots.VolumeSnapshotContents().Create(t.Context(), leftBehind(), metav1.CreateOptions{})
+	require.NoError(t, err)
+	young := []string{"--config", "snapshotTimeout=1s", "--config", "restoreTimeout=1s", "--config", "deleteTimeout=1s", "--older-than", "1100ms"}
+	dry := append([]string{"sweep", "default", "--dry-run"}, young...)
+	require.Eventually(t, func() bool { return strings.Contains(i.run(exitOK, dry...), snapshot.Name) }, 10*time.Second, 200*time.Millisecond)
+	var list []leftover
+	require.NoError(t, json.Unmarshal([]byte(i.run(exitOK, append(dry, "-o", "json")...)), &list))
+	require.Equal(t, "VolumeSnapshotContent", list[0].Kind)
+	require.Equal(t, "restore", list[0].Purpose)
+
+	require.Contains(t, i.run(exitOK, append([]string{"sweep", "default"}, young...)...), snapshot.Name)
+	require.Contains(t, i.run(exitOK, dry...), "Nothing is left")
+}
+
+// leftBehind is what a restore that was killed leaves.
+func leftBehind() *snapshotv1.VolumeSnapshotContent {
+	handle := "gone"
+	return &snapshotv1.VolumeSnapshotContent{
+		ObjectMeta: metav1.ObjectMeta{Name: "longshore-restore-killed", Labels: map[string]string{
+			"app.kubernetes.io/managed-by": "longshore", "longshore.dev/purpose": "restore",
+		}},
+		Spec: snapshotv1.VolumeSnapshotContentSpec{
+			DeletionPolicy: snapshotv1.VolumeSnapshotContentRetain, Driver: "nobody.example",
+			Source:            snapshotv1.VolumeSnapshotContentSource{SnapshotHandle: &handle},
+			VolumeSnapshotRef: corev1.ObjectReference{Namespace: "velero", Name: "longshore-restore-killed"},
+		},
+	}
+}
+
+func (i *installed) enableCSI(t *testing.T) {
+	i = &installed{t, i.Cluster, i.s3}
+	i.args(`["server","--features=EnableCSI"]`)
+	steps := i.steps(exitFailed, "check", "snapshotter")
+	require.Contains(t, steps["Velero"].Detail, "EnableCSI")
+	require.Contains(t, steps["Velero"].Hint, "remove EnableCSI")
+	i.args(`["server","--features="]`)
+}
+
+// args sets the arguments of the Velero server.
+func (i *installed) args(list string) {
+	i.Helper()
+	patch := `[{"op":"replace","path":"/spec/template/spec/containers/0/args","value":` + list + `}]`
+	_, err := i.Kube.AppsV1().Deployments("velero").Patch(i.Context(), "velero", types.JSONPatchType, []byte(patch), metav1.PatchOptions{})
+	require.NoError(i, err)
+}
+
+func (i *installed) badSettings(t *testing.T) {
+	i = &installed{t, i.Cluster, i.s3}
+	steps := i.steps(exitFailed, "check", "snapshotter", "--config", "snapshotClas=x")
+	require.Contains(t, steps["settings"].Detail, "did you mean snapshotClass")
+	require.Len(t, steps, 1)
+	steps = i.steps(exitFailed, "check", "snapshotter", "--config", "drivers=nobody.example")
+	require.Contains(t, steps["CSI drivers"].Detail, "nobody.example")
+	steps = i.steps(exitFailed, "check", "snapshotter", "--config", "snapshotClass=nosuch")
+	require.Contains(t, steps["class "+testbed.ClassImmediate].Detail, `"nosuch"`)
+}
+
+func (i *installed) leases(t *testing.T) {
+	i = &installed{t, i.Cluster, i.s3}
+	i.lease("snapshot-controller-leader", time.Now())
+	i.lease("external-snapshotter-leader-"+strings.ReplaceAll(testbed.DriverName, ".", "-"), time.Now().Add(-time.Hour))
+	steps := i.steps(exitFailed, "check", "snapshotter")
+	require.Equal(t, check.OK, steps["snapshot-controller"].Outcome)
+	require.Contains(t, steps["csi-snapshotter"].Detail, "was last renewed 1h0m")
+	require.NoError(t, i.Kube.CoordinationV1().Leases("kube-system").DeleteCollection(t.Context(), metav1.DeleteOptions{}, metav1.ListOptions{}))
+}
+
+func (i *installed) lease(name string, renewed time.Time) {
+	i.Helper()
+	holder, seconds, at := "someone", int32(15), metav1.NewMicroTime(renewed)
+	_, err := i.Kube.CoordinationV1().Leases("kube-system").Create(i.Context(), &coordinationv1.Lease{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec:       coordinationv1.LeaseSpec{HolderIdentity: &holder, LeaseDurationSeconds: &seconds, RenewTime: &at},
+	}, metav1.CreateOptions{})
+	require.NoError(i, err)
+}
+
+// permissions takes away the rights that velero install gave, and gives those of
+// docs/rbac.yaml.
+func (i *installed) permissions(t *testing.T) {
+	i = &installed{t, i.Cluster, i.s3}
+	require.NoError(t, i.Kube.RbacV1().ClusterRoleBindings().Delete(t.Context(), "velero", metav1.DeleteOptions{}))
+	lacking := func() check.Result { return i.steps(exitFailed, "check", "snapshotter")["permissions"] }
+	require.Eventually(t, func() bool { return lacking().Outcome == check.Failed }, 10*time.Second, 200*time.Millisecond)
+	require.Contains(t, lacking().Detail, "service account velero/velero may not get persistentvolumes; list persistentvolumes;")
+	require.Contains(t, lacking().Hint, "docs/rbac.yaml")
+
+	manifest, err := os.ReadFile(filepath.Join("..", "..", "docs", "rbac.yaml"))
+	require.NoError(t, err)
+	require.NoError(t, i.Apply(t.Context(), string(manifest)))
+	require.Eventually(t, func() bool {
+		var stdout, stderr bytes.Buffer
+		return Run([]string{"check", "snapshotter", "--kubeconfig", i.Kubeconfig}, "test", &stdout, &stderr) == exitOK
+	}, 10*time.Second, 200*time.Millisecond, "the file grants all that is checked")
+}
+
+func (i *installed) noClass(t *testing.T) {
+	i = &installed{t, i.Cluster, i.s3}
+	require.NoError(t, i.Snapshots.VolumeSnapshotClasses().Delete(t.Context(), testbed.SnapshotClass, metav1.DeleteOptions{}))
+	steps := i.steps(exitFailed, "check", "snapshotter")
+	require.Contains(t, steps["class "+testbed.ClassImmediate].Detail, "no VolumeSnapshotClass")
+	require.Contains(t, steps["class "+testbed.ClassImmediate].Hint, "snapshotClass."+testbed.DriverName)
+}
+
+// nothingInstalled has no snapshot API in the cluster.
+func (i *installed) nothingInstalled(t *testing.T) {
+	i = &installed{t, i.Cluster, i.s3}
+	definitions := i.Dynamic.Resource(schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"})
+	for _, plural := range []string{"volumesnapshots", "volumesnapshotcontents", "volumesnapshotclasses"} {
+		require.NoError(t, definitions.Delete(t.Context(), plural+".snapshot.storage.k8s.io", metav1.DeleteOptions{}))
+	}
+	require.Eventually(t, func() bool {
+		var stdout, stderr bytes.Buffer
+		Run([]string{"check", "snapshotter", "--kubeconfig", i.Kubeconfig}, "test", &stdout, &stderr)
+		return strings.Contains(stdout.String(), "install the CRDs")
+	}, 30*time.Second, 500*time.Millisecond)
+}
