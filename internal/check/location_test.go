@@ -1,0 +1,147 @@
+package check
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"k8s.io/apimachinery/pkg/util/yaml"
+
+	"github.com/longshore-dev/velero-plugin/snapshotter"
+)
+
+func TestReadFile(t *testing.T) {
+	const text = `
+apiVersion: v1
+kind: List
+---
+kind: BackupStorageLocation
+metadata: {name: first}
+spec:
+  provider: longshore.dev/s3-csi
+  accessMode: ReadOnly
+  credential: {name: s, key: k}
+  objectStorage: {bucket: b/, prefix: /p/, caCert: UEVN}
+  config: {region: r, bucket: other}
+---
+kind: BackupStorageLocation
+metadata: {name: second, namespace: velero}
+spec: {objectStorage: {bucket: c}, config: {maxRetries: 3}}
+`
+	l, err := ReadFile(strings.NewReader(text), BackupStorage, "")
+	require.NoError(t, err)
+	require.Equal(t, "BackupStorageLocation first", l.Subject)
+	require.True(t, l.ReadOnly)
+	require.Equal(t, map[string]string{"bucket": "b", "prefix": "p", "caCert": "PEM", "region": "r"}, l.effective(), "as Velero does it")
+	require.ErrorContains(t, l.Complete(), "--credentials-file")
+
+	_, err = ReadFile(strings.NewReader(text), BackupStorage, "second")
+	require.ErrorContains(t, err, "BackupStorageLocation second")
+	require.ErrorContains(t, err, "put quotes around numbers")
+	_, err = ReadFile(strings.NewReader(text), VolumeSnapshot, "")
+	require.ErrorContains(t, err, "no VolumeSnapshotLocation in it")
+}
+
+func TestFlags(t *testing.T) {
+	pairs, err := ParsePairs([]string{"bucket=b", "tagging=a=b&c=d", "region="})
+	require.NoError(t, err)
+	l := FromFlags(BackupStorage, pairs)
+	require.Equal(t, "b", l.Bucket)
+	require.Equal(t, map[string]string{"tagging": "a=b&c=d", "region": ""}, l.Config)
+	_, err = ParsePairs([]string{"region"})
+	require.ErrorContains(t, err, "key=value")
+}
+
+func TestPick(t *testing.T) {
+	named := func(names ...string) []object {
+		list := make([]object, len(names))
+		for i, name := range names {
+			list[i].Metadata.Name = name
+		}
+		return list
+	}
+	found, err := pick(named("only"), "")
+	require.NoError(t, err)
+	require.Equal(t, "only", found.Metadata.Name)
+	found, err = pick(named("a", "default"), "")
+	require.NoError(t, err)
+	require.Equal(t, "default", found.Metadata.Name)
+	_, err = pick(named("a", "b"), "c")
+	require.EqualError(t, err, `there is no "c"; there are a, b`)
+	_, err = pick(nil, "")
+	require.EqualError(t, err, "there is none")
+}
+
+func TestStatement(t *testing.T) {
+	require.Equal(t, `{"Effect":"Allow","Action":["s3:GetObject","s3:ListBucket"],"Resource":["arn:aws:s3:::b","arn:aws:s3:::b/p/*"]}`,
+		statement("b", "/p/", "s3:GetObject", "s3:ListBucket"))
+	require.Equal(t, `{"Effect":"Allow","Action":["s3:PutObject"],"Resource":["arn:aws:s3:::b/*"]}`, statement("b", "", "s3:PutObject"))
+}
+
+func TestHasFeature(t *testing.T) {
+	require.True(t, hasFeature([]string{"server", "--features=A,EnableCSI"}, "EnableCSI"))
+	require.True(t, hasFeature([]string{"server", "--features", "EnableCSI"}, "EnableCSI"))
+	require.False(t, hasFeature([]string{"server", "--features="}, "EnableCSI"))
+	require.False(t, hasFeature([]string{"server", "EnableCSI"}, "EnableCSI"))
+}
+
+func TestSignOfLife(t *testing.T) {
+	var l lease
+	l.Metadata.Namespace, l.Metadata.Name = "kube-system", "a-b-c"
+	l.Spec.HolderIdentity, l.Spec.LeaseDurationSeconds, l.Spec.RenewTime = "x", 15, time.Now()
+	require.Equal(t, "a-b-c", leaseName("a.b/c"))
+	alive := running{leases: []lease{l}}
+	detail, err := alive.signOfLife("program", "a-b-c")
+	require.NoError(t, err)
+	require.Contains(t, detail, "kube-system/a-b-c")
+
+	var w workload
+	w.Spec.Template.Spec.Containers = append(w.Spec.Template.Spec.Containers, struct {
+		Image string   `json:"image"`
+		Args  []string `json:"args"`
+	}{Image: "registry/sig-storage/program:v1"})
+	idle := running{workloads: []workload{w}}
+	_, err = idle.signOfLife("program", "a-b-c")
+	require.ErrorContains(t, err, "not ready")
+	idle.workloads[0].Status.ReadyReplicas = 1
+	detail, err = idle.signOfLife("program", "a-b-c")
+	require.NoError(t, err)
+	require.Contains(t, detail, "ready in")
+}
+
+// TestRights: what is asked for is what docs/rbac.yaml grants, no more, no less.
+func TestRights(t *testing.T) {
+	manifest, err := os.ReadFile(filepath.Join("..", "..", "docs", "rbac.yaml"))
+	require.NoError(t, err)
+	var granted, asked []string
+	for document := range strings.SplitSeq(string(manifest), "\n---\n") {
+		var role struct {
+			Kind  string `json:"kind"`
+			Rules []struct {
+				APIGroups []string `json:"apiGroups"`
+				Resources []string `json:"resources"`
+				Verbs     []string `json:"verbs"`
+			} `json:"rules"`
+		}
+		require.NoError(t, yaml.Unmarshal([]byte(document), &role))
+		for _, rule := range role.Rules {
+			for _, resource := range rule.Resources {
+				granted = append(granted, strings.Join([]string{role.Kind, rule.APIGroups[0], resource, strings.Join(rule.Verbs, ",")}, " "))
+			}
+		}
+	}
+	for _, r := range snapshotter.Rights() {
+		kind := "ClusterRole"
+		if r.Staging {
+			kind = "Role"
+		}
+		asked = append(asked, strings.Join([]string{kind, r.Group, strings.TrimSuffix(r.Resource+"/"+r.Subresource, "/"), strings.Join(r.Verbs, ",")}, " "))
+	}
+	slices.Sort(granted)
+	slices.Sort(asked)
+	require.Equal(t, granted, asked)
+}

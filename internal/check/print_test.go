@@ -1,0 +1,131 @@
+package check
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/stretchr/testify/require"
+)
+
+// screen is a terminal of a test.
+func screen(width int, live bool) (Terminal, *lockedBuffer) {
+	written := &lockedBuffer{}
+	return Terminal{Writer: written, Width: width, Live: live}, written
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+var results = []Result{
+	{Step: "settings", Outcome: OK, Took: time.Millisecond, Detail: "region, s3Url"},
+	{Step: "list", Outcome: Failed, Took: 1260 * time.Millisecond, Detail: "it was refused, " + strings.Repeat("and so on ", 10), Hint: "do this\n" + `{"Effect":"Allow","Action":["s3:ListBucket"],"Resource":["arn:aws:s3:::a-bucket-with-a-long-name"]}`},
+	{Step: "put", Outcome: Skipped},
+}
+
+func printed(width int) string {
+	terminal, written := screen(width, false)
+	p := NewPrinter(terminal)
+	p.Title("a location")
+	for _, r := range results {
+		p.Begin(r.Step)
+		p.End(r)
+	}
+	p.Sum(results)
+	return written.String()
+}
+
+func TestPrinter(t *testing.T) {
+	wide := printed(200)
+	require.Contains(t, wide, "  1  settings                 ✓    0.0 s   region, s3Url\n")
+	require.Contains(t, wide, "  2  list                     ✗    1.3 s   it was refused, and so on")
+	require.Contains(t, wide, "\n     → do this\n     → {\"Effect\"")
+	require.Contains(t, wide, "  3  put                      –    0.0 s\n")
+	require.Contains(t, wide, "\n1 of 3 steps failed.\n")
+	require.NotContains(t, wide, "\x1b")
+
+	narrow := printed(44)
+	for line := range strings.Lines(narrow) {
+		if !strings.Contains(line, "{") { // a policy is copied whole
+			require.LessOrEqual(t, utf8.RuneCountInString(strings.TrimSuffix(line, "\n")), 44, line)
+		}
+	}
+	require.Contains(t, narrow, "1  settings                 ✓    0.0 s\n     region, s3Url\n")
+}
+
+// TestPrinterProgress: a step of more than a second is seen to go on.
+func TestPrinterProgress(t *testing.T) {
+	terminal, written := screen(80, true)
+	p := NewPrinter(terminal)
+	p.Begin("slow")
+	require.Eventually(t, func() bool { return strings.Contains(written.String(), "\r  1  slow") }, 5*time.Second, 10*time.Millisecond)
+	p.End(Result{Step: "slow", Outcome: OK})
+	require.Contains(t, written.String(), "… 1.0 s\r\x1b[K  1  slow                     ✓")
+}
+
+func TestTerminal(t *testing.T) {
+	t.Setenv("COLUMNS", "")
+	require.Equal(t, plainWidth, TerminalOf(&bytes.Buffer{}).Width)
+	t.Setenv("COLUMNS", "70")
+	terminal := TerminalOf(os.Stdout) // a pipe or a file, in tests
+	require.Equal(t, 70, terminal.Width)
+	require.Equal(t, "x", terminal.red("x"))
+	terminal.Colour = true
+	require.Equal(t, "\x1b[31mx\x1b[0m", terminal.red("x"))
+}
+
+func TestWriteJSON(t *testing.T) {
+	var written bytes.Buffer
+	require.NoError(t, WriteJSON(&written, "a <location>", results))
+	var read map[string]any
+	require.NoError(t, json.Unmarshal(written.Bytes(), &read))
+	require.Equal(t, "a <location>", read["subject"])
+	require.Equal(t, false, read["ok"])
+	require.Contains(t, written.String(), `"seconds": 1.26`)
+	require.Contains(t, written.String(), `"outcome": "skipped"`)
+}
+
+func TestStep(t *testing.T) {
+	r := Run{observer: Silent{}}
+	ctx, cancel := context.WithCancel(t.Context())
+	give := func(detail string, err error) func(context.Context) (string, error) {
+		return func(context.Context) (string, error) { return detail, err }
+	}
+	require.True(t, r.step(ctx, "fine", give("well", nil)))
+	require.True(t, r.step(ctx, "warned", give("", warn("hm", "mind"))))
+	require.False(t, r.step(ctx, "left out", give("", skip("not now"))))
+	require.False(t, r.step(ctx, "failed", give("", fail("no", "do"))))
+	require.False(t, r.step(ctx, "broken", give("", errors.New("bad"))))
+	cancel()
+	require.False(t, r.step(ctx, "late", give("well", nil)))
+	for i, want := range []Result{
+		{Outcome: OK, Detail: "well"}, {Outcome: Warning, Detail: "hm", Hint: "mind"}, {Outcome: Skipped, Detail: "not now"},
+		{Outcome: Failed, Detail: "no", Hint: "do"}, {Outcome: Failed, Detail: "bad"}, {Outcome: Failed, Detail: "interrupted"},
+	} {
+		got := r.Results[i]
+		require.Equal(t, want, Result{Outcome: got.Outcome, Detail: got.Detail, Hint: got.Hint}, got.Step)
+	}
+	require.False(t, Works(r.Results))
+	require.True(t, Works(r.Results[:3]))
+}
