@@ -108,9 +108,9 @@ func (c *Cluster) ReadDefaults(ctx context.Context, kind Kind, l *Location) erro
 // mounts it for the locations that name no credential of their own.
 var installSecret = secretKey{"cloud-credentials", "cloud"}
 
-// ReadSecrets fetches what the location names by Secrets. Credentials go into
-// the file, as Velero does it for a plugin; the caller removes it.
-func (c *Cluster) ReadSecrets(ctx context.Context, l *Location, file *os.File) error {
+// ReadSecrets fetches what the location names by Secrets. Credentials go into a
+// temporary file, as Velero does it for a plugin; Forget removes it.
+func (c *Cluster) ReadSecrets(ctx context.Context, l *Location) error {
 	if l.caCertRef != nil {
 		ca, err := c.secret(ctx, *l.caCertRef)
 		if err != nil {
@@ -132,11 +132,27 @@ func (c *Cluster) ReadSecrets(ctx context.Context, l *Location, file *os.File) e
 	if err != nil {
 		return fmt.Errorf("the location's credentials: %w", err)
 	}
-	if _, err := file.Write(content); err != nil {
-		return err
+	l.CredentialsFrom = fmt.Sprintf("Secret %s/%s, key %s", c.Namespace, from.Name, from.Key)
+	return l.keep(content)
+}
+
+// keep writes credentials into a temporary file, which only this user may read.
+func (l *Location) keep(credentials []byte) error {
+	file, err := os.CreateTemp("", "longshore-credentials-")
+	if err != nil {
+		return fmt.Errorf("keep the location's credentials for the check: %w", err)
 	}
-	l.CredentialsFile, l.CredentialsFrom = file.Name(), fmt.Sprintf("Secret %s/%s, key %s", c.Namespace, from.Name, from.Key)
-	return nil
+	l.CredentialsFile, l.temporary = file.Name(), true
+	_, err = file.Write(credentials)
+	return errors.Join(err, file.Close())
+}
+
+// Forget removes the credentials that were read from a Secret.
+func (l *Location) Forget() error {
+	if !l.temporary {
+		return nil
+	}
+	return os.Remove(l.CredentialsFile)
 }
 
 func (c *Cluster) secret(ctx context.Context, key secretKey) ([]byte, error) {
@@ -148,7 +164,7 @@ func (c *Cluster) secret(ctx context.Context, key secretKey) ([]byte, error) {
 	}
 	value, found := secret.Data[key.Key]
 	if !found {
-		return nil, fmt.Errorf("Secret %s/%s has no key %q", c.Namespace, key.Name, key.Key)
+		return nil, fmt.Errorf("no key %[3]q in Secret %[1]s/%[2]s", c.Namespace, key.Name, key.Key)
 	}
 	return base64.StdEncoding.DecodeString(value)
 }

@@ -47,7 +47,8 @@ type Location struct {
 	Defaults defaults.Set
 
 	credential, caCertRef *secretKey
-	byFlags               bool
+	byFlags               bool // flags are all there is of it
+	temporary             bool // CredentialsFile is to be removed
 }
 
 // secretKey points to a key of a Secret in Velero's namespace.

@@ -82,11 +82,11 @@ func TestStatement(t *testing.T) {
 	require.Equal(t, `{"Effect":"Allow","Action":["s3:PutObject"],"Resource":["arn:aws:s3:::b/*"]}`, statement("b", "", "s3:PutObject"))
 }
 
-func TestHasFeature(t *testing.T) {
-	require.True(t, hasFeature([]string{"server", "--features=A,EnableCSI"}, "EnableCSI"))
-	require.True(t, hasFeature([]string{"server", "--features", "EnableCSI"}, "EnableCSI"))
-	require.False(t, hasFeature([]string{"server", "--features="}, "EnableCSI"))
-	require.False(t, hasFeature([]string{"server", "EnableCSI"}, "EnableCSI"))
+func TestEnablesCSI(t *testing.T) {
+	require.True(t, enablesCSI([]string{"server", "--features=A,EnableCSI"}))
+	require.True(t, enablesCSI([]string{"server", "--features", "EnableCSI"}))
+	require.False(t, enablesCSI([]string{"server", "--features="}))
+	require.False(t, enablesCSI([]string{"server", "EnableCSI"}))
 }
 
 func TestSignOfLife(t *testing.T) {

@@ -19,7 +19,7 @@ const beyond = 1 << 10
 func pattern(length int) []byte {
 	data := make([]byte, length)
 	for i := range data {
-		data[i] = byte(i ^ i>>8 ^ i>>16)
+		data[i] = byte((i ^ i>>8 ^ i>>16) & 0xff)
 	}
 	return data
 }

@@ -256,7 +256,7 @@ func (o *objectStore) addressing(ctx context.Context) (string, error) {
 	if err := o.resolvable(ctx, address); err != nil {
 		return "", err
 	}
-	return strings.Replace(address.String(), "%2F", "/", -1), nil
+	return strings.ReplaceAll(address.String(), "%2F", "/"), nil
 }
 
 // resolvable looks the host up that the bucket's name is a part of.

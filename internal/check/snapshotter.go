@@ -65,7 +65,7 @@ func (v *volumeSnapshotter) look(ctx context.Context) {
 
 func (v *volumeSnapshotter) settings(context.Context) (string, error) {
 	var err error
-	v.s, err = snapshotter.OpenOn(v.Kube, v.Namespace, v.log, v.Location.Settings())
+	v.s, err = snapshotter.OpenOn(v.Kube, v.Namespace, v.log, v.Settings())
 	if err != nil {
 		return "", fail(err.Error(), "correct spec.config of the location; docs/configuration.md lists every key")
 	}

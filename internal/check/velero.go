@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -62,7 +63,7 @@ func (v *volumeSnapshotter) velero(ctx context.Context) (string, error) {
 		return "", err
 	}
 	for _, c := range w.Spec.Template.Spec.Containers {
-		if hasFeature(c.Args, "EnableCSI") {
+		if enablesCSI(c.Args) {
 			return "", fail("Velero runs with --features=EnableCSI: it takes the snapshots of CSI volumes itself and never asks this location",
 				"remove EnableCSI from --features in the arguments of Deployment "+v.Namespace+"/velero")
 		}
@@ -70,18 +71,16 @@ func (v *volumeSnapshotter) velero(ctx context.Context) (string, error) {
 	return "asks its volume snapshot locations (no EnableCSI)", nil
 }
 
-func hasFeature(args []string, feature string) bool {
+// enablesCSI tells whether the arguments of a Velero server have its feature
+// EnableCSI.
+func enablesCSI(args []string) bool {
 	for i, arg := range args {
 		value, found := strings.CutPrefix(arg, "--features=")
 		if arg == "--features" && i+1 < len(args) {
 			value, found = args[i+1], true
 		}
 		if found {
-			for _, f := range strings.Split(value, ",") {
-				if strings.TrimSpace(f) == feature {
-					return true
-				}
-			}
+			return slices.Contains(strings.Split(value, ","), "EnableCSI")
 		}
 	}
 	return false

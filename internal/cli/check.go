@@ -97,21 +97,16 @@ func (f *checkFlags) addSnapshotter(flags *pflag.FlagSet) {
 	flags.StringVar(&f.full.Size, "size", "1Gi", "`size` of the claim of --full")
 }
 
-func (f *checkFlags) checkObjectStore(ctx context.Context, name string, stdout, stderr io.Writer) (bool, error) {
+func (f *checkFlags) checkObjectStore(ctx context.Context, name string, stdout, stderr io.Writer) (ok bool, err error) {
 	location, err := f.find(ctx, check.BackupStorage, name)
 	if err != nil {
 		return false, err
 	}
+	defer func() { err = errors.Join(err, location.Forget()) }()
 	if err := f.override(location); err != nil {
 		return false, err
 	}
-	secrets, err := os.CreateTemp("", "longshore-credentials-") // mode 0600
-	if err != nil {
-		return false, err
-	}
-	defer os.Remove(secrets.Name()) //nolint:errcheck // it is a temporary file
-	defer secrets.Close()
-	if err := f.complete(ctx, location, secrets); err != nil {
+	if err := f.complete(ctx, location); err != nil {
 		return false, err
 	}
 	subject := fmt.Sprintf("%s: bucket %q", location.Subject, location.Bucket)
@@ -144,7 +139,7 @@ func (f *checkFlags) override(l *check.Location) error {
 
 // complete fetches what only a cluster has. A location that the flags or a file
 // describe may do without one.
-func (f *checkFlags) complete(ctx context.Context, l *check.Location, secrets *os.File) error {
+func (f *checkFlags) complete(ctx context.Context, l *check.Location) error {
 	if f.file == "" && l.FromCommandLine() {
 		return nil
 	}
@@ -152,7 +147,7 @@ func (f *checkFlags) complete(ctx context.Context, l *check.Location, secrets *o
 	if err != nil {
 		return l.Complete()
 	}
-	err = errors.Join(cluster.ReadDefaults(ctx, check.BackupStorage, l), cluster.ReadSecrets(ctx, l, secrets))
+	err = errors.Join(cluster.ReadDefaults(ctx, check.BackupStorage, l), cluster.ReadSecrets(ctx, l))
 	if err != nil && f.file != "" && l.Complete() == nil {
 		return nil // the file stands by itself
 	}

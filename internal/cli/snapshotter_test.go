@@ -12,6 +12,7 @@ import (
 	"time"
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
+	"github.com/sirupsen/logrus/hooks/test"
 	"github.com/stretchr/testify/require"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -83,6 +84,7 @@ func TestCluster(t *testing.T) {
 	t.Run("object store", i.objectStore)
 	t.Run("good", i.good)
 	t.Run("full", i.full)
+	t.Run("interrupted", i.interrupted)
 	t.Run("sweep", i.sweep)
 	t.Run("EnableCSI", i.enableCSI)
 	t.Run("settings", i.badSettings)
@@ -143,6 +145,38 @@ func (i *installed) full(t *testing.T) {
 	i.as(before)
 }
 
+// stopAt interrupts a check at a step.
+type stopAt struct {
+	check.Silent
+	step string
+	stop context.CancelFunc
+}
+
+func (s stopAt) Begin(step string) {
+	if step == s.step {
+		s.stop()
+	}
+}
+
+// interrupted: a person presses Ctrl-C in the middle of a full check.
+func (i *installed) interrupted(t *testing.T) {
+	i = &installed{t, i.Cluster, i.s3}
+	before, err := i.Leftovers(t.Context())
+	require.NoError(t, err)
+	cluster, err := check.NewCluster(i.Config, "velero")
+	require.NoError(t, err)
+	log, _ := test.NewNullLogger()
+	for _, step := range []string{"snapshot", "restore"} {
+		ctx, cancel := context.WithCancel(t.Context())
+		location, err := cluster.Find(ctx, check.VolumeSnapshot, "")
+		require.NoError(t, err)
+		steps := byName(check.Snapshotter(ctx, cluster, location, check.Full{Wanted: true, Size: "1Gi"}, log, stopAt{step: step, stop: cancel}))
+		require.Equal(t, "interrupted", steps[step].Detail)
+		require.Equal(t, check.OK, steps["clean up"].Outcome, steps["clean up"].Detail)
+		i.as(before)
+	}
+}
+
 // as wants the cluster and its storage to be as before.
 func (i *installed) as(before testbed.Leftovers) {
 	i.Helper()
@@ -165,6 +199,9 @@ func (i *installed) sweep(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(i.run(exitOK, append(dry, "-o", "json")...)), &list))
 	require.Equal(t, "VolumeSnapshotContent", list[0].Kind)
 	require.Equal(t, "restore", list[0].Purpose)
+	t.Setenv("COLUMNS", "60")
+	require.Contains(t, i.run(exitOK, dry...), "VolumeSnapshotContent longshore-restore-killed\n  restore")
+	t.Setenv("COLUMNS", "")
 
 	require.Contains(t, i.run(exitOK, append([]string{"sweep", "default"}, young...)...), snapshot.Name)
 	require.Contains(t, i.run(exitOK, dry...), "Nothing is left")

@@ -1,11 +1,13 @@
 package cli
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -119,14 +121,35 @@ func (f *sweepFlags) write(stdout io.Writer, found []snapshotter.Leftover, age t
 		_, err := fmt.Fprintf(stdout, "Nothing is left that is older than %s.\n", age)
 		return err
 	}
-	return writeTable(stdout, list)
+	return writeTable(check.TerminalOf(stdout), list)
 }
 
-func writeTable(stdout io.Writer, list []leftover) error {
-	table := tabwriter.NewWriter(stdout, 0, 0, 3, ' ', 0)
+// writeTable writes a table, or a paragraph for each where that is too wide.
+func writeTable(terminal check.Terminal, list []leftover) error {
+	var text bytes.Buffer
+	table := tabwriter.NewWriter(&text, 0, 0, 3, ' ', 0)
 	fmt.Fprintln(table, "KIND\tNAMESPACE\tNAME\tPURPOSE\tBACKUP\tAGE\tREMEDY")
 	for _, l := range list {
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", l.Kind, cmp.Or(l.Namespace, "-"), l.Name, l.Purpose, cmp.Or(l.Backup, "-"), l.Age, l.Remedy)
 	}
-	return table.Flush()
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	for line := range strings.Lines(text.String()) {
+		if len(line) > terminal.Width+1 {
+			return writeParagraphs(terminal, list)
+		}
+	}
+	_, err := text.WriteTo(terminal)
+	return err
+}
+
+func writeParagraphs(terminal check.Terminal, list []leftover) error {
+	for _, l := range list {
+		name := strings.TrimPrefix(l.Namespace+"/"+l.Name, "/")
+		if _, err := fmt.Fprintf(terminal, "%s %s\n  %s %s, %s old\n  %s\n", l.Kind, name, l.Purpose, cmp.Or(l.Backup, "-"), l.Age, l.Remedy); err != nil {
+			return err
+		}
+	}
+	return nil
 }
