@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/longshore-dev/velero-plugin/internal/testbed"
@@ -51,7 +52,20 @@ func prepare(ctx context.Context, s settings) (*bench, error) {
 		b.close()
 		return nil, err
 	}
+	forgetSurroundings()
 	return b, nil
+}
+
+// forgetSurroundings takes from the environment, which the plugins inherit, what
+// would change their work: this machine's certificates, proxies and accounts.
+func forgetSurroundings() {
+	for _, assignment := range os.Environ() {
+		name, _, _ := strings.Cut(assignment, "=")
+		upper := strings.ToUpper(name)
+		if strings.HasPrefix(upper, "AWS_") || strings.HasPrefix(upper, "SSL_CERT_") || strings.HasSuffix(upper, "_PROXY") {
+			_ = os.Unsetenv(name) // It cannot fail for a name that is there.
+		}
+	}
 }
 
 func (b *bench) close() {

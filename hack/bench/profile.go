@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 
@@ -15,6 +16,7 @@ var profiles = []struct {
 	name string
 	work func(s *session) error
 }{
+	{"init", func(s *session) error { return s.reopen(100) }},
 	{"put", func(s *session) error { return s.put("large", gibibyte) }},
 	{"get", func(s *session) error { return s.get("large", gibibyte) }},
 	{"small", func(s *session) error {
@@ -28,6 +30,22 @@ var profiles = []struct {
 		}
 		return nil
 	}},
+}
+
+// reopen sets the plugin up again and again, each time with another config.
+func (s *session) reopen(times int) error {
+	for i := range times {
+		config := maps.Clone(s.config)
+		config["prefix"] = fmt.Sprint("prefix-", i)
+		store, err := s.manager.GetObjectStore(s.program.provider)
+		if err != nil {
+			return err
+		}
+		if err := store.Init(config); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // takeProfiles writes NAME.cpu and NAME.heap for each of profiles into dir, for

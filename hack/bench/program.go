@@ -33,6 +33,7 @@ type session struct {
 	program program
 	manager clientmgmt.Manager
 	store   velero.ObjectStore
+	config  map[string]string
 	pid     int
 }
 
@@ -44,19 +45,19 @@ func (p program) open(config map[string]string) (*session, error) {
 	if err := registry.DiscoverPlugins(); err != nil {
 		return nil, fmt.Errorf("discover %s: %w", p.name, err)
 	}
-	s := &session{program: p, manager: clientmgmt.NewManager(log, logrus.InfoLevel, registry)}
-	if err := s.init(config); err != nil {
+	s := &session{program: p, config: config, manager: clientmgmt.NewManager(log, logrus.InfoLevel, registry)}
+	if err := s.init(); err != nil {
 		s.close()
 		return nil, fmt.Errorf("open %s: %w", p.name, err)
 	}
 	return s, nil
 }
 
-func (s *session) init(config map[string]string) (err error) {
+func (s *session) init() (err error) {
 	if s.store, err = s.manager.GetObjectStore(s.program.provider); err != nil {
 		return err
 	}
-	if err := s.store.Init(config); err != nil {
+	if err := s.store.Init(s.config); err != nil {
 		return err
 	}
 	s.pid, err = childOf(os.Getpid(), s.program.path)
