@@ -3,6 +3,7 @@ package testbed
 import (
 	"context"
 	"crypto/rand"
+	"crypto/x509"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -158,7 +159,10 @@ func (s *S3) transport() (http.RoundTripper, error) {
 	if err != nil || s.CA == nil {
 		return transport, err
 	}
-	if !transport.TLSClientConfig.RootCAs.AppendCertsFromPEM(s.CA) {
+	// The transport has no roots of its own where SSL_CERT_FILE is not set.
+	roots := x509.NewCertPool()
+	transport.TLSClientConfig.RootCAs = roots
+	if !roots.AppendCertsFromPEM(s.CA) {
 		return nil, fmt.Errorf("the CA of %s is no certificate", s.Endpoint)
 	}
 	return transport, nil
