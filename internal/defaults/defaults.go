@@ -51,6 +51,10 @@ type MistakeError struct{ text string }
 
 func (e *MistakeError) Error() string { return e.text }
 
+// anyVersion has the API server answer from its cache, which may be a moment
+// old. For the newest state it would first wait for its storage, up to 100 ms.
+const anyVersion = "0"
+
 // Read reads the defaults for a kind with one request. A ConfigMap that cannot
 // be meant so is a *MistakeError.
 func Read(ctx context.Context, config *rest.Config, namespace, kind string) (Set, error) {
@@ -61,7 +65,7 @@ func Read(ctx context.Context, config *rest.Config, namespace, kind string) (Set
 	ctx, cancel := context.WithTimeoutCause(ctx, deadline, fmt.Errorf("no answer from the Kubernetes API in %v", deadline))
 	defer cancel()
 	list, err := kube.Retry(ctx, func(ctx context.Context) (*corev1.ConfigMapList, error) {
-		return client.ConfigMaps(namespace).List(ctx, metav1.ListOptions{LabelSelector: selector(kind)})
+		return client.ConfigMaps(namespace).List(ctx, metav1.ListOptions{LabelSelector: selector(kind), ResourceVersion: anyVersion})
 	})
 	if err != nil {
 		return Set{}, fmt.Errorf("list ConfigMaps with the labels %s in namespace %s: %w", selector(kind), namespace, err)
