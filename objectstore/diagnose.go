@@ -97,7 +97,7 @@ func (d *Diagnosis) Greet(ctx context.Context) (Greeting, error) {
 	}
 	resp, err := plainErrors{transportFor(&d.settings)}.RoundTrip(req)
 	if err != nil {
-		return Greeting{}, d.failed("connect", d.settings.Bucket, "", err)
+		return Greeting{}, d.failed(opOpen, d.settings.Bucket, "", err)
 	}
 	defer resp.Body.Close()
 	clock, err := http.ParseTime(resp.Header.Get("Date"))

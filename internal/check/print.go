@@ -36,8 +36,8 @@ const (
 	nameWidth = 24
 	// lineStart is the length of a line before its detail.
 	lineStart = 3 + 2 + nameWidth + 2 + 8 + 3
-	// roomy is the width from which details stand beside their steps.
-	roomy = 80
+	// roomy is the width from which long details stand beside their steps.
+	roomy = 120
 	// margin is how far what follows a line is indented.
 	margin = 5
 )
@@ -98,7 +98,7 @@ func (p *Printer) End(r Result) {
 
 func (p *Printer) line(r Result) {
 	start := fmt.Sprintf("%3d  %s %s %8s", p.number, pad(r.Step, nameWidth), p.mark(r.Outcome), seconds(r.Took))
-	if p.terminal.Width < roomy {
+	if p.terminal.Width < roomy && lineStart+utf8.RuneCountInString(r.Detail) > p.terminal.Width {
 		fmt.Fprintln(p.terminal, start)
 		p.below("", r.Detail)
 		return

@@ -18,8 +18,12 @@ type Terminal struct {
 	Colour bool
 }
 
-// plainWidth is the width for a file or a pipe: nothing is broken there.
-const plainWidth = 1 << 16
+const (
+	// plainWidth is the width for a file or a pipe: nothing is broken there.
+	plainWidth = 1 << 16
+	// usualWidth is the width of a terminal that does not tell.
+	usualWidth = 80
+)
 
 // TerminalOf finds out what w can show. NO_COLOR in the environment forbids
 // colours, COLUMNS sets the width.
@@ -29,6 +33,7 @@ func TerminalOf(w io.Writer) Terminal {
 	if isFile && term.IsTerminal(int(file.Fd())) {
 		t.Live = os.Getenv("TERM") != "dumb"
 		t.Colour = t.Live && os.Getenv("NO_COLOR") == ""
+		t.Width = usualWidth
 		if width, _, err := term.GetSize(int(file.Fd())); err == nil && width > 0 {
 			t.Width = width
 		}
