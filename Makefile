@@ -11,7 +11,7 @@ LDFLAGS := -s -w -buildid= -X main.version=$(VERSION)
 TAGS    := grpcnotrace
 BINARY  := bin/velero-plugin-longshore
 # The modules whose tests `make test` runs; the root comes first.
-MODULES := . internal/testbed/csidriver internal/e2e
+MODULES := . internal/testbed/csidriver internal/e2e hack/bench
 # One test program at a time: each starts real servers on two cores.
 GOTEST  := go test -count=1 -timeout=40m -p=1
 
