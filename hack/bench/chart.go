@@ -81,7 +81,7 @@ func bar(r row, y int, x func(float64) float64) string {
 	if ratio < 1 {
 		from, to, class = to, from, "behind"
 	}
-	text := fmt.Sprintf(`<text x="%d" y="%d" text-anchor="end">%s</text>`, chartLabel-60, y+15, html.EscapeString(r.label()))
+	text := fmt.Sprintf(`<text x="%d" y="%d" text-anchor="end">%s</text>`, chartLabel-10, y+15, html.EscapeString(r.label()))
 	text += fmt.Sprintf(`<rect class="%s" x="%.1f" y="%d" width="%.1f" height="14" rx="2"/>`, class, from, y+4, to-from)
 	text += fmt.Sprintf(`<text x="%.1f" y="%d">%s×</text>`, max(from, to)+6, y+15, number(ratio))
 	if r.Target > 0 {
