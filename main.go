@@ -6,6 +6,7 @@ package main
 import (
 	"context"
 	"os"
+	"sync"
 
 	"github.com/sirupsen/logrus"
 
@@ -32,7 +33,7 @@ func main() {
 	pluginserver.Serve(pluginserver.Plugins{
 		Name:              provider,
 		ObjectStore:       openObjectStore(log),
-		VolumeSnapshotter: openSnapshotter(log),
+		VolumeSnapshotter: openSnapshotter(log, flags.Has("EnableCSI")),
 	}, log)
 }
 
@@ -42,8 +43,17 @@ func openObjectStore(log logrus.FieldLogger) pluginserver.Open[pluginserver.Obje
 	})
 }
 
-func openSnapshotter(log logrus.FieldLogger) pluginserver.Open[pluginserver.VolumeSnapshotter] {
+// openSnapshotter warns once where Velero runs with the feature EnableCSI: it
+// then snapshots CSI volumes itself and never asks a plugin.
+func openSnapshotter(log logrus.FieldLogger, enableCSI bool) pluginserver.Open[pluginserver.VolumeSnapshotter] {
+	var warn sync.Once
 	return defaults.Open(defaults.VolumeSnapshotter, log, func(ctx context.Context, config map[string]string) (pluginserver.VolumeSnapshotter, error) {
+		if enableCSI {
+			warn.Do(func() { log.Warn(enableCSIWarning) })
+		}
 		return snapshotter.Open(ctx, log, config)
 	})
 }
+
+const enableCSIWarning = "Velero runs with --features=EnableCSI: it snapshots CSI volumes itself and never asks this plugin; " +
+	"remove EnableCSI from the server's features to use the VolumeSnapshotLocation"

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/minio/minio-go/v7"
+	"github.com/sirupsen/logrus"
 	"github.com/stretchr/testify/require"
 	veleroplugin "github.com/vmware-tanzu/velero/pkg/plugin/velero"
 
@@ -32,8 +33,14 @@ func TestPluginBinary(t *testing.T) {
 
 	t.Run("objects", func(t *testing.T) { testObjects(t, store) })
 	t.Run("both kinds", func(t *testing.T) {
-		_, err := client.GetVolumeSnapshotter(testbed.Provider)
+		client := newVeleroClient(t, program)
+		snapshotter, err := client.GetVolumeSnapshotter(testbed.Provider)
 		require.NoError(t, err)
+		t.Setenv("KUBECONFIG", filepath.Join(t.TempDir(), "missing"))
+		_ = snapshotter.Init(nil) // there is no cluster here
+		warning := client.line(t, "Velero runs with --features=EnableCSI: it snapshots CSI volumes itself and never asks this plugin; "+
+			"remove EnableCSI from the server's features to use the VolumeSnapshotLocation")
+		require.Equal(t, logrus.WarnLevel, warning.Level)
 	})
 	t.Run("restarted after a kill", func(t *testing.T) {
 		killPlugins(t, program)
