@@ -29,8 +29,9 @@ const (
 
 func main() {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Minute)
-	defer cancel()
-	if err := run(ctx, "bin/velero-plugin-longshore"); err != nil {
+	err := run(ctx, "bin/velero-plugin-longshore")
+	cancel()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "figures:", err)
 		os.Exit(1)
 	}
@@ -60,7 +61,7 @@ func run(ctx context.Context, binary string) error {
 
 func measure(ctx context.Context, binary string, s3 *testbed.S3) error {
 	began := time.Now()
-	client := plugin.NewClient(clientConfig(binary, s3.CredentialsFile))
+	client := plugin.NewClient(clientConfig(ctx, binary, s3.CredentialsFile))
 	defer client.Kill()
 	connection, err := client.Client()
 	if err != nil {
@@ -103,8 +104,8 @@ func printMemory(what string, pid int) {
 	fmt.Printf("%-32s %8.1f MB\n", what, kilobytes*1024/1e6)
 }
 
-func clientConfig(binary, credentials string) *plugin.ClientConfig {
-	command := exec.Command(binary)
+func clientConfig(ctx context.Context, binary, credentials string) *plugin.ClientConfig {
+	command := exec.CommandContext(ctx, binary)
 	command.Env = []string{"AWS_SHARED_CREDENTIALS_FILE=" + credentials}
 	return &plugin.ClientConfig{
 		HandshakeConfig:  plugin.HandshakeConfig{ProtocolVersion: 2, MagicCookieKey: "VELERO_PLUGIN", MagicCookieValue: "hello"},
@@ -123,6 +124,6 @@ func (objectStore) GRPCServer(*plugin.GRPCBroker, *grpc.Server) error {
 	return errors.New("this program is a client")
 }
 
-func (objectStore) GRPCClient(_ context.Context, _ *plugin.GRPCBroker, connection *grpc.ClientConn) (any, error) {
+func (objectStore) GRPCClient(_ context.Context, _ *plugin.GRPCBroker, connection *grpc.ClientConn) (any, error) { //nolint:unparam // go-plugin's interface
 	return generated.NewObjectStoreClient(connection), nil
 }

@@ -14,7 +14,7 @@ import (
 // from, which Velero prints as error.file and error.function (Velero,
 // pkg/plugin/framework/common/client_errors.go). The place is the caller's.
 func failure(err error) error {
-	if _, done := err.(interface{ GRPCStatus() *status.Status }); done { //nolint:errorlint // wrapped, it lacks the wrapper's text
+	if _, done := err.(interface{ GRPCStatus() *status.Status }); done { // unwrapped: a wrapper's text must not get lost
 		return err
 	}
 	return toStatus(codes.Unknown, err.Error(), callers(3))

@@ -44,6 +44,6 @@ func readOnly(line, program string) (from, to uintptr, ok bool) {
 }
 
 func pages(from, to uintptr) []byte {
-	start := *(*unsafe.Pointer)(unsafe.Pointer(&from)) // an address the kernel named, outside Go's heap
-	return unsafe.Slice((*byte)(start), to-from)
+	start := *(*unsafe.Pointer)(unsafe.Pointer(&from)) //nolint:gosec // an address the kernel named, outside Go's heap
+	return unsafe.Slice((*byte)(start), to-from)       //nolint:gosec // as long as the kernel said
 }

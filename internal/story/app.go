@@ -70,7 +70,10 @@ func writeFiles(dir string) error {
 		}
 		content := make([]byte, size)
 		rand.Read(content)
-		mode := os.FileMode(0o640 | 0o110*(i%2))
+		mode := os.FileMode(0o640)
+		if i%2 == 1 {
+			mode = 0o750
+		}
 		if err := os.WriteFile(filepath.Join(folder, fmt.Sprintf("file-%d.bin", i)), content, mode); err != nil {
 			return err
 		}
