@@ -116,13 +116,14 @@ func (b *bench) nothingLeft(before testbed.Leftovers) {
 	defer cancel()
 	require.NoError(b, b.ControlDriver(testbed.DriverControl{}))
 	require.NoError(b, b.DeleteNamespace(ctx, b.namespace))
-	require.Eventually(b, func() bool {
-		now, err := b.Leftovers(ctx)
-		return err == nil && fmt.Sprint(now) == fmt.Sprint(before)
-	}, 20*time.Second, 50*time.Millisecond, "something is left")
-	if now, err := b.Leftovers(ctx); b.Failed() {
-		b.Logf("before %+v\nnow %+v (%v)", before, now, err)
+	var now testbed.Leftovers
+	var err error
+	for ; ctx.Err() == nil; time.Sleep(50 * time.Millisecond) {
+		if now, err = b.Leftovers(ctx); err == nil && fmt.Sprint(now) == fmt.Sprint(before) {
+			return
+		}
 	}
+	require.Failf(b, "something is left", "before %+v\nnow %+v (%v)", before, now, err)
 }
 
 // claimed makes a claim with a file in it, and returns its PersistentVolume.

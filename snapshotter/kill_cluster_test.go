@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -163,6 +164,27 @@ func TestClusterKilledRestoring(t *testing.T) {
 	}, 60*time.Second, 500*time.Millisecond)
 	require.Equal(t, "first", b.read("restored-0"))
 	require.NoError(t, b.DeleteSnapshot(t.Context(), snapshot))
+	b.removeOrphan()
+}
+
+// removeOrphan removes the volume, if there is one, that no PersistentVolume
+// names, as an administrator of the storage would.
+func (b *bench) removeOrphan() {
+	b.Helper()
+	volumes, err := b.Kube.CoreV1().PersistentVolumes().List(b.Context(), metav1.ListOptions{})
+	require.NoError(b, err)
+	known := map[string]bool{}
+	for _, pv := range volumes.Items {
+		known[pv.Spec.CSI.VolumeHandle] = true
+	}
+	left, err := b.Leftovers(b.Context())
+	require.NoError(b, err)
+	for _, handle := range left.StorageVolumes {
+		if !known[handle] {
+			b.Logf("removed volume %s, which nobody knows", handle)
+			require.NoError(b, os.RemoveAll(filepath.Join(b.Storage, "volumes", handle)))
+		}
+	}
 }
 
 func TestClusterSweep(t *testing.T) {
