@@ -156,20 +156,21 @@ func TestClusterKilledRestoring(t *testing.T) {
 		now, listErr := b.Leftovers(t.Context())
 		restored := len(killTimes())
 		// One that is killed in the instant between giving up the object and
-		// handing over the ID leaves a volume that nobody knows.
+		// handing over the ID leaves a volume that nobody knows. Which of the
+		// killed ones meet that instant is chance.
 		orphans := len(now.StorageVolumes) - len(before.StorageVolumes) - restored
 		return err == nil && listErr == nil && len(now.VolumeSnapshotContents) == 0 && len(now.VolumeSnapshots) == 0 &&
 			len(now.Claims) == len(before.Claims)+restored && len(now.PersistentVolumes) == len(before.PersistentVolumes)+restored &&
-			orphans >= 0 && orphans <= 1
+			orphans >= 0 && orphans <= restored/3
 	}, 60*time.Second, 500*time.Millisecond)
 	require.Equal(t, "first", b.read("restored-0"))
 	require.NoError(t, b.DeleteSnapshot(t.Context(), snapshot))
-	b.removeOrphan()
+	b.removeOrphans()
 }
 
-// removeOrphan removes the volume, if there is one, that no PersistentVolume
-// names, as an administrator of the storage would.
-func (b *bench) removeOrphan() {
+// removeOrphans removes the volumes that no PersistentVolume names, as an
+// administrator of the storage would.
+func (b *bench) removeOrphans() {
 	b.Helper()
 	volumes, err := b.Kube.CoreV1().PersistentVolumes().List(b.Context(), metav1.ListOptions{})
 	require.NoError(b, err)
