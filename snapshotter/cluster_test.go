@@ -118,7 +118,7 @@ func (b *bench) nothingLeft(before testbed.Leftovers) {
 	require.NoError(b, b.DeleteNamespace(ctx, b.namespace))
 	var now testbed.Leftovers
 	var err error
-	for ; ctx.Err() == nil; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		if now, err = b.Leftovers(ctx); err == nil && fmt.Sprint(now) == fmt.Sprint(before) {
 			return
 		}
