@@ -149,9 +149,9 @@ func (s *Story) destroy(ctx context.Context) (string, error) {
 	if err := s.Cluster.DeleteNamespace(ctx, Namespace); err != nil {
 		return "", err
 	}
-	err := poll(ctx, patience, "the storage to delete the volumes", func() (string, error) {
+	err := testbed.Poll(ctx, patience, "the storage to delete the volumes", func(ctx context.Context) (bool, string, error) {
 		left, err := s.Cluster.Leftovers(ctx)
-		return strings.Join(left.StorageVolumes, ", "), err
+		return len(left.StorageVolumes) == 0, "left: " + strings.Join(left.StorageVolumes, ", "), err
 	})
 	return "the storage has deleted its volumes", err
 }
@@ -184,9 +184,9 @@ func (s *Story) deleteBackup(ctx context.Context) (string, error) {
 	if _, err := s.Velero.CLI(ctx, "backup", "delete", Backup, "--confirm"); err != nil {
 		return "", err
 	}
-	err := poll(ctx, patience, "Velero to delete the backup", func() (string, error) {
+	err := testbed.Poll(ctx, patience, "Velero to delete the backup", func(ctx context.Context) (bool, string, error) {
 		left, err := BackupNames(ctx, s.Velero)
-		return strings.Join(left, ", "), err
+		return len(left) == 0, "left: " + strings.Join(left, ", "), err
 	})
 	return "velero backup delete " + Backup, err
 }
@@ -249,27 +249,4 @@ func OnlyVolumes(left testbed.Leftovers, volumes int) error {
 		return errors.New(strings.Join(problems, "; "))
 	}
 	return nil
-}
-
-// poll calls what until it returns "" or the time is up. What it returned last
-// goes into the error.
-func poll(ctx context.Context, timeout time.Duration, waitingFor string, what func() (string, error)) error {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	ticker := time.NewTicker(200 * time.Millisecond)
-	defer ticker.Stop()
-	for {
-		left, err := what()
-		if err != nil {
-			return fmt.Errorf("wait for %s: %w", waitingFor, err)
-		}
-		if left == "" {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("waited %s for %s; left: %s", timeout, waitingFor, left)
-		case <-ticker.C:
-		}
-	}
 }

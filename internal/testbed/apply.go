@@ -96,7 +96,7 @@ func (c *Cluster) waitEstablished(ctx context.Context, names ...string) error {
 		Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions",
 	})
 	for _, name := range names {
-		err := poll(ctx, 30*time.Second, "definition "+name+" to be established", func(ctx context.Context) (bool, string, error) {
+		err := Poll(ctx, 30*time.Second, "definition "+name+" to be established", func(ctx context.Context) (bool, string, error) {
 			object, err := definitions.Get(ctx, name, metav1.GetOptions{})
 			if err != nil {
 				return false, "", err
@@ -120,10 +120,10 @@ func hasCondition(object *unstructured.Unstructured, kind string) bool {
 	return false
 }
 
-// poll asks until the answer is yes. The error of the deadline tells what was
+// Poll asks until the answer is yes. The error of the deadline tells what was
 // waited for and the last answer or error, since a failed question may do better
 // the next time.
-func poll(ctx context.Context, timeout time.Duration, what string, ask func(context.Context) (done bool, last string, err error)) error {
+func Poll(ctx context.Context, timeout time.Duration, what string, ask func(context.Context) (done bool, last string, err error)) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	last := "nothing"

@@ -89,7 +89,7 @@ func (c *Cluster) claim(o ClaimOptions) (*corev1.PersistentVolumeClaim, error) {
 // claim's events.
 func (c *Cluster) WaitBound(ctx context.Context, namespace, name string) (claim *corev1.PersistentVolumeClaim, err error) {
 	what := fmt.Sprintf("claim %s/%s to be bound", namespace, name)
-	err = poll(ctx, bindTimeout, what, func(ctx context.Context) (bool, string, error) {
+	err = Poll(ctx, bindTimeout, what, func(ctx context.Context) (bool, string, error) {
 		claim, err = c.Kube.CoreV1().PersistentVolumeClaims(namespace).Get(ctx, name, metav1.GetOptions{})
 		if err != nil {
 			return false, "", err

@@ -71,7 +71,7 @@ func takeSnapshot(t *testing.T, c *Cluster, claim string) {
 		},
 	}, metav1.CreateOptions{})
 	require.NoError(t, err)
-	err = poll(t.Context(), 30*time.Second, "snapshot "+claim, func(ctx context.Context) (bool, string, error) {
+	err = Poll(t.Context(), 30*time.Second, "snapshot "+claim, func(ctx context.Context) (bool, string, error) {
 		s, err := c.Snapshots.VolumeSnapshots("app").Get(ctx, claim, metav1.GetOptions{})
 		if err != nil || s.Status == nil {
 			return false, "no status", err
@@ -130,7 +130,7 @@ func secondCluster(t *testing.T, bed *Bed, first *Cluster) {
 func nothingLeft(t *testing.T, c *Cluster) {
 	require.NoError(t, c.DeleteNamespace(t.Context(), "app"))
 	var left Leftovers
-	err := poll(t.Context(), 30*time.Second, "storage to be empty", func(ctx context.Context) (done bool, last string, err error) {
+	err := Poll(t.Context(), 30*time.Second, "storage to be empty", func(ctx context.Context) (done bool, last string, err error) {
 		left, err = c.Leftovers(ctx)
 		return len(left.StorageVolumes)+len(left.StorageSnapshots)+len(left.PersistentVolumes) == 0, "not empty", err
 	})

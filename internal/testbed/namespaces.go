@@ -36,7 +36,7 @@ func (c *Cluster) DeleteNamespace(ctx context.Context, name string) error {
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("delete namespace %s: %w", name, err)
 	}
-	return poll(ctx, namespaceTimeout, "namespace "+name+" to be gone", func(ctx context.Context) (bool, string, error) {
+	return Poll(ctx, namespaceTimeout, "namespace "+name+" to be gone", func(ctx context.Context) (bool, string, error) {
 		namespace, err := c.Kube.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
 		switch {
 		case apierrors.IsNotFound(err):
@@ -58,7 +58,7 @@ func (c *Cluster) emptyNamespace(ctx context.Context, name string) error {
 		return err
 	}
 	what := "claims and snapshots in namespace " + name + " to be gone"
-	return poll(ctx, namespaceTimeout, what, func(ctx context.Context) (bool, string, error) {
+	return Poll(ctx, namespaceTimeout, what, func(ctx context.Context) (bool, string, error) {
 		c, err := claims.List(ctx, metav1.ListOptions{})
 		if err != nil {
 			return false, "", err

@@ -40,7 +40,7 @@ func (v *VeleroServer) Status(ctx context.Context, kind, name string) (map[strin
 // error of the deadline tells the object's status and the end of the server's log.
 func (v *VeleroServer) WaitPhase(ctx context.Context, kind, name string, timeout time.Duration, phases ...string) (phase string, err error) {
 	what := fmt.Sprintf("%s %s to be %s", kind, name, strings.Join(phases, " or "))
-	err = poll(ctx, timeout, what, func(ctx context.Context) (bool, string, error) {
+	err = Poll(ctx, timeout, what, func(ctx context.Context) (bool, string, error) {
 		status, err := v.Status(ctx, kind, name)
 		if err != nil {
 			return false, "", err
