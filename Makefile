@@ -12,8 +12,10 @@ TAGS    := grpcnotrace
 BINARY  := bin/velero-plugin-longshore
 # The modules whose tests `make test` runs; the root comes first.
 MODULES := . internal/testbed/csidriver internal/e2e hack/bench
-# One test program at a time: each starts real servers on two cores.
-GOTEST  := go test -count=1 -timeout=40m -p=1
+# One test program at a time: each starts real servers on two cores. gotestsum
+# shows each test as it ends, and counts them.
+GOTESTSUM := go tool -modfile=$(CURDIR)/hack/tools/gotestsum/go.mod gotestsum --format=testname --format-hide-empty-pkg
+GOTEST  := $(GOTESTSUM) -- -count=1 -timeout=40m -p=1
 
 .DEFAULT_GOAL := help
 .PHONY: help build parts test test-unit test-race verify lint tidy demo figures bench image clean
@@ -37,7 +39,7 @@ test-unit: ## run the tests that start no server
 	$(GOTEST) -short ./...
 
 test-race: parts ## run the plugin's own tests with the race detector (wants a C compiler)
-	CGO_ENABLED=1 go test -race -count=1 -timeout=40m -p=1 ./...
+	CGO_ENABLED=1 $(GOTEST) -race ./...
 
 verify: lint ## check format, modules and lint
 	@test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo "run gofmt -w on the files above"; exit 1; }
