@@ -32,13 +32,18 @@ func (p Part) Cached() (bool, error) {
 }
 
 // Build builds those of parts that are not in the cache, one after the other,
-// with a line of progress for each.
+// with a line of progress for each. Parts that this machine cannot have are left
+// out, and the line says why.
 func Build(ctx context.Context, progress io.Writer, parts ...Part) error {
 	if err := announce(progress, parts); err != nil {
 		return err
 	}
 	for i, p := range parts {
 		fmt.Fprintf(progress, "[%d/%d] %s … ", i+1, len(parts), p.Name)
+		if err := p.Possible(); err != nil {
+			fmt.Fprintln(progress, "left out:", err)
+			continue
+		}
 		begin := time.Now()
 		built, err := ensure(ctx, progress, p)
 		switch {
@@ -61,7 +66,9 @@ func announce(progress io.Writer, parts []Part) error {
 		switch cached, err := p.Cached(); {
 		case err != nil:
 			return err
-		case !cached && !p.local:
+		case !cached && p.debian != nil && p.Possible() == nil:
+			fmt.Fprintf(progress, "fetching %s as packages of %s\n", p.Name, p.debian.title)
+		case !cached && !p.local && p.debian == nil:
 			missing = append(missing, p.Name)
 		}
 	}
@@ -77,6 +84,9 @@ func announce(progress io.Writer, parts []Part) error {
 func path(ctx context.Context, progress io.Writer, p Part) (string, error) {
 	if built, ok := local.Load(p.Name); ok {
 		return built.(string), nil
+	}
+	if err := p.Possible(); err != nil {
+		return "", err
 	}
 	cached, err := p.Cached()
 	switch {

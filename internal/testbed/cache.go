@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -48,6 +49,9 @@ func cacheKey(p Part) (string, error) {
 	}
 	if p.local {
 		return digest([]byte(root)), nil
+	}
+	if p.debian != nil {
+		return digest(fmt.Appendf(nil, "%v %s", *p.debian, runtime.GOARCH)), nil
 	}
 	args, err := buildArgs(p)
 	if err != nil {

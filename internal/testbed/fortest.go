@@ -1,6 +1,7 @@
 package testbed
 
 import (
+	"os"
 	"testing"
 )
 
@@ -25,4 +26,18 @@ func ForTest(t testing.TB) *Bed {
 		}
 	})
 	return bed
+}
+
+// RequirePart leaves a test out where the part cannot be had, and says why. In CI
+// (the variable CI is set) that is a failure: there no test may be left out.
+func RequirePart(t testing.TB, p Part) {
+	t.Helper()
+	err := p.Possible()
+	switch {
+	case err == nil:
+	case os.Getenv("CI") != "":
+		t.Fatal(err)
+	default:
+		t.Skip(err)
+	}
 }

@@ -1,6 +1,9 @@
 package testbed
 
-import "context"
+import (
+	"context"
+	"fmt"
+)
 
 // Part is a program that the testbed runs: what to build and from where.
 // The programs of others are pinned by modules of their own under hack/tools,
@@ -24,6 +27,8 @@ type Part struct {
 	set []string
 	// local marks a program of this repository.
 	local bool
+	// debian says which packages make the part, nil for one that is built.
+	debian *debianPart
 	// make writes the part to a path that does not exist yet.
 	make func(ctx context.Context, p Part, target string) error
 }
@@ -111,15 +116,18 @@ var (
 func Parts() []Part {
 	return []Part{
 		KubeAPIServer, KubeControllerManager, SnapshotController, CSISnapshotter,
-		CSIProvisioner, SnapshotCRDs, Velero, MinIO, VersityGW, Etcd, CSIDriver, Plugin,
+		CSIProvisioner, SnapshotCRDs, Velero, MinIO, Rclone, VersityGW, Etcd, Ceph, CSIDriver, Plugin,
 	}
 }
 
-// Version is the version that the part's module pins, "dev" for a program of
-// this repository.
+// Version is the version that the part's module pins, that of its Debian
+// packages, or "dev" for a program of this repository.
 func (p Part) Version() (string, error) {
-	if p.local {
+	switch {
+	case p.local:
 		return "dev", nil
+	case p.debian != nil:
+		return p.debian.version, nil
 	}
 	root, err := repoRoot()
 	if err != nil {
@@ -130,6 +138,15 @@ func (p Part) Version() (string, error) {
 
 // Local says whether the part is a program of this repository.
 func (p Part) Local() bool { return p.local }
+
+// Possible returns nil if the part can be had on this machine, else why not: some
+// parts are not built but come as packages of one system.
+func (p Part) Possible() error {
+	if err := p.debian.possible(); err != nil {
+		return fmt.Errorf("%s cannot be had here: %w", p.Name, err)
+	}
+	return nil
+}
 
 // Path builds the part if it is not in the cache, or is a program of this
 // repository, and returns its path. Lines of progress go to standard error.

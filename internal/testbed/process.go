@@ -261,5 +261,5 @@ func (p *Process) startError(r *run, reason error) error {
 func (p *Process) portTaken() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.run != nil && strings.Contains(readFrom(p.log, p.run.offset), "address already in use")
+	return p.run != nil && strings.Contains(strings.ToLower(readFrom(p.log, p.run.offset)), "address already in use")
 }

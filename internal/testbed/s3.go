@@ -57,7 +57,7 @@ func (b *Bed) StartS3(ctx context.Context, o S3Options) (*S3, error) {
 	if o.Server.Name == "" {
 		o.Server = VersityGateway
 	}
-	program, err := path(ctx, b.progress, o.Server.Part)
+	part, err := path(ctx, b.progress, o.Server.Part)
 	if err != nil {
 		return nil, err
 	}
@@ -65,11 +65,17 @@ func (b *Bed) StartS3(ctx context.Context, o S3Options) (*S3, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", o.Name, err)
 	}
+	run.Part = part
+	if o.Server.Prepare != nil {
+		if err := o.Server.Prepare(ctx, b, run); err != nil {
+			return nil, fmt.Errorf("start %s: %w", o.Name, err)
+		}
+	}
 	s.Process, err = b.startOnPorts(ctx, o.Name, 1, func(ports []int) Command {
 		run.Address = address(ports[0])
 		s.Endpoint = scheme(o.TLS) + "://" + run.Address
 		args, env := o.Server.Command(run)
-		return Command{Path: program, Args: args, Env: env, Ready: s.answers}
+		return Command{Path: filepath.Join(part, o.Server.Program), Args: args, Env: env, Ready: s.answers}
 	})
 	if err != nil {
 		return nil, err
@@ -85,7 +91,7 @@ func (b *Bed) StartS3(ctx context.Context, o S3Options) (*S3, error) {
 // prepareS3 makes all that the server needs but its port.
 func (b *Bed) prepareS3(o S3Options) (*S3, S3Run, error) {
 	s := &S3{Server: o.Server, Region: s3Region, AccessKey: "AK" + rand.Text()[:18], SecretKey: rand.Text()}
-	run := S3Run{Region: s.Region, AccessKey: s.AccessKey, SecretKey: s.SecretKey}
+	run := S3Run{Name: o.Name, Region: s.Region, AccessKey: s.AccessKey, SecretKey: s.SecretKey}
 	var err error
 	if s.Dir, err = b.folder(o.Name, "data"); err != nil {
 		return nil, run, err

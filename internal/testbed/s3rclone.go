@@ -2,8 +2,7 @@ package testbed
 
 import "path/filepath"
 
-// Rclone is the program behind RcloneServer. It is not among Parts: only the
-// tests that ask for it build it.
+// Rclone is the program behind RcloneServer.
 var Rclone = Part{
 	Name: "rclone", Module: "hack/tools/rclone",
 	Package: "github.com/rclone/rclone", versionOf: "github.com/rclone/rclone",

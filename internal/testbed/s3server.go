@@ -1,11 +1,19 @@
 package testbed
 
-import "path/filepath"
+import (
+	"context"
+	"path/filepath"
+)
 
 // S3Server is a kind of S3 server: the program and how to run it.
 type S3Server struct {
 	Name string
 	Part Part
+	// Program is the server's path within a part that is a folder, else empty.
+	Program string
+	// Prepare starts what the server needs beside it, if that is anything. The
+	// names of those processes begin with Name and a hyphen.
+	Prepare func(ctx context.Context, b *Bed, r S3Run) error
 	// Command returns the arguments and the environment for a run. The server
 	// must listen on Address only, and use https if CertDir is not empty.
 	Command func(r S3Run) (args, env []string)
@@ -13,7 +21,11 @@ type S3Server struct {
 
 // S3Run is what a server is told.
 type S3Run struct {
-	// Address is 127.0.0.1:PORT.
+	// Name is that of the server's process.
+	Name string
+	// Part is the path of the server's part.
+	Part string
+	// Address is 127.0.0.1:PORT, not yet known to Prepare.
 	Address string
 	Region  string
 	// AccessKey and SecretKey are those of the server's first user.
