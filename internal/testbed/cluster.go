@@ -44,6 +44,8 @@ type ClusterOptions struct {
 	// Args are added to the command line of the part of that name, for instance
 	// {CSIDriver.Name: {"--zonal-snapshots"}}.
 	Args map[string][]string
+	// Audit has the API server keep books of its requests, for Cluster.Requests.
+	Audit bool
 }
 
 // Cluster is a Kubernetes control plane with CSI snapshots, under way.
@@ -64,6 +66,7 @@ type Cluster struct {
 	dir    string
 	socket string
 	args   map[string][]string
+	audit  bool
 
 	mu    sync.Mutex
 	parts map[string]*Process
@@ -104,7 +107,7 @@ func (b *Bed) StartCluster(ctx context.Context, o ClusterOptions) (*Cluster, err
 }
 
 func (b *Bed) prepareCluster(o ClusterOptions) (*Cluster, error) {
-	c := &Cluster{Name: o.Name, Zones: o.Zones, Storage: o.Storage, args: o.Args, bed: b, parts: map[string]*Process{}}
+	c := &Cluster{Name: o.Name, Zones: o.Zones, Storage: o.Storage, args: o.Args, audit: o.Audit, bed: b, parts: map[string]*Process{}}
 	if err := c.checkArgs(); err != nil {
 		return nil, err
 	}

@@ -43,10 +43,16 @@ func (c *Cluster) startAPIServer(ctx context.Context, etcd string) error {
 	if err != nil {
 		return err
 	}
+	var audit []string
+	if c.audit {
+		if audit, err = c.auditArgs(); err != nil {
+			return err
+		}
+	}
 	err = c.run(ctx, KubeAPIServer, 1, func(ports []int) Command {
 		url := "https://" + address(ports[0])
 		return Command{
-			Args: []string{
+			Args: append([]string{
 				"--etcd-servers=" + etcd,
 				"--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", fmt.Sprintf("--secure-port=%d", ports[0]),
 				"--cert-dir=" + c.dir, "--tls-cert-file=public.crt", "--tls-private-key-file=private.key",
@@ -54,7 +60,7 @@ func (c *Cluster) startAPIServer(ctx context.Context, etcd string) error {
 				"--service-account-key-file=" + files.accounts, "--service-account-signing-key-file=" + files.accounts,
 				"--token-auth-file=" + files.tokens, "--authorization-mode=RBAC",
 				"--service-cluster-ip-range=10.0.0.0/24", "--disable-admission-plugins=ServiceAccount",
-			},
+			}, audit...),
 			Ready: func(ctx context.Context) error { return c.connect(ctx, url, files) },
 		}
 	})
@@ -119,11 +125,11 @@ clusters:
 - name: %[1]s
   cluster: {server: %[2]q, certificate-authority-data: %[3]s}
 users:
-- name: admin
+- name: client
   user: {token: %[4]s}
 contexts:
 - name: %[1]s
-  context: {cluster: %[1]s, user: admin}
+  context: {cluster: %[1]s, user: client}
 current-context: %[1]s
 `, name, url, base64Text(id.ca), id.token)
 }
