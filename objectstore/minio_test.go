@@ -2,8 +2,6 @@ package objectstore
 
 import (
 	"bytes"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -18,16 +16,12 @@ func TestMinIO(t *testing.T) {
 	conformance(t, start(t, testbed.S3Options{Server: testbed.MinIOServer}), map[string]string{"partSize": "5MiB"})
 }
 
-// TestCustomerKeyOnMinIO runs the suite with SSE-C, but for signed URLs, which
+// TestMinIOEncryptsWithCustomerKey runs the suite with SSE-C, but for signed URLs, which
 // cannot work with it.
 func TestMinIOEncryptsWithCustomerKey(t *testing.T) {
 	t.Parallel()
 	real := start(t, testbed.S3Options{Server: testbed.MinIOServer, TLS: true})
-	key := bytes.Repeat([]byte("0123456789abcdef"), 2)
-	path := filepath.Join(t.TempDir(), "key")
-	require.NoError(t, os.WriteFile(path, key, 0o600))
-	remember(string(key))
-	more := map[string]string{"partSize": "5MiB", "customerKeyEncryptionFile": path}
+	more := map[string]string{"partSize": "5MiB", "customerKeyEncryptionFile": customerKey(t)}
 	conformance(t, real, more, signedURLs)
 	bucket := real.bucket(t)
 	s := real.open(t, bucket, more)

@@ -3,6 +3,8 @@ package objectstore
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -48,7 +50,7 @@ const updateVariable = "LONGSHORE_UPDATE_DOCS"
 func TestServersDocument(t *testing.T) {
 	for _, kind := range []testbed.S3Server{testbed.VersityGateway, testbed.MinIOServer, testbed.RcloneServer} {
 		real := start(t, testbed.S3Options{Server: kind, TLS: true, Versioning: true})
-		requireRow(t, kind.Name, featuresOf(t, real))
+		requireColumn(t, kind, featuresOf(t, real))
 	}
 }
 
@@ -65,23 +67,35 @@ func featuresOf(t *testing.T, s *server) []string {
 	return cells
 }
 
-// requireRow compares the server's column of the document, or writes it.
-func requireRow(t *testing.T, name string, cells []string) {
+// rows are the first cells of the document's rows.
+func rows() []string {
+	names := []string{"version"}
+	for _, f := range features {
+		names = append(names, f.name)
+	}
+	return names
+}
+
+// requireColumn compares the server's column of the document, or writes it.
+func requireColumn(t *testing.T, kind testbed.S3Server, cells []string) {
+	version, err := kind.Part.Version()
+	require.NoError(t, err)
+	cells = append([]string{version}, cells...)
 	text, err := os.ReadFile(serversDoc)
 	require.NoError(t, err)
-	lines := strings.Split(string(text), "\n")
+	name, lines := kind.Name, strings.Split(string(text), "\n")
 	header := slices.IndexFunc(lines, func(line string) bool { return strings.HasPrefix(line, "| feature |") })
 	require.GreaterOrEqual(t, header, 0, "%s has no table", serversDoc)
 	column := slices.Index(strings.Split(strings.TrimSuffix(lines[header], " |"), " | "), name)
 	require.Positive(t, column, "%s has no column %q", serversDoc, name)
-	for i, f := range features {
+	for i, feature := range rows() {
 		row := strings.Split(strings.TrimSuffix(lines[header+2+i], " |"), " | ")
-		require.Equal(t, "| "+f.name, row[0], "the row of %s", serversDoc)
+		require.Equal(t, "| "+feature, row[0], "the row of %s", serversDoc)
 		if os.Getenv(updateVariable) != "" {
 			row[column] = cells[i]
 			lines[header+2+i] = strings.Join(row, " | ") + " |"
 		}
-		require.Equal(t, cells[i], row[column], "%s: %s; run with %s=1 to write it", name, f.name, updateVariable)
+		require.Equal(t, cells[i], row[column], "%s: %s; run with %s=1 to write it", name, feature, updateVariable)
 	}
 	if os.Getenv(updateVariable) != "" {
 		require.NoError(t, os.WriteFile(serversDoc, []byte(strings.Join(lines, "\n")), 0o644))
@@ -188,16 +202,25 @@ func trySetting(key, value string) func(context.Context, *testing.T, *server) er
 }
 
 func trySSEC(ctx context.Context, t *testing.T, s *server) error {
-	path := filepath.Join(t.TempDir(), "key")
-	require.NoError(t, os.WriteFile(path, bytes.Repeat([]byte("0123456789abcdef"), 2), 0o600))
 	bucket := s.bucket(t)
-	if err := bothWays(ctx, t, s, bucket, map[string]string{"customerKeyEncryptionFile": path}); err != nil {
+	if err := bothWays(ctx, t, s, bucket, map[string]string{"customerKeyEncryptionFile": customerKey(t)}); err != nil {
 		return err
 	}
 	if _, err := s.open(t, bucket, nil).stat(ctx, bucket, "key"); err == nil {
 		return errDiffers
 	}
 	return nil
+}
+
+// customerKey is the path of a new SSE-C key.
+func customerKey(t testing.TB) string {
+	key := make([]byte, 16)
+	_, _ = rand.Read(key)
+	text := hex.EncodeToString(key) // 32 bytes that a log would show as they are
+	remember(text)
+	path := filepath.Join(t.TempDir(), "key")
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+	return path
 }
 
 func tryChecksum(word string) func(context.Context, *testing.T, *server) error {
