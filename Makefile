@@ -10,15 +10,21 @@ LDFLAGS := -s -w -buildid= -X main.version=$(VERSION)
 # grpcnotrace leaves out gRPC's debug pages, and with them two template engines.
 TAGS    := grpcnotrace
 BINARY  := bin/velero-plugin-longshore
+# What is released depends on these, the sources and the Go that builds.
+DIST     ?= $(CURDIR)/dist
+REVISION ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+RELEASE   = cd hack/release && go run . -out '$(DIST)' -tags '$(TAGS)' -ldflags '$(LDFLAGS)' \
+	-version '$(VERSION)' -revision '$(REVISION)' -time '$(SOURCE_DATE_EPOCH)'
 # The modules whose tests `make test` runs; the root comes first.
-MODULES := . internal/testbed/csidriver internal/e2e hack/bench
+MODULES := . internal/testbed/csidriver internal/e2e hack/bench hack/release
 # One test program at a time: each starts real servers on two cores. gotestsum
 # shows each test as it ends, and counts them.
 GOTESTSUM := go tool -modfile=$(CURDIR)/hack/tools/gotestsum/go.mod gotestsum --format=testname --format-hide-empty-pkg
 GOTEST  := $(GOTESTSUM) -- -count=1 -timeout=40m -p=1
 
 .DEFAULT_GOAL := help
-.PHONY: help build parts test test-unit test-race verify lint tidy demo figures bench image clean
+.PHONY: help build parts test test-unit test-race verify lint tidy demo figures bench image push release licences clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,8 +63,18 @@ figures: build ## print the binary's size and its memory after one listing
 bench: parts build ## compare with velero-plugin-for-aws and Velero's CSI snapshots (QUICK=1: in a few minutes; ROWS=regexp)
 	cd hack/bench && go run . $(if $(QUICK),-quick) -rows '$(ROWS)'
 
-image: build ## build the container image longshore/velero-plugin:dev with podman
-	podman build --isolation chroot -t longshore/velero-plugin:dev .
+image: ## build the container image for amd64 and arm64: dist/image (needs no container engine)
+	$(RELEASE) image
+
+push: ## push the image of the last `make image` (IMAGE=registry/name:tag)
+	@test -n "$(IMAGE)" || { echo "say where to: make push IMAGE=registry/name:tag"; exit 1; }
+	go tool -modfile=hack/tools/crane/go.mod crane push '$(DIST)/image/oci' '$(IMAGE)'
+
+release: ## build all that is published: archives, image, bills of materials, checksums in dist
+	$(RELEASE) release
+
+licences: ## judge the licences of all dependencies, and list them in docs/licences.md
+	$(RELEASE) licences
 
 clean: ## remove what make built here; the parts stay in the user's cache folder
-	rm -rf bin
+	rm -rf bin dist
