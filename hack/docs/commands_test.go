@@ -1,0 +1,207 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/longshore-dev/velero-plugin/internal/cli"
+	"github.com/longshore-dev/velero-plugin/internal/testbed"
+)
+
+// command is one line of a block of commands, in words.
+type command struct {
+	where string
+	words []string
+}
+
+// commands are all command lines of the documents.
+func commands(t *testing.T) []command {
+	t.Helper()
+	var all []command
+	for _, b := range blocksOf(t, "sh") {
+		text := strings.ReplaceAll(b.text, "\\\n", " ")
+		for line := range strings.Lines(text) {
+			if words := splitWords(t, b.where, line); len(words) > 0 {
+				all = append(all, command{b.where, words})
+			}
+		}
+	}
+	return all
+}
+
+// splitWords splits a line as a shell does, as far as the documents need it:
+// quotes, comments, and an assignment in front.
+func splitWords(t *testing.T, where, line string) []string {
+	t.Helper()
+	var words []string
+	var word strings.Builder
+	var quote rune
+	started := false
+	end := func() {
+		if started {
+			words = append(words, word.String())
+		}
+		word.Reset()
+		started = false
+	}
+	for _, c := range strings.TrimSpace(line) {
+		switch {
+		case quote != 0 && c == quote:
+			quote = 0
+		case quote != 0:
+			word.WriteRune(c)
+		case c == '\'' || c == '"':
+			quote, started = c, true
+		case c == ' ':
+			end()
+		case c == '#' && !started:
+			return words
+		default:
+			require.NotContains(t, "|;&<>$`(", string(c), "%s: more of a shell than the test knows: %s", where, line)
+			word.WriteRune(c)
+			started = true
+		}
+	}
+	require.Zero(t, quote, "%s: a quote that does not end: %s", where, line)
+	end()
+	for len(words) > 0 && assignment.MatchString(words[0]) {
+		words = words[1:]
+	}
+	return words
+}
+
+var assignment = regexp.MustCompile(`^[A-Z_]+=`)
+
+// TestCommands parses every command with the program that it is for.
+func TestCommands(t *testing.T) {
+	for _, c := range commands(t) {
+		switch program := filepath.Base(c.words[0]); program {
+		case "velero-plugin-longshore":
+			requireOurs(t, c)
+		case "make":
+			requireTarget(t, c.where, c.words[1])
+		case "kubectl":
+			requireKubectl(t, c)
+		case "helm":
+			requireFile(t, c, "--values")
+		case "velero": // TestVeleroCommands
+		default:
+			require.Contains(t, []string{"podman", "mc", "base64", "go", "git"}, program, "%s: nothing checks this program", c.where)
+			if program == "mc" && slices.Contains(c.words, "policy") && slices.Contains(c.words, "create") {
+				require.FileExists(t, filepath.Join(root, c.words[len(c.words)-1]), c.where)
+			}
+		}
+	}
+}
+
+// requireOurs parses the flags with the plugin's own command line. With --help
+// behind them it does nothing more.
+func requireOurs(t *testing.T, c command) {
+	t.Helper()
+	args := c.words[1:]
+	if len(args) > 0 && (args[0] == "check" || args[0] == "sweep") {
+		args = append(slices.Clone(args), "--help")
+	}
+	var stdout, stderr bytes.Buffer
+	require.Zero(t, cli.Run(args, "test", &stdout, &stderr), "%s: %v: %s", c.where, c.words, stderr.String())
+}
+
+// requireKubectl knows what the documents ask of kubectl.
+func requireKubectl(t *testing.T, c command) {
+	t.Helper()
+	words := c.words[1:]
+	if words[0] == "-n" {
+		words = words[2:]
+	}
+	switch words[0] {
+	case "apply":
+		requireFile(t, c, "-f")
+	case "patch": // TestObjects
+		require.Len(t, words, 7, c.where)
+	case "exec":
+		program := slices.Index(words, "--")
+		require.Positive(t, program, c.where)
+		require.Equal(t, "/plugins/velero-plugin-longshore", words[program+1], c.where)
+		requireOurs(t, command{c.where, words[program+1:]})
+	default:
+		require.Failf(t, "nothing checks this", "%s: kubectl %s", c.where, words[0])
+	}
+}
+
+// requireFile wants the file that a flag names to be here.
+func requireFile(t *testing.T, c command, flag string) {
+	t.Helper()
+	if i := slices.Index(c.words, flag); i >= 0 {
+		require.FileExists(t, filepath.Join(root, c.words[i+1]), c.where)
+	}
+}
+
+var target = regexp.MustCompile(`(?m)^([a-z-]+):.*## `)
+
+func requireTarget(t *testing.T, where, name string) {
+	t.Helper()
+	makefile, err := os.ReadFile(filepath.Join(root, "Makefile"))
+	require.NoError(t, err)
+	var targets []string
+	for _, match := range target.FindAllStringSubmatch(string(makefile), -1) {
+		targets = append(targets, match[1])
+	}
+	require.Contains(t, targets, name, where)
+}
+
+var mentioned = regexp.MustCompile("(?m)(?:^    |`)make ([a-z-]+)")
+
+// TestMakeTargets wants each `make` in running text to be a target.
+func TestMakeTargets(t *testing.T) {
+	for _, p := range pages(t) {
+		for _, match := range mentioned.FindAllStringSubmatch(p.text, -1) {
+			requireTarget(t, p.path, match[1])
+		}
+	}
+}
+
+// TestVeleroCommands parses every velero command with the real program. With
+// --help behind the flags it does nothing more, but refuses those that it does
+// not know.
+func TestVeleroCommands(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs Velero")
+	}
+	velero, err := testbed.Velero.Path(t.Context())
+	require.NoError(t, err)
+	seen := 0
+	for _, c := range commands(t) {
+		if c.words[0] != "velero" {
+			continue
+		}
+		seen++
+		command := exec.CommandContext(t.Context(), velero, append(slices.Clone(c.words[1:]), "--help")...)
+		command.Env = append(os.Environ(), "HOME="+t.TempDir())
+		out, err := command.CombinedOutput()
+		require.NoError(t, err, "%s: %v: %s", c.where, c.words, out)
+		_, usage, _ := strings.Cut(string(out), "Usage:\n  ")
+		usage, _, _ = strings.Cut(usage, "\n")
+		requireUsage(t, c, strings.Fields(usage))
+	}
+	require.Positive(t, seen)
+}
+
+// requireUsage wants the help to be that of the command, not of one above it.
+func requireUsage(t *testing.T, c command, usage []string) {
+	t.Helper()
+	for i, word := range usage {
+		if i < len(c.words) && word == c.words[i] {
+			continue
+		}
+		require.True(t, word == "[flags]" || strings.ToUpper(word) == word, "%s: %v is not known to Velero, only %v", c.where, c.words, usage)
+		return
+	}
+}
