@@ -35,6 +35,8 @@ type Command struct {
 	Env []string
 	// Dir is the working directory, the bed's folder if empty.
 	Dir string
+	// Disk, if any, is a file system that the program alone sees.
+	Disk *Disk
 	// Ready is polled until it returns nil; nil means ready at once.
 	Ready func(ctx context.Context) error
 	// Respawn starts the program again when it ends by itself, as a kubelet does.

@@ -36,6 +36,7 @@ func begin(b *Bed, c Command, log string) (*run, error) {
 	}
 	r := &run{cmd: prepare(b, c, out), guard: g, offset: offset, done: make(chan struct{})}
 	r.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pgid: g.group()}
+	c.Disk.attributes(r.cmd.SysProcAttr)
 	if err := r.cmd.Start(); err != nil {
 		g.end()
 		return nil, err
@@ -45,7 +46,8 @@ func begin(b *Bed, c Command, log string) (*run, error) {
 }
 
 func prepare(b *Bed, c Command, out io.Writer) *exec.Cmd {
-	cmd := exec.Command(c.Path, c.Args...) //nolint:noctx // a process lives as long as its bed; the guard ends the others
+	path, args := c.Disk.wrap(c.Path, c.Args)
+	cmd := exec.Command(path, args...) //nolint:noctx // a process lives as long as its bed; the guard ends the others
 	cmd.Env = append([]string{"HOME=" + b.dir, "PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir()}, c.Env...)
 	cmd.Dir = c.Dir
 	if cmd.Dir == "" {

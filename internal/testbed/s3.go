@@ -26,6 +26,9 @@ type S3Options struct {
 	TLS bool
 	// Versioning makes bucket versioning available where a server needs to be told.
 	Versioning bool
+	// Disk, if not 0, is the size in bytes of a file system that holds the objects,
+	// for a server that takes MetaDir. Restarting the server empties it.
+	Disk int64
 	// Buckets are created before StartS3 returns.
 	Buckets []string
 }
@@ -75,7 +78,7 @@ func (b *Bed) StartS3(ctx context.Context, o S3Options) (*S3, error) {
 		run.Address = address(ports[0])
 		s.Endpoint = scheme(o.TLS) + "://" + run.Address
 		args, env := o.Server.Command(run)
-		return Command{Path: filepath.Join(part, o.Server.Program), Args: args, Env: env, Ready: s.answers}
+		return Command{Path: filepath.Join(part, o.Server.Program), Args: args, Env: env, Disk: o.disk(run), Ready: s.answers}
 	})
 	if err != nil {
 		return nil, err
@@ -86,6 +89,13 @@ func (b *Bed) StartS3(ctx context.Context, o S3Options) (*S3, error) {
 		}
 	}
 	return s, nil
+}
+
+func (o S3Options) disk(r S3Run) *Disk {
+	if o.Disk == 0 {
+		return nil
+	}
+	return &Disk{Dir: r.DataDir, Size: o.Disk}
 }
 
 // prepareS3 makes all that the server needs but its port.
@@ -110,6 +120,11 @@ func (b *Bed) prepareS3(o S3Options) (*S3, S3Run, error) {
 			return nil, run, err
 		}
 		s.CAFile = filepath.Join(run.CertDir, "ca.crt")
+	}
+	if o.Disk > 0 {
+		if run.MetaDir, err = b.folder(o.Name, "meta"); err != nil {
+			return nil, run, err
+		}
 	}
 	s.CredentialsFile = filepath.Join(b.dir, o.Name, "credentials")
 	return s, run, WriteCredentials(s.CredentialsFile, s.AccessKey, s.SecretKey)

@@ -33,6 +33,9 @@ type S3Run struct {
 	// DataDir is for the objects, VersionsDir for old versions if versioning is
 	// asked for, else empty.
 	DataDir, VersionsDir string
+	// MetaDir is for what the server keeps about the objects, if DataDir is a file
+	// system that may be full or without attributes; else it is empty.
+	MetaDir string
 	// CertDir holds public.crt and private.key for https, else it is empty.
 	CertDir string
 }
@@ -48,6 +51,9 @@ func versityCommand(r S3Run) (args, env []string) {
 	args = append(args, "posix")
 	if r.VersionsDir != "" {
 		args = append(args, "--versioning-dir", r.VersionsDir)
+	}
+	if r.MetaDir != "" {
+		args = append(args, "--sidecar", r.MetaDir)
 	}
 	return append(args, r.DataDir), []string{"ROOT_ACCESS_KEY=" + r.AccessKey, "ROOT_SECRET_KEY=" + r.SecretKey}
 }
