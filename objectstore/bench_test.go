@@ -14,7 +14,7 @@ import (
 func BenchmarkDownload(b *testing.B) {
 	real := startVersity(b)
 	bucket := real.bucket(b)
-	for _, size := range []int{10 << 10, 1 << 20, 15 << 20} {
+	for _, size := range []int{10 << 10, 1 << 20, 15 << 20, 64 << 20} {
 		mustPut(b, real.open(b, bucket, nil), bucket, "key", content(size, 1))
 		for _, verify := range []string{"never", "auto", "always"} {
 			s := real.open(b, bucket, map[string]string{"verifyDownloads": verify})

@@ -79,6 +79,19 @@ func (k kms) Marshal(h http.Header) {
 
 // multipartOptions are the options of an object, as a multipart upload begins.
 func (s *Store) multipartOptions() minio.PutObjectOptions {
+	o := s.newOptions()
+	o.UserMetadata[partsName] = stretchesOf(s.schedule).String()
+	if s.checksum != minio.ChecksumNone {
+		o.UserMetadata["x-amz-checksum-algorithm"] = s.checksum.String()
+	}
+	if s.checksum == minio.ChecksumCRC64NVME {
+		o.UserMetadata["x-amz-checksum-type"] = minio.ChecksumFullObjectMode.String()
+	}
+	return o
+}
+
+// newOptions are what both ways to store an object share.
+func (s *Store) newOptions() minio.PutObjectOptions {
 	o := minio.PutObjectOptions{
 		ContentType:          "application/octet-stream",
 		StorageClass:         s.settings.StorageClass,
@@ -97,21 +110,13 @@ func (s *Store) multipartOptions() minio.PutObjectOptions {
 	if s.settings.ObjectLockLegalHold {
 		o.LegalHold = minio.LegalHoldEnabled
 	}
-	if s.checksum != minio.ChecksumNone {
-		o.UserMetadata["x-amz-checksum-algorithm"] = s.checksum.String()
-	}
-	if s.checksum == minio.ChecksumCRC64NVME {
-		o.UserMetadata["x-amz-checksum-type"] = minio.ChecksumFullObjectMode.String()
-	}
 	return o
 }
 
 // objectOptions are the options of an object stored with one request.
 func (s *Store) objectOptions(body *payload) minio.PutObjectOptions {
-	o := s.multipartOptions()
-	o.UserMetadata[crcName] = minio.ChecksumCRC32C.EncodeToString(body.data)
-	delete(o.UserMetadata, "x-amz-checksum-algorithm")
-	delete(o.UserMetadata, "x-amz-checksum-type")
+	o := s.newOptions()
+	o.UserMetadata[crcName] = crcValue(body.data)
 	for name, value := range body.sums {
 		o.UserMetadata[strings.ToLower(name)] = value
 	}
