@@ -177,11 +177,7 @@ func (b *bench) restoreAs(s *Snapshotter, snapshotID string, old *corev1.Persist
 // adopt makes the volume that of a claim of the given name, which then owns it.
 func (b *bench) adopt(s *Snapshotter, volumeID string, old *corev1.PersistentVolume, name string) (*corev1.PersistentVolume, string) {
 	b.Helper()
-	template := old.DeepCopy()
-	template.ObjectMeta = metav1.ObjectMeta{Name: name + "-" + b.namespace, Labels: old.Labels, Annotations: map[string]string{"pv.kubernetes.io/provisioned-by": testbed.DriverName}}
-	template.Spec.ClaimRef = &corev1.ObjectReference{Kind: "PersistentVolumeClaim", APIVersion: "v1", Namespace: b.namespace, Name: name}
-	template.Status = corev1.PersistentVolumeStatus{}
-	content, err := s.SetVolumeID(b.Context(), marshal(b.T, template), volumeID)
+	content, err := s.SetVolumeID(b.Context(), marshal(b.T, b.template(old, name)), volumeID)
 	require.NoError(b, err)
 	var pv corev1.PersistentVolume
 	require.NoError(b, json.Unmarshal(content, &pv))
@@ -198,6 +194,16 @@ func (b *bench) adopt(s *Snapshotter, volumeID string, old *corev1.PersistentVol
 	_, err = b.WaitBound(b.Context(), b.namespace, name)
 	require.NoError(b, err)
 	return made, b.read(name)
+}
+
+// template is the PersistentVolume that Velero would restore for a claim of the
+// given name.
+func (b *bench) template(old *corev1.PersistentVolume, name string) *corev1.PersistentVolume {
+	template := old.DeepCopy()
+	template.ObjectMeta = metav1.ObjectMeta{Name: name + "-" + b.namespace, Labels: old.Labels, Annotations: map[string]string{"pv.kubernetes.io/provisioned-by": testbed.DriverName}}
+	template.Spec.ClaimRef = &corev1.ObjectReference{Kind: "PersistentVolumeClaim", APIVersion: "v1", Namespace: b.namespace, Name: name}
+	template.Status = corev1.PersistentVolumeStatus{}
+	return template
 }
 
 func (b *bench) read(claim string) string {

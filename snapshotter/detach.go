@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
@@ -55,11 +56,11 @@ func (s shot) keep(ctx context.Context, content *snapshotv1.VolumeSnapshotConten
 	return unhook(ctx, s.kube.VolumeSnapshotContents(), content, finalizerContent, retain)
 }
 
-// unhook takes a finalizer away, together with the change that makes it needless.
-func unhook[T metav1.Object](ctx context.Context, client getPatcher[T], object T, finalizer string, change jsonPatch) (T, error) {
+// unhook takes a finalizer away, together with the changes that make it needless.
+func unhook[T metav1.Object](ctx context.Context, client getPatcher[T], object T, finalizer string, changes ...jsonPatch) (T, error) {
 	name := object.GetName()
 	for {
-		steps := []jsonPatch{change}
+		steps := slices.Clone(changes)
 		if i := slices.Index(object.GetFinalizers(), finalizer); i >= 0 {
 			at := fmt.Sprintf("/metadata/finalizers/%d", i)
 			steps = append(steps, jsonPatch{"test", at, finalizer}, jsonPatch{"remove", at, nil})
@@ -92,6 +93,11 @@ type jsonPatch struct {
 	Op    string `json:"op"`
 	Path  string `json:"path"`
 	Value any    `json:"value,omitempty"`
+}
+
+// pointer is a key as it stands in the path of a JSON patch.
+func pointer(key string) string {
+	return strings.NewReplacer("~", "~0", "/", "~1").Replace(key)
 }
 
 // discard removes the content of a failed call together with the snapshot that

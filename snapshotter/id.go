@@ -49,10 +49,13 @@ type SnapshotID struct {
 // CreateVolumeFromSnapshot to SetVolumeID.
 type NewVolumeID struct {
 	Driver, Handle string
-	Size           int64 // in bytes
-	FSType         string
-	Attributes     map[string]string
-	Topology       Topology
+	// Staging is the name of the PersistentVolume that keeps the volume known
+	// until Velero's own has it, "" if there is none.
+	Staging    string
+	Size       int64 // in bytes
+	FSType     string
+	Attributes map[string]string
+	Topology   Topology
 }
 
 // SecretRef names a Secret, never its content. The zero value names none.
@@ -93,6 +96,7 @@ func (id SnapshotID) String() string {
 
 func (id NewVolumeID) String() string {
 	t := newIDText(newVolumeScheme, id.Driver, id.Handle)
+	t.add("staging", id.Staging)
 	t.add("size", formatSize(id.Size))
 	t.add("fsType", id.FSType)
 	for _, term := range id.Topology {

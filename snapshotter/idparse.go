@@ -42,6 +42,7 @@ func ParseNewVolumeID(text string) (NewVolumeID, error) {
 	id := NewVolumeID{
 		Driver:     r.driver(),
 		Handle:     r.handle(),
+		Staging:    r.one("staging"),
 		Size:       r.size("size"),
 		FSType:     r.one("fsType"),
 		Topology:   r.topology("topology"),

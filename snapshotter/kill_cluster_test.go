@@ -2,10 +2,10 @@ package snapshotter
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -27,6 +27,7 @@ const (
 	envCall  = "LONGSHORE_TEST_CALL"
 	envID    = "LONGSHORE_TEST_ID"
 	envClass = "LONGSHORE_TEST_CLASS"
+	envPV    = "LONGSHORE_TEST_PV"
 )
 
 // runCall makes the call the environment asks for, and reports whether there is one.
@@ -45,10 +46,32 @@ func runCall() (asked bool, err error) {
 		_, err = s.CreateSnapshot(ctx, id, "", map[string]string{tagBackup: "killed"})
 	case "restore":
 		_, err = s.CreateVolumeFromSnapshot(ctx, id, os.Getenv(envClass), "", nil)
+	case "hand over":
+		err = handOverAndAdopt(ctx, s, id, os.Getenv(envPV))
 	case "delete":
 		err = s.DeleteSnapshot(ctx, id)
 	}
 	return true, err
+}
+
+// handOverAndAdopt does what Velero and the plugin do with a restored volume, and
+// stays as long as the plugin has something to do.
+func handOverAndAdopt(ctx context.Context, s *Snapshotter, volumeID, template string) error {
+	content, err := s.SetVolumeID(ctx, []byte(template), volumeID)
+	if err != nil {
+		return err
+	}
+	var pv corev1.PersistentVolume
+	if err := json.Unmarshal(content, &pv); err != nil {
+		return err
+	}
+	if _, err := s.kube.PersistentVolumes().Create(ctx, &pv, metav1.CreateOptions{}); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Minute) // until it is killed
+	defer cancel()
+	<-ctx.Done()
+	return nil
 }
 
 // killed starts a process that makes a call, and kills it after the given time.
@@ -155,37 +178,134 @@ func TestClusterKilledRestoring(t *testing.T) {
 		}
 		now, listErr := b.Leftovers(t.Context())
 		restored := len(killTimes())
-		// One that is killed in the instant between giving up the object and
-		// handing over the ID leaves a volume that nobody knows. Which of the
-		// killed ones meet that instant is chance.
-		orphans := len(now.StorageVolumes) - len(before.StorageVolumes) - restored
 		return err == nil && listErr == nil && len(now.VolumeSnapshotContents) == 0 && len(now.VolumeSnapshots) == 0 &&
 			len(now.Claims) == len(before.Claims)+restored && len(now.PersistentVolumes) == len(before.PersistentVolumes)+restored &&
-			orphans >= 0 && orphans <= restored/3
+			len(now.StorageVolumes) == len(before.StorageVolumes)+restored
 	}, 60*time.Second, 500*time.Millisecond)
 	require.Equal(t, "first", b.read("restored-0"))
 	require.NoError(t, b.DeleteSnapshot(t.Context(), snapshot))
-	b.removeOrphans()
 }
 
-// removeOrphans removes the volumes that no PersistentVolume names, as an
-// administrator of the storage would.
-func (b *bench) removeOrphans() {
-	b.Helper()
-	volumes, err := b.Kube.CoreV1().PersistentVolumes().List(b.Context(), metav1.ListOptions{})
-	require.NoError(b, err)
-	known := map[string]bool{}
-	for _, pv := range volumes.Items {
-		known[pv.Spec.CSI.VolumeHandle] = true
-	}
-	left, err := b.Leftovers(b.Context())
-	require.NoError(b, err)
-	for _, handle := range left.StorageVolumes {
-		if !known[handle] {
-			b.Logf("removed volume %s, which nobody knows", handle)
-			require.NoError(b, os.RemoveAll(filepath.Join(b.Storage, "volumes", handle)))
+// TestClusterKilledHandingOver: a restored volume is known by a PersistentVolume
+// whenever the plugin is killed, and no sweep removes one that Velero was given.
+func TestClusterKilledHandingOver(t *testing.T) {
+	b := onCluster(t, nil)
+	pv := b.claimed(testbed.ClaimOptions{Name: "data"}, "first")
+	snapshot := b.snapshotOf(pv, "b1")
+	before, err := b.Leftovers(t.Context())
+	require.NoError(t, err)
+	var given, own []string // PersistentVolumes: the staging ones that are marked, and Velero's
+	for after := 20 * time.Millisecond; after < 160*time.Millisecond; after += 10 * time.Millisecond {
+		volumeID, err := b.CreateVolumeFromSnapshot(t.Context(), snapshot, pv.Spec.StorageClassName, "", nil)
+		require.NoError(t, err)
+		id, err := ParseNewVolumeID(volumeID)
+		require.NoError(t, err)
+		template := b.template(pv, fmt.Sprint("own-", after.Milliseconds()))
+		b.Setenv(envPV, string(marshal(t, template)))
+		b.killed(after, "hand over", volumeID, "")
+
+		all, err := b.listVolumes(t.Context())
+		require.NoError(t, err)
+		known := map[string]bool{} // by the name, whether it is marked
+		for i := range all {
+			if hasVolume(&all[i], id.Driver, id.Handle) && all[i].DeletionTimestamp == nil {
+				known[all[i].Name] = isHandedOver(&all[i])
+			}
+		}
+		require.NotEmpty(t, known, "a volume that nobody knows")
+		_, adopted := known[template.Name]
+		t.Logf("killed after %s: staging %t, marked %t, adopted %t", after, len(known) == 2 || !adopted, known[id.Staging], adopted)
+		switch {
+		case adopted:
+			own = append(own, template.Name)
+		case known[id.Staging]:
+			given = append(given, id.Staging)
 		}
 	}
+	b.sweepUntil(before, given, len(own))
+	for _, name := range given {
+		_, err := apply(t.Context(), b.kube.PersistentVolumes(), name, patch{"spec": map[string]any{"persistentVolumeReclaimPolicy": "Delete"}})
+		require.NoError(t, err)
+	}
+	for _, name := range own {
+		_, err := apply(t.Context(), b.kube.PersistentVolumes(), name, patch{"spec": map[string]any{"claimRef": map[string]any{"uid": "never-was"}}})
+		require.NoError(t, err)
+	}
+	require.NoError(t, b.DeleteSnapshot(t.Context(), snapshot))
+}
+
+// sweepUntil sweeps until nothing is left but the given PersistentVolumes, of
+// which the sweep only tells, and Velero's own.
+func (b *bench) sweepUntil(before testbed.Leftovers, given []string, own int) {
+	b.Helper()
+	sweeper := b.open(map[string]string{"snapshotTimeout": "1s", "restoreTimeout": "1s", "deleteTimeout": "1s"})
+	require.Eventually(b, func() bool {
+		_, sweepErr := sweeper.Sweep(b.Context(), 2*time.Second)
+		now, err := b.Leftovers(b.Context())
+		left := len(given) + own
+		return err == nil && (sweepErr != nil) == (len(given) > 0) &&
+			len(now.PersistentVolumes) == len(before.PersistentVolumes)+left && len(now.StorageVolumes) == len(before.StorageVolumes)+left
+	}, 60*time.Second, 500*time.Millisecond)
+	found, err := sweeper.FindLeftovers(b.Context(), 2*time.Second)
+	require.NoError(b, err)
+	var told []string
+	for _, l := range found {
+		told = append(told, l.Name)
+	}
+	require.ElementsMatch(b, given, told)
+}
+
+// TestClusterHandsOver: SetVolumeID gives a volume once, and only one that is
+// still there; a volume that nobody adopts stays known.
+func TestClusterHandsOver(t *testing.T) {
+	b := onCluster(t, nil)
+	pv := b.claimed(testbed.ClaimOptions{Name: "data"}, "first")
+	snapshot := b.snapshotOf(pv, "b1")
+	sweeper := b.open(map[string]string{"snapshotTimeout": "1s", "restoreTimeout": "1s", "deleteTimeout": "1s"})
+	restore := func() (string, NewVolumeID) {
+		volumeID, err := b.CreateVolumeFromSnapshot(t.Context(), snapshot, pv.Spec.StorageClassName, "", nil)
+		require.NoError(t, err)
+		id, err := ParseNewVolumeID(volumeID)
+		require.NoError(t, err)
+		return volumeID, id
+	}
+	staging := func(id NewVolumeID) *pvType {
+		kept, err := b.getVolume(t.Context(), id.Staging)
+		require.NoError(t, err)
+		return kept
+	}
+
+	adopted, id := restore()
+	kept := staging(id)
+	require.Equal(t, corev1.PersistentVolumeReclaimRetain, kept.Spec.PersistentVolumeReclaimPolicy)
+	require.Equal(t, purposeRestore, purposeOf(kept))
+	require.Equal(t, "true", kept.Labels[labelExclude])
+	_, content := b.adopt(b.Snapshotter, adopted, pv, "adopted")
+	require.Equal(t, "first", content)
+	require.Eventually(t, func() bool { return staging(id) == nil }, 10*time.Second, 20*time.Millisecond)
+	_, err := b.SetVolumeID(t.Context(), marshal(t, b.template(pv, "adopted")), adopted)
+	require.NoError(t, err, "once more, after a lost answer")
+
+	swept, id := restore()
+	require.Eventually(t, func() bool {
+		_, err := sweeper.Sweep(t.Context(), 1500*time.Millisecond)
+		return err == nil && staging(id) == nil
+	}, 20*time.Second, 100*time.Millisecond)
+	_, err = b.SetVolumeID(t.Context(), marshal(t, b.template(pv, "swept")), swept)
+	require.ErrorContains(t, err, "restore again")
+
+	given, id := restore()
+	_, err = b.SetVolumeID(t.Context(), marshal(t, b.template(pv, "given")), given)
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		found, err := sweeper.Sweep(t.Context(), 1500*time.Millisecond)
+		return len(found) == 1 && found[0].Name == id.Staging && err != nil
+	}, 20*time.Second, 100*time.Millisecond)
+	require.NotNil(t, staging(id), "Velero was given its volume")
+	_, content = b.adopt(b.Snapshotter, given, pv, "given")
+	require.Equal(t, "first", content, "Velero's own may come late")
+	require.Eventually(t, func() bool { return staging(id) == nil }, 10*time.Second, 20*time.Millisecond)
+	require.NoError(t, b.DeleteSnapshot(t.Context(), snapshot))
 }
 
 func TestClusterSweep(t *testing.T) {

@@ -23,6 +23,10 @@ const (
 	annotationBackup = "longshore.dev/backup"
 	annotationClaim  = "longshore.dev/claim"  // the source's claim, namespace/name
 	annotationVolume = "longshore.dev/volume" // the source's volume ID, or the snapshot's ID
+
+	// annotationHandedOver is on a staging PersistentVolume whose volume Velero
+	// was given, and names the PersistentVolume it was given for.
+	annotationHandedOver = "longshore.dev/handed-over"
 )
 
 // The purposes an object is made for.

@@ -144,6 +144,12 @@ func (s *Snapshotter) getClaim(ctx context.Context, namespace, name string) (*co
 	}))
 }
 
+func (s *Snapshotter) getVolume(ctx context.Context, name string) (*corev1.PersistentVolume, error) {
+	return present(kube.Retry(ctx, func(ctx context.Context) (*corev1.PersistentVolume, error) {
+		return s.kube.PersistentVolumes().Get(ctx, name, metav1.GetOptions{})
+	}))
+}
+
 func describeSnapshot(vs *snapshotv1.VolumeSnapshot) string {
 	return "VolumeSnapshot " + vs.Namespace + "/" + vs.Name
 }

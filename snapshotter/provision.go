@@ -147,8 +147,9 @@ func (s *stage) tryNextNode(ctx context.Context, refused, message string) error 
 // the reclaim policy Delete, and takes away when that changes.
 const finalizerProvisioner = "external-provisioner.volume.kubernetes.io/finalizer"
 
-// keepVolume makes the new volume independent of the objects: from here on,
-// whatever becomes of them, it stays in the storage.
+// keepVolume makes the new volume independent of the claim: from here on it stays
+// in the storage, whatever becomes of that. Its PersistentVolume stays too, with
+// our labels, until Velero's own has the volume.
 func (s *stage) keepVolume(ctx context.Context, name string) error {
 	client := s.kube.PersistentVolumes()
 	pv, err := kube.Retry(ctx, func(ctx context.Context) (*corev1.PersistentVolume, error) {
@@ -160,10 +161,28 @@ func (s *stage) keepVolume(ctx context.Context, name string) error {
 	if pv.Spec.CSI == nil || pv.Spec.CSI.Driver != s.id.Driver {
 		return fmt.Errorf("PersistentVolume %s of the staging claim is not one of driver %s", name, s.id.Driver)
 	}
-	retain := jsonPatch{"replace", "/spec/persistentVolumeReclaimPolicy", corev1.PersistentVolumeReclaimRetain}
-	if pv, err = unhook(ctx, client, pv, finalizerProvisioner, retain); err != nil {
+	if pv, err = unhook(ctx, client, pv, finalizerProvisioner, s.marksOf(pv)...); err != nil {
 		return fmt.Errorf("set the reclaim policy of PersistentVolume %s to Retain: %w", name, err)
 	}
 	s.volume = pv
 	return nil
+}
+
+// marksOf are the changes that make a PersistentVolume one that is kept.
+func (s *stage) marksOf(pv *corev1.PersistentVolume) []jsonPatch {
+	labels, annotations := s.labels(), s.annotations()
+	for key, value := range pv.Labels {
+		labels[key] = value
+	}
+	steps := []jsonPatch{
+		{"replace", "/spec/persistentVolumeReclaimPolicy", corev1.PersistentVolumeReclaimRetain},
+		{"add", "/metadata/labels", labels},
+	}
+	if len(pv.Annotations) == 0 {
+		return append(steps, jsonPatch{"add", "/metadata/annotations", annotations})
+	}
+	for key, value := range annotations {
+		steps = append(steps, jsonPatch{"add", "/metadata/annotations/" + pointer(key), value})
+	}
+	return steps
 }

@@ -16,7 +16,11 @@ import (
 // new volume's. All other fields stay as they came, known to this release or
 // not; among them the references to secrets, which may derive from the claim,
 // and the file system, which came along in the snapshot.
-func (s *Snapshotter) SetVolumeID(_ context.Context, persistentVolume []byte, volumeID string) ([]byte, error) {
+//
+// Before it returns, the staging PersistentVolume says that Velero was given the
+// volume, so that no sweep removes it. That PersistentVolume goes by itself when
+// Velero's own is in the cluster.
+func (s *Snapshotter) SetVolumeID(ctx context.Context, persistentVolume []byte, volumeID string) ([]byte, error) {
 	id, err := ParseNewVolumeID(volumeID)
 	if err != nil {
 		return nil, err
@@ -29,7 +33,14 @@ func (s *Snapshotter) SetVolumeID(_ context.Context, persistentVolume []byte, vo
 	if err := replaceVolume(pv, id); err != nil {
 		return nil, fmt.Errorf("put volume %s of driver %s into PersistentVolume %s: %w", id.Handle, id.Driver, name, err)
 	}
-	return json.Marshal(pv)
+	changed, err := json.Marshal(pv)
+	if err != nil {
+		return nil, fmt.Errorf("write PersistentVolume %s: %w", name, err)
+	}
+	if err := s.handOver(ctx, id, name); err != nil {
+		return nil, fmt.Errorf("give Velero volume %s of driver %s for PersistentVolume %s: %w", id.Handle, id.Driver, name, err)
+	}
+	return changed, nil
 }
 
 func replaceVolume(pv map[string]any, id NewVolumeID) error {

@@ -17,9 +17,11 @@ import (
 // ID. volumeType is the storage class of the old volume.
 //
 // The volume comes into being as that of a claim in the staging namespace. The
-// claim and all that goes with it are gone when the call returns; the volume
-// stays in the storage. When the call fails, the volume that may have been begun
-// is removed too.
+// claim and the snapshot's objects are gone when the call returns. The volume's
+// PersistentVolume stays, with the reclaim policy Retain: it goes when Velero's
+// own has the volume (see [Snapshotter.SetVolumeID]), or with the volume when a
+// sweep finds that Velero was never given it. When the call fails, the volume
+// that may have been begun is removed too.
 func (s *Snapshotter) CreateVolumeFromSnapshot(ctx context.Context, snapshotID, volumeType, volumeAZ string, _ *int64) (string, error) {
 	id, err := ParseSnapshotID(snapshotID)
 	if err != nil {
@@ -31,6 +33,7 @@ func (s *Snapshotter) CreateVolumeFromSnapshot(ctx context.Context, snapshotID, 
 	if err != nil {
 		return "", fmt.Errorf("make a volume from snapshot %s of driver %s: %w", id.Handle, id.Driver, err)
 	}
+	s.sweepOnce(ctx)
 	return volume.String(), nil
 }
 
@@ -58,9 +61,6 @@ func (s *Snapshotter) restore(ctx context.Context, id SnapshotID, oldClass, zone
 	}
 	err = stage.build(ctx)
 	stage.strike(ctx)
-	if err == nil {
-		err = stage.strikeVolume(ctx)
-	}
 	if err != nil {
 		return NewVolumeID{}, err
 	}
@@ -150,12 +150,13 @@ func (s *stage) claimSize() resource.Quantity {
 	return *resource.NewQuantity(size, resource.BinarySI)
 }
 
-// describeVolume returns the ID of the volume behind a PersistentVolume.
+// describeVolume returns the ID of the volume behind a staging PersistentVolume.
 func describeVolume(pv *corev1.PersistentVolume) NewVolumeID {
 	size := pv.Spec.Capacity[corev1.ResourceStorage]
 	return NewVolumeID{
 		Driver:     pv.Spec.CSI.Driver,
 		Handle:     pv.Spec.CSI.VolumeHandle,
+		Staging:    pv.Name,
 		Size:       size.Value(),
 		FSType:     pv.Spec.CSI.FSType,
 		Attributes: pv.Spec.CSI.VolumeAttributes,

@@ -17,12 +17,10 @@ import (
 // strikeTimeout bounds the removal of a claim, and then that of all the rest.
 const strikeTimeout = 10 * time.Second
 
-// strike removes the staging objects: with a volume that is kept, all but the
-// volume itself; otherwise the volume too. The claim goes first, since the
-// snapshot controller holds a VolumeSnapshot from which a claim is being made.
-// The PersistentVolume goes last: as long as it is there, the volume of a call
-// that was killed is found by a sweep. Nobody waits for the end of it, for the
-// volume's ID should follow at once.
+// strike removes the staging objects: with a volume that is kept, all but its
+// PersistentVolume, by which it is known; otherwise the volume too. The claim
+// goes first, since the snapshot controller holds a VolumeSnapshot from which a
+// claim is being made.
 //
 // The removal of each object is asked for before the call returns. What a
 // controller still holds then goes when it lets go; csi-provisioner, for one,
@@ -40,14 +38,6 @@ func (s *stage) strike(ctx context.Context) {
 		})
 	}
 	both.Wait()
-}
-
-// strikeVolume removes the PersistentVolume of a volume that is kept.
-func (s *stage) strikeVolume(ctx context.Context) error {
-	ctx, cancel := aside(ctx)
-	defer cancel()
-	err := remove(ctx, s.kube.PersistentVolumes(), s.volume)
-	return wrap(err, "remove PersistentVolume %s of the staging claim", s.volume.Name)
 }
 
 func (s *stage) strikeClaim(ctx context.Context) error {
@@ -74,18 +64,28 @@ func (s *stage) abandon(ctx context.Context) error {
 }
 
 // abandonVolume has the provisioner remove a PersistentVolume with its volume as
-// soon as no claim is bound to it, whatever the reclaim policy of its class.
+// soon as no claim is bound to it, whatever the reclaim policy of its class. It
+// does nothing to a volume that Velero was given, even in the very last moment.
 func (s *Snapshotter) abandonVolume(ctx context.Context, name string) error {
 	if name == "" {
 		return nil
 	}
-	_, err := apply(ctx, s.kube.PersistentVolumes(), name, patch{
-		"spec": map[string]any{"persistentVolumeReclaimPolicy": corev1.PersistentVolumeReclaimDelete},
-	})
-	if apierrors.IsNotFound(err) {
-		return nil
+	for {
+		pv, err := s.getVolume(ctx, name)
+		if err != nil || pv == nil || isHandedOver(pv) {
+			return wrap(err, "get PersistentVolume %s", name)
+		}
+		_, err = apply(ctx, s.kube.PersistentVolumes(), name, patch{
+			"metadata": map[string]any{"uid": pv.UID, "resourceVersion": pv.ResourceVersion},
+			"spec":     map[string]any{"persistentVolumeReclaimPolicy": corev1.PersistentVolumeReclaimDelete},
+		})
+		if apierrors.IsNotFound(err) {
+			return nil
+		}
+		if !apierrors.IsConflict(err) || ctx.Err() != nil {
+			return wrap(err, "set the reclaim policy of PersistentVolume %s to Delete", name)
+		}
 	}
-	return wrap(err, "set the reclaim policy of PersistentVolume %s to Delete", name)
 }
 
 func (s *stage) strikeSnapshot(ctx context.Context) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -33,7 +34,8 @@ type Leftover struct {
 //
 // A call hands its result to Velero only when the deletion of all its objects
 // has been asked for. So whatever is found here, nobody knows of: a snapshot or
-// volume behind it can go too.
+// volume behind it can go too. The one exception is the PersistentVolume of a
+// restored volume, which says itself whether Velero was given the volume.
 func (s *Snapshotter) FindLeftovers(ctx context.Context, age time.Duration) ([]Leftover, error) {
 	w := sweeper{Snapshotter: s, age: age, now: time.Now()}
 	for _, find := range []func(context.Context) error{w.claims, w.volumes, w.snapshots, w.contents} {
@@ -122,7 +124,7 @@ func (w *sweeper) claims(ctx context.Context) error {
 	}
 	for i := range list.Items {
 		if claim := &list.Items[i]; w.old(claim) {
-			w.add("PersistentVolumeClaim", claim, "remove it and its volume", func(ctx context.Context) error {
+			w.add("PersistentVolumeClaim", claim, "remove it, and its volume unless Velero was given that", func(ctx context.Context) error {
 				return w.clearClaim(ctx, claim)
 			})
 		}
@@ -138,28 +140,36 @@ func (w *sweeper) clearClaim(ctx context.Context, claim *corev1.PersistentVolume
 }
 
 func (w *sweeper) volumes(ctx context.Context) error {
-	list, err := kube.Retry(ctx, func(ctx context.Context) (*corev1.PersistentVolumeList, error) {
-		return w.kube.PersistentVolumes().List(ctx, metav1.ListOptions{})
-	})
+	all, err := w.listVolumes(ctx)
 	if err != nil {
-		return fmt.Errorf("list PersistentVolumes: %w", err)
+		return err
 	}
-	for i := range list.Items {
-		pv := &list.Items[i]
-		if !w.old(pv) || !w.isStaging(pv) {
-			continue
+	for i := range all {
+		if pv := &all[i]; w.old(pv) && w.isStaging(pv) {
+			w.volume(pv, sharesVolume(pv, all))
 		}
-		if sharesVolume(pv, list.Items) {
-			w.add("PersistentVolume", pv, "remove it; its volume is in use", func(ctx context.Context) error {
-				return strikeOne(ctx, w.kube.PersistentVolumes(), "PersistentVolume "+pv.Name, pv)
-			})
-			continue
-		}
-		w.add("PersistentVolume", pv, "remove it and its volume", func(ctx context.Context) error {
+	}
+	return nil
+}
+
+// volume decides about the PersistentVolume of a staging claim.
+func (w *sweeper) volume(pv *corev1.PersistentVolume, shared bool) {
+	const kind = "PersistentVolume"
+	switch {
+	case shared:
+		w.add(kind, pv, "remove it; its volume is in use", func(ctx context.Context) error {
+			return strikeOne(ctx, w.kube.PersistentVolumes(), kind+" "+pv.Name, pv)
+		})
+	case isHandedOver(pv):
+		w.add(kind, pv, "none: Velero was given its volume, which may be in use elsewhere; set its reclaim policy to Delete to remove both, or delete it to keep the volume", func(context.Context) error {
+			return fmt.Errorf("velero was given volume %s of driver %s for PersistentVolume %s, yet no other PersistentVolume has it; it may be in use elsewhere, so decide by hand: set the reclaim policy of this one to Delete to remove the volume, or delete this one to keep the volume",
+				pv.Spec.CSI.VolumeHandle, pv.Spec.CSI.Driver, pv.Annotations[annotationHandedOver])
+		})
+	default:
+		w.add(kind, pv, "remove it and its volume", func(ctx context.Context) error {
 			return w.abandonVolume(ctx, pv.Name)
 		})
 	}
-	return nil
 }
 
 // isStaging tells whether a PersistentVolume is that of a staging claim.
@@ -170,13 +180,9 @@ func (w *sweeper) isStaging(pv *corev1.PersistentVolume) bool {
 
 // sharesVolume tells whether another PersistentVolume has the same volume.
 func sharesVolume(pv *corev1.PersistentVolume, all []corev1.PersistentVolume) bool {
-	for i := range all {
-		other := &all[i]
-		if other.UID != pv.UID && other.Spec.CSI != nil && other.Spec.CSI.Driver == pv.Spec.CSI.Driver && other.Spec.CSI.VolumeHandle == pv.Spec.CSI.VolumeHandle {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(all, func(other corev1.PersistentVolume) bool {
+		return other.UID != pv.UID && hasVolume(&other, pv.Spec.CSI.Driver, pv.Spec.CSI.VolumeHandle)
+	})
 }
 
 func (w *sweeper) snapshots(ctx context.Context) error {

@@ -30,7 +30,7 @@ type ListWatcher[L runtime.Object] interface {
 
 // Target says what a wait is about, in the words of its errors.
 type Target struct {
-	Name   string // the object's name
+	Name   string // the object's name; "" stands for any object of the kind
 	Object string // what the object is: "VolumeSnapshot app/data"
 	Until  string // what is waited for: "its snapshot handle"
 }
@@ -40,6 +40,9 @@ type Target struct {
 // never succeed, and in last what is worth knowing should time run out.
 //
 // An error ends the wait and is returned as it is.
+//
+// Where a wait is for any object of a kind, it judges each of them, and the nil
+// pointer for one that was deleted.
 type Condition[T Object] func(object T) (done bool, last string, err error)
 
 // TimeoutError tells that a wait was ended by its context.
@@ -148,7 +151,8 @@ func (w *waiter[T, L]) list(ctx context.Context) (done bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if w.state, err = first[T](list); err != nil {
+	objects, err := objectsOf[T](list)
+	if err != nil {
 		return true, err
 	}
 	listMeta, err := meta.ListAccessor(list)
@@ -156,7 +160,12 @@ func (w *waiter[T, L]) list(ctx context.Context) (done bool, err error) {
 		return true, err
 	}
 	w.version, w.refused = listMeta.GetResourceVersion(), time.Time{}
-	return w.judge(w.state)
+	for _, w.state = range objects {
+		if done, err := w.judge(w.state); done {
+			return true, err
+		}
+	}
+	return false, nil
 }
 
 func (w *waiter[T, L]) watch(ctx context.Context) (done bool, err error) {
@@ -246,20 +255,27 @@ func (w *waiter[T, L]) timeout(ctx context.Context) error {
 }
 
 func (w *waiter[T, L]) options() metav1.ListOptions {
+	if w.target.Name == "" {
+		return metav1.ListOptions{}
+	}
 	return metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("metadata.name", w.target.Name).String()}
 }
 
-func first[T Object](list runtime.Object) (T, error) {
-	var none T
+// objectsOf returns the objects of a list, the nil pointer for an empty one.
+func objectsOf[T Object](list runtime.Object) ([]T, error) {
 	items, err := meta.ExtractList(list)
 	if err != nil || len(items) == 0 {
-		return none, err
+		return make([]T, 1), err
 	}
-	object, ok := items[0].(T)
-	if !ok {
-		return none, fmt.Errorf("the Kubernetes API sent a %T", items[0])
+	objects := make([]T, len(items))
+	for i, item := range items {
+		object, ok := item.(T)
+		if !ok {
+			return nil, fmt.Errorf("the Kubernetes API sent a %T", item)
+		}
+		objects[i] = object
 	}
-	return object, nil
+	return objects, nil
 }
 
 func versionOf[T Object](object T) string {
