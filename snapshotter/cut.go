@@ -58,7 +58,10 @@ func (s shot) judge(ctx context.Context, p *patience, message string) error {
 	}
 	classes, err := s.listClasses(ctx)
 	if err == nil && classOf(classes, s.class.Name) == nil {
-		return fmt.Errorf("VolumeSnapshotClass %s was deleted while the snapshot was taken (the driver says: %s)", s.class.Name, message)
+		// csi-snapshotter does not let go of a content for which it may have asked
+		// the driver, and cannot ask again without the class.
+		return fmt.Errorf("VolumeSnapshotClass %s was deleted while the snapshot was taken; %s is being deleted, which csi-snapshotter may finish only when the class is there again (the driver says: %s)",
+			s.class.Name, describeContent(s.name), message)
 	}
 	return nil
 }

@@ -39,6 +39,9 @@ func (s *Snapshotter) listen(ctx context.Context, object kubeObject, p *patience
 				if message := s.lastWarning(ctx, object); message != "" {
 					l.note(message)
 					p.failing(message)
+					if saysMissing(message) {
+						p.hurry(missingGrace)
+					}
 				}
 			}
 		}

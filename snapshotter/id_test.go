@@ -180,6 +180,7 @@ func TestWrongIDs(t *testing.T) {
 func FuzzSnapshotID(f *testing.F) {
 	f.Add("hostpath.csi.k8s.io", "dadc5c81", int64(1<<30), "class", "ns", "secret", "zone", "a")
 	f.Add("d", "\x00?&=%/ü", int64(1), "", "a/b", "", "", "")
+	f.Add("not/a-driver", "handle", int64(1), "", "", "", "", "")
 	f.Fuzz(func(t *testing.T, driver, handle string, size int64, class, namespace, name, key, value string) {
 		id := SnapshotID{
 			Driver: driver, Handle: handle, Size: size, Class: class, ManagedBy: name,

@@ -51,7 +51,7 @@ func (t *idText) String() string {
 			pairs = append(pairs, escape(key)+"="+escape(value))
 		}
 	}
-	return fmt.Sprintf("%s://%s/%s?%s", t.scheme, t.driver, escape(t.handle), strings.Join(pairs, "&"))
+	return fmt.Sprintf("%s://%s/%s?%s", t.scheme, escapeBut("-._", t.driver), escape(t.handle), strings.Join(pairs, "&"))
 }
 
 // driverName is what the CSI specification allows as a driver's name.
