@@ -49,6 +49,23 @@ func TestInstall(t *testing.T) {
 	require.Len(t, left, 1)
 }
 
+// TestInstallTakesOver has a volume that holds what a killed installation left.
+func TestInstallTakesOver(t *testing.T) {
+	self := filepath.Join(t.TempDir(), "plugin")
+	require.NoError(t, os.WriteFile(self, []byte("binary"), 0o600))
+	target := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(target, ".installing-plugin"), []byte("half of a longer binary"), 0o600))
+
+	installed, err := install(self, target)
+	require.NoError(t, err)
+	content, err := os.ReadFile(installed)
+	require.NoError(t, err)
+	require.Equal(t, "binary", string(content))
+	left, err := os.ReadDir(target)
+	require.NoError(t, err)
+	require.Len(t, left, 1)
+}
+
 func TestInstallLeavesNothingWhenItFails(t *testing.T) {
 	self := filepath.Join(t.TempDir(), "plugin")
 	require.NoError(t, os.WriteFile(self, []byte("binary"), 0o600))

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // defaultTarget is where Velero mounts the folder of its plugins in the init
@@ -27,27 +29,45 @@ func runInstall(args []string, stdout io.Writer) error {
 	}
 	installed, err := install(self, target)
 	if err != nil {
-		return fmt.Errorf("install into %s: %w; the folder must exist, be writable and have room", target, err)
+		return fmt.Errorf("install into %s: %w; %s", target, err, installHint(err, self))
 	}
 	fmt.Fprintln(stdout, "installed", installed)
 	return nil
 }
 
+// installHint says what to change after a failed installation.
+func installHint(err error, self string) string {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "mount a volume there, or name another folder"
+	case errors.Is(err, syscall.EROFS):
+		return "mount the volume without readOnly"
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Sprintf("let the user %d write into it", os.Geteuid())
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		if info, err := os.Stat(self); err == nil {
+			return fmt.Sprintf("it must have room for %d MiB", info.Size()>>20+1)
+		}
+	}
+	return "it must be a folder that is writable and has room"
+}
+
 // install copies the file self into the folder target under its own name. The
-// copy appears whole or not at all.
+// copy appears whole or not at all. What an installation leaves that was killed,
+// the next one takes over.
 func install(self, target string) (string, error) {
 	source, err := os.Open(self)
 	if err != nil {
 		return "", err
 	}
 	defer source.Close()
-	temporary, err := os.CreateTemp(target, ".install-*")
-	if err != nil {
-		return "", err
-	}
 	installed := filepath.Join(target, filepath.Base(self))
+	temporary, err := os.OpenFile(filepath.Join(target, ".installing-"+filepath.Base(self)), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return "", reason(err)
+	}
 	if err := fill(temporary, source); err != nil {
-		return "", errors.Join(err, os.Remove(temporary.Name()))
+		return "", errors.Join(reason(err), os.Remove(temporary.Name()))
 	}
 	if err := os.Rename(temporary.Name(), installed); err != nil {
 		return "", errors.Join(err, os.Remove(temporary.Name()))
@@ -55,9 +75,21 @@ func install(self, target string) (string, error) {
 	return installed, nil
 }
 
+// reason is an error without the name of the temporary file, which nobody knows.
+func reason(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}
+
 // fill copies source into file, makes it executable for all, since Velero runs
 // as another user, and closes it.
 func fill(file *os.File, source io.Reader) error {
 	_, err := io.Copy(file, source)
-	return errors.Join(err, file.Chmod(0o755), file.Sync(), file.Close())
+	if err == nil {
+		err = errors.Join(file.Sync(), file.Chmod(0o755))
+	}
+	return errors.Join(err, file.Close())
 }
