@@ -34,8 +34,16 @@ func commands(t *testing.T) []command {
 			}
 		}
 	}
+	for _, p := range pages(t) {
+		for _, match := range inRunningText.FindAllStringSubmatch(p.text, -1) {
+			all = append(all, command{p.path, splitWords(t, p.path, match[1])})
+		}
+	}
 	return all
 }
+
+// inRunningText finds the commands that stand within a sentence.
+var inRunningText = regexp.MustCompile("`((?:bin/)?velero(?:-plugin-longshore)? [^`]+)`")
 
 // splitWords splits a line as a shell does, as far as the documents need it:
 // quotes, comments, and an assignment in front.
@@ -92,9 +100,11 @@ func TestCommands(t *testing.T) {
 			requireKubectl(t, c)
 		case "helm":
 			requireFile(t, c, "--values")
+		case "go":
+			requireGo(t, c)
 		case "velero": // TestVeleroCommands
 		default:
-			require.Contains(t, []string{"podman", "mc", "base64", "go", "git"}, program, "%s: nothing checks this program", c.where)
+			require.Contains(t, []string{"mc", "base64"}, program, "%s: nothing checks this program", c.where)
 			if program == "mc" && slices.Contains(c.words, "policy") && slices.Contains(c.words, "create") {
 				require.FileExists(t, filepath.Join(root, c.words[len(c.words)-1]), c.where)
 			}
@@ -112,6 +122,38 @@ func requireOurs(t *testing.T, c command) {
 	}
 	var stdout, stderr bytes.Buffer
 	require.Zero(t, cli.Run(args, "test", &stdout, &stderr), "%s: %v: %s", c.where, c.words, stderr.String())
+}
+
+// requireGo wants the packages that go runs to be here, and with them the test
+// that -run names.
+func requireGo(t *testing.T, c command) {
+	t.Helper()
+	folder, words := root, c.words[1:]
+	if words[0] == "-C" {
+		folder, words = filepath.Join(root, words[1]), words[2:]
+		require.FileExists(t, filepath.Join(folder, "go.mod"), c.where)
+	}
+	folder = filepath.Join(folder, words[len(words)-1])
+	require.DirExists(t, folder, c.where)
+	if i := slices.Index(words, "-run"); i >= 0 {
+		name, err := filepath.Rel(root, folder)
+		require.NoError(t, err)
+		require.Contains(t, tests(t, name), "func "+words[i+1]+"(", c.where)
+	}
+}
+
+// tests is the text of a folder's tests.
+func tests(t *testing.T, folder string) string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(root, folder, "*_test.go"))
+	require.NoError(t, err)
+	var all strings.Builder
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		require.NoError(t, err)
+		all.Write(content)
+	}
+	return all.String()
 }
 
 // requireKubectl knows what the documents ask of kubectl.
