@@ -150,9 +150,20 @@ func TestProvidersTable(t *testing.T) {
 		name, _, _ := strings.Cut(strings.TrimPrefix(row[0], "["), "]")
 		location, found := locations[name]
 		require.True(t, found, "no location below %q", name)
+		requireOrigin(t, name, row[1])
 		requireRow(t, name, row, location)
 	}
 	require.Len(t, locations, len(rows), "every storage has a row")
+}
+
+// requireOrigin wants the text below a heading to say where it is from, as the
+// table does.
+func requireOrigin(t *testing.T, name, origin string) {
+	t.Helper()
+	_, section, _ := strings.Cut(read(t, filepath.Join(root, "docs", "providers.md")).text, "\n## "+name+"\n\n")
+	says := map[string]string{"run here": "Run here: ", "from its documentation": "From its documentation, not run here."}[origin]
+	require.NotEmpty(t, says, origin)
+	require.True(t, strings.HasPrefix(section, says), "%s does not begin with %q", name, says)
 }
 
 func requireRow(t *testing.T, name string, row []string, location object) {
