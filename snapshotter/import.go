@@ -26,7 +26,7 @@ func (s *stage) importSnapshot(ctx context.Context) error {
 		ObjectMeta: s.meta(s.staging),
 		Spec:       snapshotv1.VolumeSnapshotSpec{Source: snapshotv1.VolumeSnapshotSource{VolumeSnapshotContentName: &s.content.Name}},
 	}
-	wanted.Finalizers = []string{finalizerSnapshot}
+	wanted.Finalizers = append([]string{finalizerSnapshot}, s.provisionerMarks()...)
 	s.snapshot, err = kube.Retry(ctx, func(ctx context.Context) (*snapshotv1.VolumeSnapshot, error) {
 		return client.Create(ctx, wanted, metav1.CreateOptions{})
 	})
@@ -34,9 +34,12 @@ func (s *stage) importSnapshot(ctx context.Context) error {
 		return fmt.Errorf("create staging VolumeSnapshot %s/%s: %w", s.staging, s.name, err)
 	}
 	target := kube.Target{Name: s.name, Object: describeSnapshot(s.snapshot), Until: "the snapshot controller to bind it"}
-	_, err = kube.Until(ctx, client, target, s.snapshot, func(now *snapshotv1.VolumeSnapshot) (bool, string, error) {
+	usable, err := kube.Until(ctx, client, target, s.snapshot, func(now *snapshotv1.VolumeSnapshot) (bool, string, error) {
 		return snapshotUsable(patience, now)
 	})
+	if err == nil {
+		s.snapshot = usable
+	}
 	return err
 }
 

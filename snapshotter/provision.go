@@ -26,7 +26,9 @@ func (s *stage) provision(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("create staging claim %s/%s: %w", s.staging, s.name, err)
 	}
+	stop := s.learnMarks(ctx)
 	volume, err := s.waitVolume(ctx)
+	stop()
 	if err != nil {
 		return err
 	}
