@@ -13,6 +13,7 @@ import (
 // under the key is still there, no part stays behind, and where there is room
 // the next upload works.
 func TestFullDisk(t *testing.T) {
+	testbed.RequireDisk(t)
 	const disk = 32 << 20
 	for _, c := range []struct {
 		name     string

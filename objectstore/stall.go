@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
+	"net/http/httptrace"
 	"sync"
 	"time"
 )
@@ -12,7 +14,8 @@ import (
 // watchdog ends a request that makes no progress. While the body is sent and
 // while the answer is read, bytes must move within stall; between the two the
 // answer must begin within answer. It looks at progress, not at the total time:
-// a slow link may take as long as it needs.
+// a slow link may take as long as it needs, also for the megabytes that the
+// kernel holds when the last byte has been written.
 type watchdog struct {
 	next          http.RoundTripper
 	stall, answer time.Duration
@@ -34,7 +37,7 @@ func (w watchdog) RoundTrip(req *http.Request) (*http.Response, error) {
 		answer = max(answer, patience)
 	}
 	watch := &watch{cancel: cancel, stall: w.stall, answer: answer}
-	watched := req.Clone(ctx)
+	watched := req.Clone(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: watch.over}))
 	if req.Body != nil && req.Body != http.NoBody {
 		watched.Body = &sentBody{ReadCloser: req.Body, watch: watch, size: req.ContentLength}
 		watch.expect("sending the body: the storage takes no more data", w.stall)
@@ -57,24 +60,60 @@ type watch struct {
 	cancel        context.CancelCauseFunc
 	stall, answer time.Duration
 
-	mu    sync.Mutex
-	timer *time.Timer
-	ended bool
+	mu     sync.Mutex
+	timer  *time.Timer
+	ended  bool
+	conn   net.Conn // nil until there is one
+	queued int      // bytes that conn had not got rid of at the last look
+	step   string
+	limit  time.Duration
+	since  time.Time // of the last progress
 }
 
-// expect gives the next step d to happen.
+// looks is how often within a limit the watch looks whether the kernel has got
+// rid of something.
+const looks = 4
+
+// over tells what the request is sent over.
+func (w *watch) over(info httptrace.GotConnInfo) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.conn = info.Conn
+}
+
+// expect notes progress, and gives the next step d to happen.
 func (w *watch) expect(step string, d time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.ended {
 		return
 	}
-	if w.timer != nil {
-		w.timer.Stop()
+	w.step, w.limit, w.since = step, d, time.Now()
+	if w.timer == nil {
+		w.timer = time.AfterFunc(d/looks, w.look)
 	}
-	w.timer = time.AfterFunc(d, func() {
-		w.cancel(faultf(KindTimeout, "no progress for %v while %s", d, step))
-	})
+}
+
+// look cancels the request when its time is up.
+func (w *watch) look() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.ended {
+		return
+	}
+	if w.conn != nil {
+		queued := sendQueue(w.conn)
+		if queued < w.queued {
+			w.since = time.Now()
+		}
+		w.queued = queued
+	}
+	left := w.limit - time.Since(w.since)
+	if left <= 0 {
+		w.cancel(faultf(KindTimeout, "no progress for %v while %s", w.limit, w.step))
+		return
+	}
+	w.timer.Reset(min(left, w.limit/looks))
 }
 
 // stop ends the watching of what was expected; the answer has begun.

@@ -32,7 +32,17 @@ func ForTest(t testing.TB) *Bed {
 // (the variable CI is set) that is a failure: there no test may be left out.
 func RequirePart(t testing.TB, p Part) {
 	t.Helper()
-	err := p.Possible()
+	leaveOut(t, p.Possible())
+}
+
+// RequireDisk is RequirePart for a Disk.
+func RequireDisk(t testing.TB) {
+	t.Helper()
+	leaveOut(t, diskPossible(t.Context(), t.TempDir()))
+}
+
+func leaveOut(t testing.TB, err error) {
+	t.Helper()
 	switch {
 	case err == nil:
 	case os.Getenv("CI") != "":

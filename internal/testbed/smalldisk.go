@@ -1,7 +1,9 @@
 package testbed
 
 import (
-	"os"
+	"context"
+	"fmt"
+	"os/exec"
 	"strconv"
 	"syscall"
 )
@@ -27,17 +29,15 @@ func (d *Disk) wrap(program string, args []string) (string, []string) {
 	return "/bin/sh", append([]string{"-c", mountScript, "sh", size, d.Dir, program}, args...)
 }
 
-// attributes give the process mounts of its own, which end with it. Root may
-// have that as it is; another user becomes the root of a user namespace first.
-func (d *Disk) attributes(a *syscall.SysProcAttr) {
-	if d == nil {
-		return
+// diskPossible returns nil where a process may have a disk, else what forbids it.
+func diskPossible(ctx context.Context, dir string) error {
+	d := &Disk{Dir: dir, Size: 1 << 20}
+	program, args := d.wrap("/bin/true", nil)
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{}
+	d.attributes(cmd.SysProcAttr)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("a process cannot have a file system of its own here (it takes root or user namespaces): %w %s", err, out)
 	}
-	a.Unshareflags = syscall.CLONE_NEWNS
-	if os.Geteuid() == 0 {
-		return
-	}
-	a.Cloneflags = syscall.CLONE_NEWUSER
-	a.UidMappings = []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}
-	a.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
+	return nil
 }

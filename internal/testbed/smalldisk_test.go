@@ -13,6 +13,7 @@ import (
 // TestSmallDisk fills the disk of a server and looks that nobody else sees it.
 func TestSmallDisk(t *testing.T) {
 	realParts(t)
+	RequireDisk(t)
 	s3, err := ForTest(t).StartS3(t.Context(), S3Options{Disk: 4 << 20, Buckets: []string{"backups"}})
 	require.NoError(t, err)
 	client, err := s3.Client()

@@ -1,0 +1,145 @@
+package objectstore
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// link is a TCP way to a real server with a bandwidth, which all connections
+// share, in each direction.
+type link struct {
+	rate     atomic.Int64 // bytes in a second
+	up, down lane
+}
+
+// lane is one direction: who sends waits until those before are through.
+type lane struct {
+	sync.Mutex
+	free time.Time
+}
+
+func (l *lane) pass(n int, rate int64) {
+	l.Lock()
+	defer l.Unlock()
+	if now := time.Now(); l.free.Before(now.Add(-100 * time.Millisecond)) {
+		l.free = now
+	}
+	l.free = l.free.Add(time.Duration(n) * time.Second / time.Duration(max(1, rate)))
+	time.Sleep(time.Until(l.free))
+}
+
+// behindLink returns the server as seen over a link.
+func behindLink(t testing.TB, s *server, rate int64) (*server, *link) {
+	target, err := url.Parse(s.endpoint)
+	require.NoError(t, err)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { listener.Close() })
+	l := &link{}
+	l.rate.Store(rate)
+	go func() {
+		for {
+			client, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go l.serve(client, target.Host)
+		}
+	}()
+	behind := *s
+	behind.endpoint = "http://" + listener.Addr().String()
+	return &behind, l
+}
+
+func (l *link) serve(client net.Conn, target string) {
+	defer client.Close()
+	server, err := net.Dial("tcp", target)
+	if err != nil {
+		return
+	}
+	defer server.Close()
+	// Else the kernel would take megabytes at once, as no long way does.
+	_ = client.(*net.TCPConn).SetReadBuffer(64 << 10)
+	_ = server.(*net.TCPConn).SetReadBuffer(64 << 10)
+	go func() {
+		l.pump(client, server, &l.down)
+		client.Close()
+	}()
+	l.pump(server, client, &l.up)
+}
+
+// pump moves bytes at the link's rate, in small pieces.
+func (l *link) pump(to io.Writer, from io.Reader, way *lane) {
+	buf := make([]byte, 16<<10)
+	for {
+		n, err := from.Read(buf[:max(1, min(int64(len(buf)), l.rate.Load()/20))])
+		way.pass(n, l.rate.Load())
+		if _, failed := to.Write(buf[:n]); errors.Join(err, failed) != nil {
+			return
+		}
+	}
+}
+
+// TestSlowLink moves objects over a way that takes several times the longest
+// stall that is allowed: slow is not stalled.
+func TestSlowLink(t *testing.T) {
+	const stall = time.Second
+	real := startVersity(t)
+	for _, c := range []struct {
+		name string
+		rate int64
+		size int
+	}{
+		{"one request", 256 << 10, 1300 << 10},
+		{"parts", 2 << 20, wirePart + 4<<20},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			behind, l := behindLink(t, real, c.rate)
+			bucket := real.bucket(t)
+			config := map[string]string{"partSize": "5MiB", "requestTimeout": stall.String(), "stallTimeout": stall.String(), "maxRetries": "0"}
+			f := &fixture{server: behind, bucket: bucket, Store: behind.open(t, bucket, config)}
+			data := content(c.size, 1)
+			begin := time.Now()
+			f.put(t, "key", data)
+			t.Log(time.Since(begin))
+			require.Greater(t, time.Since(begin), 3*stall)
+			begin = time.Now()
+			f.requireWhole(t, "key", data)
+			require.Greater(t, time.Since(begin), 3*stall)
+			f.requireStalls(t, l, data, stall)
+		})
+	}
+}
+
+// requireStalls lets next to nothing through in the middle of an upload and of a
+// download, which then end within their bound.
+func (f *fixture) requireStalls(t *testing.T, l *link, data []byte, stall time.Duration) {
+	rate := l.rate.Load()
+	body := mustGet(t, f, "key")
+	_, err := io.ReadFull(body, make([]byte, len(data)/4))
+	require.NoError(t, err)
+	l.rate.Store(0)
+	within(t, 4*stall, func() {
+		_, err = io.ReadAll(body)
+		require.Equal(t, KindTimeout, KindOf(err), "%v", err)
+		require.ErrorContains(t, err, "no progress for 1s")
+	})
+	body.Close()
+	l.rate.Store(rate)
+	half := func() { time.AfterFunc(time.Second, func() { l.rate.Store(0) }) }
+	within(t, 20*stall, func() {
+		err := f.PutObject(t.Context(), f.bucket, "stalled", &interrupted{Reader: bytes.NewReader(data), after: 1, act: half})
+		require.Equal(t, KindTimeout, KindOf(err), "%v", err)
+		require.ErrorContains(t, err, "no progress for 1s")
+	})
+}
