@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"sync"
 	"time"
 	"unicode/utf8"
 )
@@ -14,15 +13,12 @@ import (
 // not enough.
 type Printer struct {
 	terminal Terminal
-
-	mu      sync.Mutex
-	number  int
-	stop    func()
-	showing bool // a line of progress is on the screen
+	number   int
+	shown    func() // ends the line of progress
 }
 
 // NewPrinter returns a Printer for the terminal.
-func NewPrinter(t Terminal) *Printer { return &Printer{terminal: t} }
+func NewPrinter(t Terminal) *Printer { return &Printer{terminal: t, shown: func() {}} }
 
 // Title writes what is checked.
 func (p *Printer) Title(text string) {
@@ -46,50 +42,12 @@ const (
 // that it is under way.
 func (p *Printer) Begin(step string) {
 	p.number++
-	if !p.terminal.Live {
-		return
-	}
-	number, began, done := p.number, time.Now(), make(chan struct{})
-	var once sync.Once
-	p.stop = func() { once.Do(func() { close(done) }) }
-	go func() {
-		ticks := time.NewTicker(time.Second)
-		defer ticks.Stop()
-		for {
-			select {
-			case <-done:
-				return
-			case <-ticks.C:
-				p.progress(done, number, step, time.Since(began))
-			}
-		}
-	}()
-}
-
-func (p *Printer) progress(done <-chan struct{}, number int, step string, took time.Duration) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	select {
-	case <-done:
-		return
-	default:
-	}
-	line := fmt.Sprintf("%3d  %-*s … %s", number, nameWidth, cut(step, nameWidth), seconds(took))
-	fmt.Fprint(p.terminal, "\r"+cut(line, p.terminal.Width-1))
-	p.showing = true
+	p.shown = p.terminal.Progress(fmt.Sprintf("%3d  %-*s", p.number, nameWidth, cut(step, nameWidth)))
 }
 
 // End implements Observer.
 func (p *Printer) End(r Result) {
-	if p.stop != nil {
-		p.stop()
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.showing {
-		fmt.Fprint(p.terminal, "\r\x1b[K")
-		p.showing = false
-	}
+	p.shown()
 	p.line(r)
 	for _, text := range strings.Split(r.Hint, "\n") {
 		p.below("→ ", text)

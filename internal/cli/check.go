@@ -13,15 +13,6 @@ import (
 	"github.com/longshore-dev/velero-plugin/internal/check"
 )
 
-const checkUsage = `velero-plugin-longshore check objectstore|snapshotter [NAME] [flags]
-
-Goes through all that a location needs, step by step, and says what to change
-where a step fails. NAME is a location in the cluster; without it, the default
-one. What the check makes, it removes.
-
-Exit status: 0 it works, 1 a step failed, 2 the check could not be made.
-`
-
 // checkFlags are what a person says of a check.
 type checkFlags struct {
 	where
@@ -33,8 +24,13 @@ type checkFlags struct {
 }
 
 func runCheck(args []string, stdout, stderr io.Writer) int {
-	if len(args) == 0 || (args[0] != "objectstore" && args[0] != "snapshotter") {
-		return askedOrWrong(args, checkUsage, stdout, stderr)
+	switch {
+	case len(args) == 0:
+		return show(stderr, checkUsage+checkMore, exitUsage)
+	case isHelp(args[0]):
+		return show(stdout, checkUsage+checkMore, exitOK)
+	case args[0] != "objectstore" && args[0] != "snapshotter":
+		return usageError(stderr, fmt.Errorf("check %q: it checks objectstore or snapshotter; see velero-plugin-longshore check --help", args[0]))
 	}
 	var f checkFlags
 	flags := pflag.NewFlagSet("check", pflag.ContinueOnError)
@@ -46,7 +42,7 @@ func runCheck(args []string, stdout, stderr io.Writer) int {
 		f.addSnapshotter(flags)
 	}
 	f.add(flags)
-	name, done, err := parse(flags, args[1:], checkUsage, stdout)
+	name, done, err := parse("check "+args[0], flags, args[1:], checkUsage, stdout)
 	if done {
 		return exitOK
 	}
@@ -68,21 +64,6 @@ func runCheck(args []string, stdout, stderr io.Writer) int {
 	return exitOK
 }
 
-// askedOrWrong writes the help, as an answer or as a reproach.
-func askedOrWrong(args []string, help string, stdout, stderr io.Writer) int {
-	if len(args) == 1 && (args[0] == "-h" || args[0] == "--help" || args[0] == "help") {
-		fmt.Fprint(stdout, help)
-		return exitOK
-	}
-	fmt.Fprint(stderr, help)
-	return exitUsage
-}
-
-func usageError(stderr io.Writer, err error) int {
-	fmt.Fprintln(stderr, "velero-plugin-longshore:", err)
-	return exitUsage
-}
-
 func (f *checkFlags) addObjectStore(flags *pflag.FlagSet) {
 	flags.StringVar(&f.bucket, "bucket", "", "`bucket` in place of the location's")
 	flags.StringVar(&f.prefix, "prefix", "", "`prefix` in place of the location's")
@@ -98,6 +79,8 @@ func (f *checkFlags) addSnapshotter(flags *pflag.FlagSet) {
 }
 
 func (f *checkFlags) checkObjectStore(ctx context.Context, name string, stdout, stderr io.Writer) (ok bool, err error) {
+	read := f.progress(stderr, "reading the location")
+	defer read()
 	location, err := f.find(ctx, check.BackupStorage, name)
 	if err != nil {
 		return false, err
@@ -109,6 +92,7 @@ func (f *checkFlags) checkObjectStore(ctx context.Context, name string, stdout, 
 	if err := f.complete(ctx, location); err != nil {
 		return false, err
 	}
+	read()
 	subject := fmt.Sprintf("%s: bucket %q", location.Subject, location.Bucket)
 	return f.tell(stdout, subject, func(observer check.Observer) []check.Result {
 		return check.ObjectStore(ctx, location, f.log(stderr), observer)
@@ -159,6 +143,8 @@ func (f *checkFlags) checkSnapshotter(ctx context.Context, name string, stdout, 
 	if err != nil {
 		return false, err
 	}
+	read := f.progress(stderr, "reading the location")
+	defer read()
 	location, err := f.find(ctx, check.VolumeSnapshot, name)
 	if err != nil {
 		return false, err
@@ -166,6 +152,7 @@ func (f *checkFlags) checkSnapshotter(ctx context.Context, name string, stdout, 
 	if err := cluster.ReadDefaults(ctx, check.VolumeSnapshot, location); err != nil {
 		return false, err
 	}
+	read()
 	return f.tell(stdout, location.Subject, func(observer check.Observer) []check.Result {
 		return check.Snapshotter(ctx, cluster, location, f.full, f.log(stderr), observer)
 	})

@@ -6,24 +6,6 @@ import (
 	"io"
 )
 
-const usage = `velero-plugin-longshore stores Velero's backups on any S3-compatible storage and
-its volume snapshots through any CSI driver. Velero starts it as a plugin:
-
-  velero install --provider longshore.dev/s3-csi --plugins IMAGE ...
-
-Started by hand it knows these commands:
-
-  install [DIR]   copy this binary into DIR, by default /target, where Velero's
-                  init container looks for plugins
-  check objectstore|snapshotter [NAME]
-                  try all that a location needs and say what to change
-  sweep [NAME]    remove what killed plugin processes left in the cluster
-  version         print the version
-  help            print this text
-
-check --help and sweep --help say more.
-`
-
 // Exit codes of Run.
 const (
 	exitOK     = 0
@@ -35,12 +17,11 @@ const (
 // the exit code.
 func Run(args []string, version string, stdout, stderr io.Writer) int {
 	if len(args) == 0 {
-		fmt.Fprint(stderr, usage)
-		return exitUsage
+		return show(stderr, usage, exitUsage)
 	}
 	switch args[0] {
 	case "install":
-		return report(stderr, runInstall(args[1:], stdout))
+		return runInstall(args[1:], stdout, stderr)
 	case "check":
 		return runCheck(args[1:], stdout, stderr)
 	case "sweep":
@@ -49,11 +30,10 @@ func Run(args []string, version string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stdout, version)
 		return exitOK
 	case "help", "-h", "--help":
-		fmt.Fprint(stdout, usage)
-		return exitOK
+		return runHelp(args[1:], version, stdout, stderr)
 	default:
-		fmt.Fprintf(stderr, "unknown command %q\n\n%s", args[0], usage)
-		return exitUsage
+		fmt.Fprintf(stderr, "velero-plugin-longshore: unknown command %q\n\n", args[0])
+		return show(stderr, usage, exitUsage)
 	}
 }
 
@@ -63,4 +43,10 @@ func report(stderr io.Writer, err error) int {
 		return exitFailed
 	}
 	return exitOK
+}
+
+// usageError reports what keeps a command from being begun.
+func usageError(stderr io.Writer, err error) int {
+	_ = report(stderr, err)
+	return exitUsage
 }

@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 )
@@ -19,13 +22,40 @@ func TestRun(t *testing.T) {
 		{[]string{"help"}, exitOK, "install [DIR]", ""},
 		{[]string{"version"}, exitOK, "v1.2.3\n", ""},
 		{[]string{"frobnicate"}, exitUsage, "", `unknown command "frobnicate"`},
-		{[]string{"install", "a", "b"}, exitFailed, "", "one folder at most"},
+		{[]string{"install", "a", "b"}, exitUsage, "", "one folder at most"},
+		{[]string{"install", "--force"}, exitUsage, "", "no flags, not --force"},
+		{[]string{"install", "--help"}, exitOK, "by default /target", ""},
+		{[]string{"help", "install"}, exitOK, "by default /target", ""},
+		{[]string{"help", "check"}, exitOK, "check objectstore --help", ""},
+		{[]string{"help", "check", "objectstore"}, exitOK, "--credentials-file", ""},
+		{[]string{"help", "sweep"}, exitOK, "--dry-run", ""},
+		{[]string{"help", "frobnicate"}, exitUsage, "", `unknown command "frobnicate"`},
+		{[]string{"check"}, exitUsage, "", "Exit status"},
+		{[]string{"check", "bucket"}, exitUsage, "", `check "bucket": it checks objectstore or snapshotter`},
+		{[]string{"check", "objectstore", "--buckt", "b"}, exitUsage, "", "unknown flag: --buckt; see velero-plugin-longshore check objectstore --help"},
+		{[]string{"sweep", "a", "b"}, exitUsage, "", "one location at most, not a b"},
 		{[]string{"install", "/nonexistent/folder"}, exitFailed, "", "install into /nonexistent/folder"},
 	} {
 		var stdout, stderr bytes.Buffer
 		require.Equal(t, test.code, Run(test.args, "v1.2.3", &stdout, &stderr), test.args)
 		require.Contains(t, stdout.String(), test.stdout)
 		require.Contains(t, stderr.String(), test.stderr)
+	}
+}
+
+// TestHelpFitsTheTerminal: lines are broken between words.
+func TestHelpFitsTheTerminal(t *testing.T) {
+	for _, width := range []int{40, 60, 79} {
+		t.Setenv("COLUMNS", strconv.Itoa(width))
+		for _, args := range [][]string{{"help"}, {"check", "--help"}, {"check", "objectstore", "--help"}, {"check", "snapshotter", "--help"}, {"sweep", "--help"}, {"install", "--help"}} {
+			var stdout, stderr bytes.Buffer
+			require.Equal(t, exitOK, Run(args, "v1.2.3", &stdout, &stderr))
+			for line := range strings.Lines(stdout.String()) {
+				line = strings.TrimRight(line, "\n")
+				oneWord := len(strings.Fields(line)) == 1
+				require.True(t, oneWord || utf8.RuneCountInString(strings.TrimRight(line, " ")) <= width, "%d: %s", width, line)
+			}
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 )
 
@@ -14,15 +15,21 @@ import (
 // container that `velero plugin add` makes, which it starts without a command.
 const defaultTarget = "/target"
 
-func runInstall(args []string, stdout io.Writer) error {
+func runInstall(args []string, stdout, stderr io.Writer) int {
 	target := defaultTarget
-	switch len(args) {
-	case 0:
-	case 1:
-		target = args[0]
+	switch {
+	case len(args) == 0:
+	case isHelp(args[0]):
+		return show(stdout, installUsage, exitOK)
+	case len(args) > 1 || strings.HasPrefix(args[0], "-"):
+		return usageError(stderr, fmt.Errorf("install takes one folder at most and no flags, not %s", strings.Join(args, " ")))
 	default:
-		return errors.New("install takes one folder at most")
+		target = args[0]
 	}
+	return report(stderr, installInto(target, stdout))
+}
+
+func installInto(target string, stdout io.Writer) error {
 	self, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("install: find this binary: %w", err)

@@ -17,17 +17,6 @@ import (
 	"github.com/longshore-dev/velero-plugin/snapshotter"
 )
 
-const sweepUsage = `velero-plugin-longshore sweep [NAME] [flags]
-
-Removes what plugin processes that were killed left in the cluster: objects with
-the label app.kubernetes.io/managed-by=longshore that are older than any call
-may be, with the snapshots and volumes behind them that no backup or restore
-knows of. The plugin does so itself now and then (sweepAfter). NAME is the
-volume snapshot location whose settings hold; without it, the default one.
-
-Exit status: 0 done, 1 something could not be removed, 2 it could not begin.
-`
-
 // sweepFlags are what a person says of a sweep.
 type sweepFlags struct {
 	where
@@ -52,7 +41,7 @@ func runSweep(args []string, stdout, stderr io.Writer) int {
 	flags.BoolVar(&f.dryRun, "dry-run", false, "only list what would be removed")
 	flags.DurationVar(&f.olderThan, "older-than", 0, "`age` of what is removed; without it the location's sweepAfter, or an hour")
 	f.add(flags)
-	name, done, err := parse(flags, args, sweepUsage, stdout)
+	name, done, err := parse("sweep", flags, args, sweepUsage, stdout)
 	if done {
 		return exitOK
 	}
@@ -68,7 +57,7 @@ func runSweep(args []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		return usageError(stderr, err)
 	}
-	return report(stderr, f.sweep(ctx, s, stdout))
+	return report(stderr, f.sweep(ctx, s, stdout, stderr))
 }
 
 // open makes the snapshotter of the location.
@@ -77,6 +66,7 @@ func (f *sweepFlags) open(ctx context.Context, name string, stderr io.Writer) (*
 	if err != nil {
 		return nil, err
 	}
+	defer f.progress(stderr, "reading the location")()
 	location, err := f.find(ctx, check.VolumeSnapshot, name)
 	if err != nil {
 		return nil, err
@@ -92,15 +82,17 @@ const (
 	sweepTimeout = 15 * time.Minute
 )
 
-func (f *sweepFlags) sweep(ctx context.Context, s *snapshotter.Snapshotter, stdout io.Writer) error {
+func (f *sweepFlags) sweep(ctx context.Context, s *snapshotter.Snapshotter, stdout, stderr io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, sweepTimeout)
 	defer cancel()
 	age := cmp.Or(f.olderThan, s.Settings().SweepAfter, defaultAge)
-	work := s.Sweep
+	work, doing := s.Sweep, "sweeping"
 	if f.dryRun {
-		work = s.FindLeftovers
+		work, doing = s.FindLeftovers, "looking"
 	}
+	done := f.progress(stderr, doing)
 	found, err := work(ctx, age)
+	done()
 	if writeErr := f.write(stdout, found, age); err == nil {
 		err = writeErr
 	}

@@ -110,6 +110,15 @@ func (w *where) fromCluster(ctx context.Context, kind check.Kind, name string) (
 	return cluster.Find(ctx, kind, name)
 }
 
+// progress shows a person that something is under way; the lines of a log show
+// that, too.
+func (w *where) progress(stderr io.Writer, doing string) (end func()) {
+	if w.debug {
+		return func() {}
+	}
+	return check.TerminalOf(stderr).Progress(doing)
+}
+
 // untilSignal is a context that a person's Ctrl-C ends.
 func untilSignal() (context.Context, context.CancelFunc) {
 	return signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -117,17 +126,18 @@ func untilSignal() (context.Context, context.CancelFunc) {
 
 // parse reads flags and at most one name. done tells that the help was asked for
 // and written.
-func parse(flags *pflag.FlagSet, args []string, help string, stdout io.Writer) (name string, done bool, err error) {
+func parse(command string, flags *pflag.FlagSet, args []string, help string, stdout io.Writer) (name string, done bool, err error) {
 	flags.SortFlags = false
 	flags.SetOutput(io.Discard)
 	flags.Usage = func() {}
 	err = flags.Parse(args)
 	switch {
 	case errors.Is(err, pflag.ErrHelp):
-		fmt.Fprintf(stdout, "%s\n%s\n", help, strings.TrimRight(flags.FlagUsagesWrapped(check.TerminalOf(stdout).Width), "\n"))
+		terminal := check.TerminalOf(stdout)
+		fmt.Fprintf(stdout, "%s\n%s\n", terminal.Fit(help), strings.TrimRight(flags.FlagUsagesWrapped(terminal.Width), "\n"))
 		return "", true, nil
 	case err != nil:
-		return "", false, err
+		return "", false, fmt.Errorf("%w; see velero-plugin-longshore %s --help", err, command)
 	case flags.NArg() > 1:
 		return "", false, fmt.Errorf("one location at most, not %s", strings.Join(flags.Args(), " "))
 	}

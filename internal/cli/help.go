@@ -1,0 +1,87 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/longshore-dev/velero-plugin/internal/check"
+)
+
+const usage = `velero-plugin-longshore stores Velero's backups on any S3-compatible storage and
+its volume snapshots through any CSI driver. Velero starts it as a plugin:
+
+  velero install --provider longshore.dev/s3-csi --plugins IMAGE ...
+
+Started by hand it knows these commands, and says more of each with --help:
+
+  check objectstore|snapshotter [NAME]
+      try all that a location needs, and say what to change
+  sweep [NAME]
+      remove what killed plugin processes left in the cluster
+  install [DIR]
+      copy this binary into DIR, as Velero's init container does
+  version
+      print the version
+
+Exit status: 0 it is done, 1 it failed, 2 it could not begin.
+`
+
+const checkUsage = `velero-plugin-longshore check objectstore|snapshotter [NAME] [flags]
+
+Goes through all that a location needs, step by step, and says what to change
+where a step fails. NAME is a location in the cluster; without it, the default
+one. What the check makes, it removes.
+
+  velero-plugin-longshore check objectstore
+  velero-plugin-longshore check objectstore --file location.yaml
+  velero-plugin-longshore check snapshotter default --full
+
+Exit status: 0 it works, 1 a step failed, 2 the check could not be made.
+`
+
+// checkMore stands where no kind was named.
+const checkMore = `
+The flags are listed by
+
+  velero-plugin-longshore check objectstore --help
+  velero-plugin-longshore check snapshotter --help
+`
+
+const sweepUsage = `velero-plugin-longshore sweep [NAME] [flags]
+
+Removes what plugin processes that were killed left in the cluster: objects with
+the label app.kubernetes.io/managed-by=longshore that are older than any call
+may be, with the snapshots and volumes behind them that no backup or restore
+knows of. The plugin does so itself now and then (sweepAfter). NAME is the
+volume snapshot location whose settings hold; without it, the default one.
+
+  velero-plugin-longshore sweep --dry-run
+
+Exit status: 0 done, 1 something could not be removed, 2 it could not begin.
+`
+
+const installUsage = `velero-plugin-longshore install [DIR]
+
+Copies this binary into the folder DIR, by default /target. That is where the
+init container that Velero makes of the plugin's image mounts the folder of
+Velero's plugins. The copy appears whole or not at all.
+
+Exit status: 0 it is there, 1 it is not, 2 it was called wrongly.
+`
+
+// show writes a help text as wide as the terminal is.
+func show(w io.Writer, text string, status int) int {
+	fmt.Fprint(w, check.TerminalOf(w).Fit(text))
+	return status
+}
+
+// runHelp answers `help` and `help COMMAND`.
+func runHelp(about []string, version string, stdout, stderr io.Writer) int {
+	if len(about) == 0 || about[0] == "help" || about[0] == "version" {
+		return show(stdout, usage, exitOK)
+	}
+	return Run(append(slices.Clone(about), "--help"), version, stdout, stderr)
+}
+
+func isHelp(arg string) bool { return arg == "-h" || arg == "--help" || arg == "help" }
