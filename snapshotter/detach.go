@@ -116,11 +116,15 @@ func (s shot) discard(ctx context.Context, content *snapshotv1.VolumeSnapshotCon
 func (s *Snapshotter) destroy(ctx context.Context, content *snapshotv1.VolumeSnapshotContent) error {
 	client := s.kube.VolumeSnapshotContents()
 	if content.DeletionTimestamp == nil {
+		marks, err := s.deletionMarks(ctx, content.Name)
+		if err != nil {
+			return err
+		}
 		doomed, err := apply(ctx, client, content.Name, patch{
 			"metadata": map[string]any{
 				"uid":         content.UID,
 				"finalizers":  union(content.Finalizers, finalizerContent),
-				"annotations": map[string]string{annotationBeingDeleted: "yes"},
+				"annotations": marks,
 			},
 			"spec": map[string]any{"deletionPolicy": snapshotv1.VolumeSnapshotContentDelete},
 		})

@@ -32,6 +32,20 @@ var workingMessages = []string{
 
 func saysWorking(message string) bool { return containsAny(message, workingMessages) }
 
+// openMessages are the errors after which the driver may still be at work, as
+// csi-snapshotter sees it; any other answer of a driver is final.
+var openMessages = []string{
+	"code = Canceled",
+	"code = DeadlineExceeded",
+	"code = Unavailable",
+	"code = ResourceExhausted",
+	"code = Aborted",
+}
+
+func saysFinal(message string) bool {
+	return strings.Contains(message, "code = ") && !containsAny(message, openMessages)
+}
+
 func containsAny(message string, parts []string) bool {
 	return slices.ContainsFunc(parts, func(part string) bool { return strings.Contains(message, part) })
 }

@@ -80,7 +80,9 @@ func (s shot) take(ctx context.Context) (SnapshotID, error) {
 	if err != nil {
 		return SnapshotID{}, err
 	}
+	stop := s.unmarkSoon(ctx, content)
 	cut, err := s.cut(ctx, content)
+	stop()
 	if err == nil {
 		err = s.detach(ctx, cut)
 	}
