@@ -10,9 +10,12 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
+	"sync"
 	"syscall"
 	"time"
 
+	"github.com/longshore-dev/velero-plugin/internal/check"
 	"github.com/longshore-dev/velero-plugin/internal/story"
 	"github.com/longshore-dev/velero-plugin/internal/testbed"
 )
@@ -31,62 +34,56 @@ func run(ctx context.Context, keep bool) int {
 		return 1
 	}
 	defer bed.Close()
-	progress := &below{}
-	told := &story.Story{Bed: bed, Progress: progress}
+	out := check.TerminalOf(os.Stdout)
+	printer := check.NewPrinter(out)
+	printer.NameWidth = 36
+	told := &story.Story{Bed: bed, Progress: &below{printer: printer}}
 	started := time.Now()
-	if err := tell(ctx, told, progress); err != nil {
+	if err := tell(ctx, told, out, printer); err != nil {
 		bed.Keep()
-		fmt.Printf("\n%s  %v\n\nLogs are in %s\n", red("It failed."), err, bed.Dir()+"/logs")
+		fmt.Fprintf(out, "\n%s\n%s\nLogs are in %s\n", out.Red("It failed."), out.Wrap(err.Error()), bed.Dir()+"/logs")
 		return 1
 	}
-	fmt.Printf("\n%s  The application came back from S3 and CSI snapshots, every byte of it, in a story of %s.\n",
-		green("It works."), seconds(time.Since(started)))
+	fmt.Fprintf(out, "\n%s\n%s", out.Green("It works."), out.Wrap("The application came back from S3 and CSI snapshots, every byte of it, in "+seconds(time.Since(started))+"."))
 	if keep {
 		linger(ctx, told)
 	} else {
-		fmt.Println("\nKEEP=1 make demo leaves everything running, to look at and to play with.")
+		fmt.Fprint(out, "\n"+out.Wrap("KEEP=1 make demo leaves everything running, to look at and to play with."))
 	}
 	return 0
 }
 
 // tell goes through the steps and prints a line for each as it happens.
-func tell(ctx context.Context, told *story.Story, progress *below) error {
-	fmt.Printf("\n%s\nAll programs are real and run on this machine, in %s\n\n", bold("Velero loses and regains an application through Longshore"), told.Bed.Dir())
-	for i, step := range told.Steps() {
-		title := fmt.Sprintf("%3d  %-36s", i+1, step.Name)
-		fmt.Print(title)
+func tell(ctx context.Context, told *story.Story, out check.Terminal, printer *check.Printer) error {
+	title := out.Wrap("Velero loses and regains an application through Longshore")
+	fmt.Fprintf(out, "\n%s\n%s\n", out.Bold(strings.TrimSpace(title)), out.Wrap("All programs are real and run on this machine, in "+told.Bed.Dir()))
+	for _, step := range told.Steps() {
+		printer.Begin(step.Name)
 		began := time.Now()
 		detail, err := step.Do(ctx)
-		took := seconds(time.Since(began))
-		if progress.wrote() {
-			fmt.Print(title)
-		}
+		result := check.Result{Step: step.Name, Outcome: check.OK, Took: time.Since(began), Detail: detail}
 		if err != nil {
-			fmt.Printf("%s %8s\n", red("✗"), took)
+			result.Outcome, result.Detail = check.Failed, ""
+		}
+		printer.End(result)
+		if err != nil {
 			return fmt.Errorf("%s: %w", step.Name, err)
 		}
-		fmt.Printf("%s %8s   %s\n", green("✓"), took, detail)
 	}
 	return nil
 }
 
-// below writes what a step tells meanwhile into the lines below the step's title.
-type below struct{ began bool }
-
-// Write implements io.Writer.
-func (b *below) Write(text []byte) (int, error) {
-	if !b.began {
-		fmt.Println()
-		b.began = true
-	}
-	return os.Stdout.Write(text)
+// below writes what a step tells meanwhile into the lines below the step's name.
+type below struct {
+	printer *check.Printer
+	once    sync.Once
 }
 
-// wrote tells whether anything was written since it was asked last.
-func (b *below) wrote() bool {
-	began := b.began
-	b.began = false
-	return began
+// Write implements io.Writer. Only the first step, which builds, has anything to
+// tell.
+func (b *below) Write(text []byte) (int, error) {
+	b.once.Do(b.printer.Announce)
+	return os.Stdout.Write(text)
 }
 
 // linger keeps everything running until the person ends it.
@@ -104,8 +101,9 @@ Everything still runs. In another terminal:
   velero backup describe mine --details
   kubectl get volumesnapshots,volumesnapshotcontents,pvc,pv -A
 
-The files of the volumes are in %s, the objects in %s,
-the logs in %s.
+Files of the volumes: %s
+Objects:              %s
+Logs:                 %s
 
 Ctrl-C ends it all and removes it.
 `, told.Cluster.Kubeconfig, velero, story.Namespace, told.Cluster.Storage, told.S3.Dir, told.Bed.Dir()+"/logs")
@@ -113,16 +111,3 @@ Ctrl-C ends it all and removes it.
 }
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }
-
-func bold(text string) string  { return style("1", text) }
-func green(text string) string { return style("32", text) }
-func red(text string) string   { return style("31", text) }
-
-// style colours text for a terminal, unless NO_COLOR is set or nobody looks.
-func style(code, text string) string {
-	info, err := os.Stdout.Stat()
-	if os.Getenv("NO_COLOR") != "" || err != nil || info.Mode()&os.ModeCharDevice == 0 {
-		return text
-	}
-	return "\x1b[" + code + "m" + text + "\x1b[0m"
-}

@@ -166,7 +166,7 @@ func ParsePairs(pairs []string) (map[string]string, error) {
 func (l *Location) outline() string {
 	detail := "none, all by default"
 	if len(l.Config) > 0 {
-		detail = strings.Join(slices.Sorted(maps.Keys(l.Config)), ", ")
+		detail = "the location sets " + strings.Join(slices.Sorted(maps.Keys(l.Config)), ", ")
 	}
 	if l.Defaults.ConfigMap != "" {
 		detail += "; and the defaults of ConfigMap " + l.Defaults.ConfigMap

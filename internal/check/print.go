@@ -12,26 +12,29 @@ import (
 // Printer writes the steps for a person, one line each and more where a line is
 // not enough.
 type Printer struct {
+	// NameWidth is the room for the names of the steps, in characters.
+	NameWidth int
+
 	terminal Terminal
 	number   int
+	step     string // under way
 	shown    func() // ends the line of progress
 }
 
 // NewPrinter returns a Printer for the terminal.
-func NewPrinter(t Terminal) *Printer { return &Printer{terminal: t, shown: func() {}} }
+func NewPrinter(t Terminal) *Printer { return &Printer{NameWidth: 24, terminal: t, shown: func() {}} }
 
 // Title writes what is checked.
 func (p *Printer) Title(text string) {
 	for _, line := range wrap("Checking "+text, p.terminal.Width) {
-		fmt.Fprintln(p.terminal, p.terminal.bold(line))
+		fmt.Fprintln(p.terminal, p.terminal.Bold(line))
 	}
 	fmt.Fprintln(p.terminal)
 }
 
 const (
-	nameWidth = 24
-	// lineStart is the length of a line before its detail.
-	lineStart = 3 + 2 + nameWidth + 2 + 8 + 3
+	// aroundName is the length of a line before its detail, but for the name.
+	aroundName = 3 + 2 + 2 + 8 + 3
 	// roomy is the width from which long details stand beside their steps.
 	roomy = 120
 	// margin is how far what follows a line is indented.
@@ -42,7 +45,19 @@ const (
 // that it is under way.
 func (p *Printer) Begin(step string) {
 	p.number++
-	p.shown = p.terminal.Progress(fmt.Sprintf("%3d  %-*s", p.number, nameWidth, cut(step, nameWidth)))
+	p.step = step
+	p.shown = p.terminal.Progress(p.title(cut(step, p.NameWidth)))
+}
+
+func (p *Printer) title(step string) string {
+	return fmt.Sprintf("%3d  %s", p.number, pad(step, p.NameWidth))
+}
+
+// Announce writes the name of the step under way on a line of its own, for a
+// step that has something to write before it ends.
+func (p *Printer) Announce() {
+	p.shown()
+	fmt.Fprintln(p.terminal, strings.TrimRight(p.title(p.step), " "))
 }
 
 // End implements Observer.
@@ -55,19 +70,25 @@ func (p *Printer) End(r Result) {
 }
 
 func (p *Printer) line(r Result) {
-	start := fmt.Sprintf("%3d  %s %s %8s", p.number, pad(r.Step, nameWidth), p.mark(r.Outcome), seconds(r.Took))
-	if p.terminal.Width < roomy && lineStart+utf8.RuneCountInString(r.Detail) > p.terminal.Width {
+	start := fmt.Sprintf("%s %s %8s", p.title(r.Step), p.mark(r.Outcome), seconds(r.Took))
+	before := aroundName + p.NameWidth
+	switch {
+	case before-len("   ") > p.terminal.Width:
+		fmt.Fprintf(p.terminal, "%s\n%s%s %s\n", strings.TrimRight(p.title(r.Step), " "), strings.Repeat(" ", margin), p.mark(r.Outcome), seconds(r.Took))
+		p.below("", r.Detail)
+		return
+	case p.terminal.Width < roomy && before+utf8.RuneCountInString(r.Detail) > p.terminal.Width:
 		fmt.Fprintln(p.terminal, start)
 		p.below("", r.Detail)
 		return
 	}
-	lines := wrap(r.Detail, p.terminal.Width-lineStart)
+	lines := wrap(r.Detail, p.terminal.Width-before)
 	if len(lines) == 0 {
 		lines = []string{""}
 	}
 	fmt.Fprintln(p.terminal, strings.TrimRight(start+"   "+lines[0], " "))
 	for _, line := range lines[1:] {
-		fmt.Fprintln(p.terminal, strings.Repeat(" ", lineStart)+line)
+		fmt.Fprintln(p.terminal, strings.Repeat(" ", before)+line)
 	}
 }
 
@@ -84,11 +105,11 @@ func (p *Printer) below(mark, text string) {
 func (p *Printer) mark(o Outcome) string {
 	switch o {
 	case OK:
-		return p.terminal.green("✓")
+		return p.terminal.Green("✓")
 	case Warning:
 		return p.terminal.yellow("!")
 	case Failed:
-		return p.terminal.red("✗")
+		return p.terminal.Red("✗")
 	}
 	return "–"
 }
@@ -96,14 +117,21 @@ func (p *Printer) mark(o Outcome) string {
 // Sum writes what it all comes to.
 func (p *Printer) Sum(results []Result) {
 	failed, warned := count(results, Failed), count(results, Warning)
-	text := p.terminal.green("It works.")
+	text := p.terminal.Green("It works.")
 	switch {
 	case failed > 0:
-		text = p.terminal.red(fmt.Sprintf("%d of %d steps failed.", failed, len(results)))
+		text = p.terminal.Red(fmt.Sprintf("%d of %d %s failed.", failed, len(results), plural(len(results), "step")))
 	case warned > 0:
 		text = p.terminal.yellow("It works, with warnings.")
 	}
 	fmt.Fprintf(p.terminal, "\n%s\n", text)
+}
+
+func plural(n int, thing string) string {
+	if n == 1 {
+		return thing
+	}
+	return thing + "s"
 }
 
 // Silent takes steps without a word.

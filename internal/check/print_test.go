@@ -72,6 +72,7 @@ func TestPrinter(t *testing.T) {
 		}
 	}
 	require.Contains(t, narrow, "1  settings                 ✓    0.0 s\n     region, s3Url\n")
+	require.Contains(t, printed(30), "  1  settings\n     ✓ 0.0 s\n     region, s3Url\n")
 }
 
 // TestPrinterProgress: a step of more than a second is seen to go on.
@@ -84,15 +85,30 @@ func TestPrinterProgress(t *testing.T) {
 	require.Contains(t, written.String(), "… 1.0 s\r\x1b[K  1  slow                     ✓")
 }
 
+func TestPrinterAnnounce(t *testing.T) {
+	terminal, written := screen(80, false)
+	p := NewPrinter(terminal)
+	p.Begin("build")
+	p.Announce()
+	p.End(Result{Step: "build", Outcome: OK, Detail: "all there"})
+	require.Equal(t, "  1  build\n  1  build                    ✓    0.0 s   all there\n", written.String())
+}
+
+func TestWrap(t *testing.T) {
+	terminal := Terminal{Width: 12}
+	require.Equal(t, "an error\nwith words\nhttps://a-long.example.com\nand a second\n", terminal.Wrap("an error with words https://a-long.example.com\nand a second"))
+	require.Equal(t, "  as  it  is\n", terminal.Wrap("  as  it  is"))
+}
+
 func TestTerminal(t *testing.T) {
 	t.Setenv("COLUMNS", "")
 	require.Equal(t, plainWidth, TerminalOf(&bytes.Buffer{}).Width)
 	t.Setenv("COLUMNS", "70")
 	terminal := TerminalOf(os.Stdout) // a pipe or a file, in tests
 	require.Equal(t, 70, terminal.Width)
-	require.Equal(t, "x", terminal.red("x"))
+	require.Equal(t, "x", terminal.Red("x"))
 	terminal.Colour = true
-	require.Equal(t, "\x1b[31mx\x1b[0m", terminal.red("x"))
+	require.Equal(t, "\x1b[31mx\x1b[0m", terminal.Red("x"))
 }
 
 func TestWriteJSON(t *testing.T) {

@@ -129,7 +129,7 @@ func (v *volumeSnapshotter) csiDrivers(ctx context.Context) (string, error) {
 	}
 	var all []string
 	for _, driver := range v.drivers {
-		all = append(all, fmt.Sprintf("%s (on %d nodes)", driver, nodes[driver]))
+		all = append(all, fmt.Sprintf("%s (on %d %s)", driver, nodes[driver], plural(nodes[driver], "node")))
 	}
 	return strings.Join(all, ", "), nil
 }

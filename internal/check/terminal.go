@@ -45,16 +45,37 @@ func TerminalOf(w io.Writer) Terminal {
 	return t
 }
 
-func (t Terminal) bold(text string) string   { return t.style("1", text) }
-func (t Terminal) green(text string) string  { return t.style("32", text) }
+// Bold is for a title, where the terminal has colours.
+func (t Terminal) Bold(text string) string { return t.style("1", text) }
+
+// Green is for what is well.
+func (t Terminal) Green(text string) string { return t.style("32", text) }
+
+// Red is for what is not.
+func (t Terminal) Red(text string) string { return t.style("31", text) }
+
 func (t Terminal) yellow(text string) string { return t.style("33", text) }
-func (t Terminal) red(text string) string    { return t.style("31", text) }
 
 func (t Terminal) style(code, text string) string {
 	if !t.Colour {
 		return text
 	}
 	return "\x1b[" + code + "m" + text + "\x1b[0m"
+}
+
+// Wrap breaks the lines of text between words where they are wider than the
+// terminal. It ends in a newline.
+func (t Terminal) Wrap(text string) string {
+	var out strings.Builder
+	for line := range strings.Lines(text) {
+		line = strings.TrimRight(line, "\n")
+		if utf8.RuneCountInString(line) > t.Width {
+			line = strings.Join(wrap(line, t.Width), "\n")
+		}
+		out.WriteString(line)
+		out.WriteByte('\n')
+	}
+	return out.String()
 }
 
 // helpWidth is the width for which help texts are written.

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/longshore-dev/velero-plugin/internal/check"
 )
@@ -62,6 +63,13 @@ func runCheck(args []string, stdout, stderr io.Writer) int {
 		return exitFailed
 	}
 	return exitOK
+}
+
+func (f *checkFlags) validate() error {
+	if size, err := resource.ParseQuantity(f.full.Size); f.full.Size != "" && (err != nil || size.Sign() <= 0) {
+		return fmt.Errorf("--size %q is not accepted; it takes a size such as 1Gi", f.full.Size)
+	}
+	return f.where.validate()
 }
 
 func (f *checkFlags) addObjectStore(flags *pflag.FlagSet) {

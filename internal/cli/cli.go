@@ -4,6 +4,8 @@ package cli
 import (
 	"fmt"
 	"io"
+
+	"github.com/longshore-dev/velero-plugin/internal/check"
 )
 
 // Exit codes of Run.
@@ -39,7 +41,7 @@ func Run(args []string, version string, stdout, stderr io.Writer) int {
 
 func report(stderr io.Writer, err error) int {
 	if err != nil {
-		fmt.Fprintln(stderr, "velero-plugin-longshore:", err)
+		fmt.Fprint(stderr, check.TerminalOf(stderr).Wrap(fmt.Sprint("velero-plugin-longshore: ", err)))
 		return exitFailed
 	}
 	return exitOK

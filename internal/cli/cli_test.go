@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
@@ -33,6 +34,8 @@ func TestRun(t *testing.T) {
 		{[]string{"check"}, exitUsage, "", "Exit status"},
 		{[]string{"check", "bucket"}, exitUsage, "", `check "bucket": it checks objectstore or snapshotter`},
 		{[]string{"check", "objectstore", "--buckt", "b"}, exitUsage, "", "unknown flag: --buckt; see velero-plugin-longshore check objectstore --help"},
+		{[]string{"check", "snapshotter", "--size", "1x"}, exitUsage, "", `--size "1x" is not accepted; it takes a size such as 1Gi`},
+		{[]string{"check", "snapshotter", "--size", "-1Gi"}, exitUsage, "", `--size "-1Gi" is not accepted`},
 		{[]string{"sweep", "a", "b"}, exitUsage, "", "one location at most, not a b"},
 		{[]string{"install", "/nonexistent/folder"}, exitFailed, "", "install into /nonexistent/folder"},
 	} {
@@ -56,6 +59,14 @@ func TestHelpFitsTheTerminal(t *testing.T) {
 				require.True(t, oneWord || utf8.RuneCountInString(strings.TrimRight(line, " ")) <= width, "%d: %s", width, line)
 			}
 		}
+	}
+}
+
+func TestShort(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		time.Hour: "1h", 10 * time.Minute: "10m", 90 * time.Minute: "1h30m", time.Second: "1s", 10 * time.Second: "10s", time.Hour + time.Second: "1h0m1s",
+	} {
+		require.Equal(t, want, short(d))
 	}
 }
 

@@ -93,6 +93,9 @@ func (f *sweepFlags) sweep(ctx context.Context, s *snapshotter.Snapshotter, stdo
 	done := f.progress(stderr, doing)
 	found, err := work(ctx, age)
 	done()
+	if err != nil && len(found) == 0 {
+		return err
+	}
 	if writeErr := f.write(stdout, found, age); err == nil {
 		err = writeErr
 	}
@@ -110,10 +113,22 @@ func (f *sweepFlags) write(stdout io.Writer, found []snapshotter.Leftover, age t
 		return encoder.Encode(list)
 	}
 	if len(list) == 0 {
-		_, err := fmt.Fprintf(stdout, "Nothing is left that is older than %s.\n", age)
+		_, err := fmt.Fprintf(stdout, "Nothing is left that is older than %s.\n", short(age))
 		return err
 	}
 	return writeTable(check.TerminalOf(stdout), list)
+}
+
+// short writes a time as people do: 1h, not 1h0m0s.
+func short(d time.Duration) string {
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
 }
 
 // writeTable writes a table, or a paragraph for each where that is too wide.

@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -22,8 +23,11 @@ func Config() (*rest.Config, error) {
 	}
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, nil).ClientConfig()
+	if clientcmd.IsEmptyConfig(err) {
+		return nil, errors.New("find the Kubernetes cluster: this is no pod, and neither KUBECONFIG nor ~/.kube/config names a cluster")
+	}
 	if err != nil {
-		return nil, fmt.Errorf("find the Kubernetes cluster: not in a pod, and KUBECONFIG or ~/.kube/config gives no cluster: %w", err)
+		return nil, fmt.Errorf("find the Kubernetes cluster: this is no pod, and KUBECONFIG or ~/.kube/config does not serve: %w", err)
 	}
 	return config, nil
 }
