@@ -8,12 +8,17 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials/processcreds"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/minio/minio-go/v7/pkg/credentials"
@@ -130,11 +135,45 @@ func (p *provider) former(err error) (credentials.Value, error) {
 }
 
 func (p *provider) refused(err error) error {
+	p.secrets.add(p.unread()...)
 	where := "the default chain (environment, web identity, pod identity, instance role)"
 	if file := p.file(); file != "" {
 		where = fmt.Sprintf("profile %q of %s", p.profile(), file)
 	}
-	return faultf(KindCredentials, "no credentials from %s: %w", where, err)
+	return faultf(KindCredentials, "no credentials from %s: %w", where, withoutOutput(err))
+}
+
+// unread are the words of the files and variables that the credentials were to
+// come from: where one cannot be read, the SDK or a service may quote it.
+func (p *provider) unread() []string {
+	words := []string{os.Getenv("AWS_CONTAINER_AUTHORIZATION_TOKEN"), os.Getenv("AWS_SECRET_ACCESS_KEY"), os.Getenv("AWS_SESSION_TOKEN")}
+	paths := append(p.paths(), os.Getenv("AWS_WEB_IDENTITY_TOKEN_FILE"), os.Getenv("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"))
+	for _, path := range paths {
+		text, _ := os.ReadFile(path) //nolint:gosec // the SDK reads it too
+		words = append(words, strings.FieldsFunc(string(text), func(r rune) bool {
+			return unicode.IsSpace(r) || strings.ContainsRune(`=:,"'{}[]`, r)
+		})...)
+	}
+	const shortest = 16 // shorter words are names
+	return slices.DeleteFunc(words, func(word string) bool { return len(word) < shortest || knownWords[word] })
+}
+
+// knownWords are those of a credentials file that an error should go on naming.
+var knownWords = map[string]bool{
+	"aws_access_key_id": true, "aws_secret_access_key": true, "aws_session_token": true, "credential_process": true,
+	"credential_source": true, "web_identity_token_file": true, "role_session_name": true,
+}
+
+// withoutOutput leaves out what a credential_process printed. The SDK quotes it
+// where it is not in the documented form.
+func withoutOutput(err error) error {
+	var process *processcreds.ProviderError
+	var exit *exec.ExitError
+	var start *exec.Error
+	if !errors.As(err, &process) || errors.As(err, &exit) || errors.As(err, &start) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return errors.New("the profile's credential_process printed no credentials in the form that the AWS SDK documents")
 }
 
 // fetch loads the SDK's configuration and takes the credentials out of it. A

@@ -1,6 +1,7 @@
 package objectstore
 
 import (
+	"crypto/sha1"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -22,6 +23,9 @@ func withoutEnvironment(t *testing.T) {
 			t.Setenv(name, "")
 			require.NoError(t, os.Unsetenv(name))
 		}
+	}
+	for _, secret := range []string{"environment-secret", "default-secret", "other-secret", "process-secret", "assumed-secret", "the-session-token", "the.web.token", "the-pod-token", "pod-secret", "the-service-session", "sso-secret-key", "sso-session-token"} {
+		remember(secret)
 	}
 	t.Setenv("HOME", t.TempDir())
 	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
@@ -176,6 +180,82 @@ func TestPodIdentity(t *testing.T) {
 	s, err := openWith(t, map[string]string{"proxyUrl": "http://127.0.0.1:1"})
 	require.NoError(t, err, "the pod's own services are not reached by the proxy")
 	require.Equal(t, "POD", accessKeyOf(t, s))
+}
+
+// giveKeys answers with credentials in the form that containers and instances
+// are given.
+func giveKeys(w http.ResponseWriter, access, secret string) {
+	remember(secret)
+	_ = json.NewEncoder(w).Encode(map[string]any{
+		"Code": "Success", "AccessKeyId": access, "SecretAccessKey": secret, "Token": "the-service-session", "Expiration": time.Now().Add(time.Hour),
+	})
+}
+
+func TestContainer(t *testing.T) {
+	withoutEnvironment(t)
+	t.Setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN", "the-container-token")
+	remember("the-container-token")
+	t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "the-container-token" {
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		giveKeys(w, "CONTAINER", "container-secret")
+	}))
+	s, err := openWith(t, nil)
+	require.NoError(t, err)
+	require.Equal(t, "CONTAINER", accessKeyOf(t, s))
+}
+
+// TestInstance has the metadata service of a machine in the cloud, version 2,
+// which wants a token.
+func TestInstance(t *testing.T) {
+	withoutEnvironment(t)
+	t.Setenv("AWS_EC2_METADATA_DISABLED", "false")
+	const role = "/latest/meta-data/iam/security-credentials/"
+	t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", serve(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Aws-Ec2-Metadata-Token-Ttl-Seconds", "600")
+		switch {
+		case r.Method == http.MethodPut && r.URL.Path == "/latest/api/token":
+			_, _ = io.WriteString(w, "the-metadata-token")
+		case r.Header.Get("X-Aws-Ec2-Metadata-Token") != "the-metadata-token":
+			w.WriteHeader(http.StatusUnauthorized)
+		case r.URL.Path == role:
+			_, _ = io.WriteString(w, "the-role")
+		case r.URL.Path == role+"the-role":
+			giveKeys(w, "INSTANCE", "instance-secret")
+		default:
+			w.WriteHeader(http.StatusNotFound)
+		}
+	}))
+	s, err := openWith(t, map[string]string{"proxyUrl": "http://127.0.0.1:1"})
+	require.NoError(t, err)
+	require.Equal(t, "INSTANCE", accessKeyOf(t, s))
+}
+
+// TestSSO has somebody who has signed in with the AWS command line.
+func TestSSO(t *testing.T) {
+	withoutEnvironment(t)
+	remember("the-sso-access-token")
+	cache := filepath.Join(os.Getenv("HOME"), ".aws", "sso", "cache")
+	require.NoError(t, os.MkdirAll(cache, 0o700))
+	name := fmt.Sprintf("%x.json", sha1.Sum([]byte("company")))
+	token := fmt.Sprintf(`{"accessToken":"the-sso-access-token","expiresAt":%q}`, time.Now().Add(time.Hour).UTC().Format(time.RFC3339))
+	require.NoError(t, os.WriteFile(filepath.Join(cache, name), []byte(token), 0o600))
+	t.Setenv("AWS_ENDPOINT_URL_SSO", serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/federation/credentials" || r.Header.Get("X-Amz-Sso_bearer_token") != "the-sso-access-token" || r.URL.Query().Get("role_name") != "backup" {
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		_, _ = fmt.Fprintf(w, `{"roleCredentials":{"accessKeyId":"SSO","secretAccessKey":"sso-secret-key","sessionToken":"sso-session-token","expiration":%d}}`, time.Now().Add(time.Hour).UnixMilli())
+	}))
+	path := filepath.Join(t.TempDir(), "cloud")
+	text := "[sso-session company]\nsso_region = us-east-1\nsso_start_url = https://company.awsapps.com/start\n" +
+		"[default]\nsso_session = company\nsso_account_id = 123456789012\nsso_role_name = backup\n"
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+	s, err := openWith(t, map[string]string{"credentialsFile": path})
+	require.NoError(t, err)
+	require.Equal(t, "SSO", accessKeyOf(t, s))
 }
 
 func TestShortLivedCredentialsAreRenewed(t *testing.T) {

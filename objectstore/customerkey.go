@@ -2,9 +2,12 @@ package objectstore
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
@@ -31,6 +34,9 @@ func customerEncryption(ctx context.Context, s *Settings) (encrypt.ServerSide, e
 		read = func() ([]byte, error) { return readSecret(ctx, s.CustomerKeySecret) }
 	}
 	key, err := read()
+	if unnamed := (*fs.PathError)(nil); errors.As(err, &unnamed) && !strings.Contains(where, "/") {
+		err = unnamed.Err // the name may be the key itself
+	}
 	if err != nil {
 		return nil, faultf(KindInvalid, "%s: %w", setting, err)
 	}
@@ -39,6 +45,19 @@ func customerEncryption(ctx context.Context, s *Settings) (encrypt.ServerSide, e
 		return nil, faultf(KindInvalid, "%s: %q holds %d bytes, and an SSE-C key has %d", setting, where, len(key), customerKeySize)
 	}
 	return sse, nil
+}
+
+// customerKeyForms are an SSE-C key and what is sent of it, for a server that
+// quotes it.
+func customerKeyForms(sse encrypt.ServerSide) []string {
+	if sse == nil || sse.Type() != encrypt.SSEC {
+		return nil
+	}
+	h := http.Header{}
+	sse.Marshal(h)
+	sent := h.Get("X-Amz-Server-Side-Encryption-Customer-Key")
+	key, _ := base64.StdEncoding.DecodeString(sent)
+	return []string{sent, string(key)}
 }
 
 // readSecret reads NAME/KEY from Velero's namespace. One plain request is all it

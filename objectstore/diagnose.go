@@ -45,7 +45,7 @@ func Diagnose(log logrus.FieldLogger, config map[string]string) (*Diagnosis, err
 	if parsed.S3URL != "" {
 		s.endpoint = endpointOf(parsed.S3URL, &parsed)
 	}
-	s.rememberSecrets()
+	s.rememberSecrets(config)
 	return &Diagnosis{Store: s}, nil
 }
 

@@ -63,6 +63,9 @@ type Error struct {
 // Error returns operation, place, meaning, the server's answer and what to do.
 func (e *Error) Error() string { return e.text }
 
+// GoString is the text: the fields hold the server's answer as it came.
+func (e *Error) GoString() string { return e.text }
+
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 

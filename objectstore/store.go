@@ -2,6 +2,7 @@ package objectstore
 
 import (
 	"context"
+	"encoding/base64"
 	"fmt"
 	"net/http"
 	"strings"
@@ -59,16 +60,16 @@ func Open(ctx context.Context, log logrus.FieldLogger, config map[string]string)
 	if err != nil {
 		return nil, err
 	}
-	return connect(ctx, log, parsed)
+	return connect(ctx, log, parsed, config)
 }
 
-func connect(ctx context.Context, log logrus.FieldLogger, parsed Settings) (*Store, error) {
+func connect(ctx context.Context, log logrus.FieldLogger, parsed Settings, config map[string]string) (*Store, error) {
 	s := &Store{settings: parsed, log: log, secrets: &secrets{}, firstPause: firstPause}
 	s.endpoint = awsEndpoint(&parsed)
 	if parsed.S3URL != "" {
 		s.endpoint = endpointOf(parsed.S3URL, &parsed)
 	}
-	s.rememberSecrets()
+	s.rememberSecrets(config)
 	for _, step := range []func(context.Context) error{s.identify, s.prepare, s.dial, s.probe} {
 		if err := step(ctx); err != nil {
 			return nil, s.failed(opOpen, parsed.Bucket, "", err)
@@ -78,12 +79,20 @@ func connect(ctx context.Context, log logrus.FieldLogger, parsed Settings) (*Sto
 	return s, nil
 }
 
-func (s *Store) rememberSecrets() {
+// rememberSecrets learns the secrets in the settings, and what only looks like
+// one: somebody may have put it into the wrong key.
+func (s *Store) rememberSecrets(config map[string]string) {
+	for _, value := range config {
+		if settings.LooksSecret(value) {
+			s.secrets.add(value)
+		}
+	}
 	proxy := s.settings.ProxyURL.Reveal()
 	s.secrets.add(proxy)
 	if proxy, err := proxyAddress(proxy); err == nil && proxy.User != nil {
 		password, _ := proxy.User.Password()
-		s.secrets.add(password)
+		_, encoded, _ := strings.Cut(proxy.User.String(), ":")
+		s.secrets.add(password, encoded, base64.StdEncoding.EncodeToString([]byte(proxy.User.Username()+":"+password)))
 	}
 }
 
@@ -105,6 +114,7 @@ func (s *Store) prepare(ctx context.Context) (err error) {
 	s.memory = newMemory(int64(s.settings.UploadMemoryLimit))
 	s.sendMD5.Store(s.settings.ContentMD5 || s.settings.ObjectLockMode != "" || s.settings.ObjectLockLegalHold)
 	s.sse, err = encryption(ctx, &s.settings)
+	s.secrets.add(customerKeyForms(s.sse)...)
 	return err
 }
 

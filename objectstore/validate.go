@@ -59,11 +59,11 @@ func checkAddress(p *settings.Problems, key, value, bucket string) {
 	case err != nil || u.Host == "" || u.Hostname() == "" || (u.Scheme != "http" && u.Scheme != "https"):
 		p.Add(key, withoutPassword(value), accepted)
 	case u.User != nil:
-		p.Add(key, u.Redacted(), accepted+"; credentials go into the credentials file")
+		p.Add(key, withoutPassword(value), accepted+"; credentials go into the credentials file")
 	case bucket != "" && strings.Trim(u.Path, "/") == bucket:
 		p.Add(key, value, accepted+"; leave the bucket out")
 	case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
-		p.Add(key, value, accepted+"; a path is not possible with S3 signatures")
+		p.Add(key, withoutQuery(u), accepted+"; a path is not possible with S3 signatures")
 	}
 }
 
@@ -124,7 +124,7 @@ func (s *Settings) validateEncryption(p *settings.Problems) {
 		}
 	}
 	if s.CustomerKeySecret != "" && strings.Count(s.CustomerKeySecret, "/") != 1 {
-		p.Add("customerKeyEncryptionSecret", s.CustomerKeySecret, "NAME/KEY of a Secret in Velero's namespace")
+		p.Addf("customerKeyEncryptionSecret: is not accepted; it takes NAME/KEY of a Secret in Velero's namespace")
 	}
 	if !kms {
 		needs(p, s.KMSContext != "", "kmsContext", "kmsKeyId or serverSideEncryption: aws:kms")
@@ -199,13 +199,27 @@ func needs(p *settings.Problems, missing bool, key, other string) {
 	}
 }
 
-// withoutPassword cuts what may be a password out of text that is no URL.
+// withoutPassword cuts what may be a password or a token out of text that is
+// perhaps no URL.
 func withoutPassword(text string) string {
-	scheme, rest, found := strings.Cut(text, "://")
-	if at := strings.LastIndex(rest, "@"); found && at >= 0 {
-		return scheme + "://…" + rest[at:]
+	text, query, _ := strings.Cut(text, "?")
+	if at := strings.LastIndex(query, "@"); at >= 0 {
+		text += "@" + query[at+1:] // the question mark was in the password
 	}
-	return text
+	scheme, rest, found := strings.Cut(text, "://")
+	if !found {
+		scheme, rest = "", text
+	}
+	at := strings.LastIndex(rest, "@")
+	if at < 0 {
+		return text
+	}
+	return strings.TrimPrefix(scheme+"://…", "://") + rest[at:]
+}
+
+// withoutQuery is where a URL points to: its query may be a signature.
+func withoutQuery(u *url.URL) string {
+	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
 }
 
 func lowerFirst(text string) string {

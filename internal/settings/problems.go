@@ -12,8 +12,11 @@ type Problems struct {
 }
 
 // Add notes that value does not fit key, and what is accepted there. A value
-// that is a secret must not be given.
+// that is a secret must not be given; one that only looks so is not printed.
 func (p *Problems) Add(key, value, accepted string) {
+	if LooksSecret(value) {
+		value = redacted
+	}
 	p.Addf("%s: %q is not accepted; it takes %s", key, value, accepted)
 }
 

@@ -1,6 +1,11 @@
 package settings
 
-import "fmt"
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"strings"
+)
 
 const redacted = "**redacted**"
 
@@ -22,4 +27,41 @@ func (s Secret) Format(state fmt.State, _ rune) {
 // MarshalText keeps encoders from writing the text.
 func (s Secret) MarshalText() ([]byte, error) {
 	return []byte(fmt.Sprint(s)), nil
+}
+
+// LooksSecret tells whether text has the form of a secret that stands in the wrong
+// place: an AWS secret key, a key of 32 bytes in base64 or hex, or a token.
+func LooksSecret(text string) bool {
+	const (
+		awsKey = 40
+		token  = 100
+	)
+	switch {
+	case len(text) == awsKey:
+		return mixed(text) && strings.Trim(text, letters+digits+"/+") == ""
+	case len(text) >= token:
+		return mixed(text) && strings.Trim(text, letters+digits+"/+=_.-") == ""
+	}
+	return isKey(text)
+}
+
+const (
+	letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	digits  = "0123456789"
+)
+
+func mixed(text string) bool {
+	return strings.ContainsAny(text, letters[:26]) && strings.ContainsAny(text, letters[26:])
+}
+
+func isKey(text string) bool {
+	const size = 32
+	for _, decode := range []func(string) ([]byte, error){
+		hex.DecodeString, base64.StdEncoding.DecodeString, base64.URLEncoding.DecodeString,
+	} {
+		if key, err := decode(text); err == nil && len(key) == size {
+			return true
+		}
+	}
+	return false
 }
