@@ -87,7 +87,7 @@ func (c *Cluster) applyBase(ctx context.Context) error {
 	if err := c.waitEstablished(ctx, names...); err != nil {
 		return err
 	}
-	return c.Apply(ctx, baseObjects(c.Zones))
+	return c.Apply(ctx, baseObjects(c.Zones, c.topologyKey()))
 }
 
 // waitEstablished waits until the API server serves the defined kinds.

@@ -6,11 +6,11 @@ import (
 )
 
 // baseObjects are the driver, the nodes that have it, and the classes.
-func baseObjects(zones []string) string {
+func baseObjects(zones []string, topologyKey string) string {
 	var text strings.Builder
 	fmt.Fprintf(&text, classes, DriverName, ClassImmediate, ClassWaitForFirstConsumer, SnapshotClass)
 	for _, zone := range zones {
-		fmt.Fprintf(&text, node, NodeName(zone), TopologyKey, zone, DriverName)
+		fmt.Fprintf(&text, node, NodeName(zone), TopologyKey, zone, DriverName, NodeKey, topologyKey)
 	}
 	return text.String()
 }
@@ -53,12 +53,12 @@ apiVersion: v1
 kind: Node
 metadata:
   name: %[1]s
-  labels: {kubernetes.io/hostname: %[1]s, %[2]s: %[3]s}
+  labels: {kubernetes.io/hostname: %[1]s, %[2]s: %[3]s, %[5]s: %[1]s}
 ---
 apiVersion: storage.k8s.io/v1
 kind: CSINode
 metadata: {name: %[1]s}
 spec:
   drivers:
-  - {name: %[4]s, nodeID: %[1]s, topologyKeys: [%[2]s]}
+  - {name: %[4]s, nodeID: %[1]s, topologyKeys: [%[6]s]}
 `

@@ -3,7 +3,9 @@ package testbed
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -138,7 +140,12 @@ func (c *Cluster) ClaimDir(ctx context.Context, namespace, name string) (string,
 	if err != nil {
 		return "", err
 	}
-	return filepath.Join(c.Storage, "volumes", handle, "data"), nil
+	storages := c.storages()
+	i := slices.IndexFunc(storages, func(storage string) bool {
+		_, err := os.Stat(filepath.Join(storage, "volumes", handle))
+		return err == nil
+	})
+	return filepath.Join(storages[max(i, 0)], "volumes", handle, "data"), nil
 }
 
 // ClaimImage is the file that holds the bytes of a bound raw block claim.

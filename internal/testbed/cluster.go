@@ -46,6 +46,10 @@ type ClusterOptions struct {
 	Args map[string][]string
 	// Audit has the API server keep books of its requests, for Cluster.Requests.
 	Audit bool
+	// Distributed gives each node a driver with a storage of its own and sidecars
+	// of its own, as drivers of local disks have. Its parts are then named after
+	// the node as well, such as CSIDriver.Name + "-" + NodeName("zone-a").
+	Distributed bool
 }
 
 // Cluster is a Kubernetes control plane with CSI snapshots, under way.
@@ -67,6 +71,8 @@ type Cluster struct {
 	socket string
 	args   map[string][]string
 	audit  bool
+
+	distributed bool
 
 	mu    sync.Mutex
 	parts map[string]*Process
@@ -107,7 +113,7 @@ func (b *Bed) StartCluster(ctx context.Context, o ClusterOptions) (*Cluster, err
 }
 
 func (b *Bed) prepareCluster(o ClusterOptions) (*Cluster, error) {
-	c := &Cluster{Name: o.Name, Zones: o.Zones, Storage: o.Storage, args: o.Args, audit: o.Audit, bed: b, parts: map[string]*Process{}}
+	c := &Cluster{Name: o.Name, Zones: o.Zones, Storage: o.Storage, args: o.Args, audit: o.Audit, distributed: o.Distributed, bed: b, parts: map[string]*Process{}}
 	if err := c.checkArgs(); err != nil {
 		return nil, err
 	}
@@ -179,11 +185,16 @@ func (c *Cluster) Kill() error {
 
 // run starts a part of the cluster that listens on n ports.
 func (c *Cluster) run(ctx context.Context, part Part, n int, command func(ports []int) Command) error {
+	return c.runAs(ctx, part.Name, part, n, command)
+}
+
+// runAs is run under a name that is not the part's.
+func (c *Cluster) runAs(ctx context.Context, name string, part Part, n int, command func(ports []int) Command) error {
 	program, err := part.Path(ctx)
 	if err != nil {
 		return err
 	}
-	p, err := c.bed.startOnPorts(ctx, c.Name+"-"+part.Name, n, func(ports []int) Command {
+	p, err := c.bed.startOnPorts(ctx, c.Name+"-"+name, n, func(ports []int) Command {
 		cmd := command(ports)
 		cmd.Path, cmd.Dir = program, c.dir
 		cmd.Args = append(cmd.Args, c.args[part.Name]...)
@@ -194,6 +205,6 @@ func (c *Cluster) run(ctx context.Context, part Part, n int, command func(ports 
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.parts[part.Name] = p
+	c.parts[name] = p
 	return nil
 }

@@ -67,15 +67,17 @@ func (c *Cluster) listObjects(ctx context.Context, l *Leftovers) error {
 }
 
 func (c *Cluster) listStorage(l *Leftovers) error {
-	for folder, names := range map[string]*[]string{
-		"volumes": &l.StorageVolumes, "snapshots": &l.StorageSnapshots, "tmp": &l.StorageTemp,
-	} {
-		entries, err := os.ReadDir(filepath.Join(c.Storage, folder))
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		for _, entry := range entries {
-			*names = append(*names, entry.Name())
+	for _, storage := range c.storages() {
+		for folder, names := range map[string]*[]string{
+			"volumes": &l.StorageVolumes, "snapshots": &l.StorageSnapshots, "tmp": &l.StorageTemp,
+		} {
+			entries, err := os.ReadDir(filepath.Join(storage, folder))
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+			for _, entry := range entries {
+				*names = append(*names, entry.Name())
+			}
 		}
 	}
 	return nil
@@ -117,6 +119,7 @@ func (c *Cluster) ControlDriver(control DriverControl) error {
 // DriverCall is a call that the CSI driver answered.
 type DriverCall struct {
 	Time           time.Time `json:"time"`
+	Node           string    `json:"node"`
 	Method         string    `json:"method"`
 	Name           string    `json:"name"`
 	VolumeID       string    `json:"volumeId"`

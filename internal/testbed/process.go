@@ -80,6 +80,7 @@ func (b *Bed) startOnPorts(ctx context.Context, name string, n int, command func
 		}
 		p.command = command(ports)
 		p.command.Name = name
+		p.command.Ready = p.onOwnPorts(p.command.Ready, ports)
 		err = p.Start(ctx)
 		if err == nil {
 			return p, b.adopt(p)
