@@ -72,6 +72,28 @@ func (l *listener) stop() {
 	<-l.done
 }
 
+// warningDelay is how far a warning may come behind what it is about.
+const warningDelay = 2 * time.Second
+
+// awaitWarning returns the newest warning about an object of which something is
+// known to be wrong.
+func (s *Snapshotter) awaitWarning(ctx context.Context, object kubeObject) string {
+	ctx, cancel := context.WithTimeout(ctx, warningDelay)
+	defer cancel()
+	ticker := time.NewTicker(warningDelay / 10)
+	defer ticker.Stop()
+	for {
+		if message := s.lastWarning(ctx, object); message != "" {
+			return message
+		}
+		select {
+		case <-ctx.Done():
+			return "no event says why"
+		case <-ticker.C:
+		}
+	}
+}
+
 // lastWarning returns the newest warning about an object, "" if there is none or
 // it cannot be had: events are a help to the reader, no more.
 func (s *Snapshotter) lastWarning(ctx context.Context, object kubeObject) string {

@@ -320,4 +320,8 @@ func (b *bench) provisionerLooks() {
 	b.Helper()
 	require.NoError(b, b.Process(testbed.CSIProvisioner.Name).Kill())
 	require.NoError(b, b.Process(testbed.CSIProvisioner.Name).Restart(b.Context()))
+	require.Eventually(b, func() bool {
+		now, err := b.Leftovers(b.Context())
+		return err == nil && len(now.VolumeSnapshots) == 0
+	}, 20*time.Second, 100*time.Millisecond)
 }

@@ -1,6 +1,7 @@
 package snapshotter
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -136,7 +137,7 @@ func (s *stage) waitBound(ctx context.Context, events *listener) (*corev1.Persis
 func (s *stage) tryNextNode(ctx context.Context, refused, message string) error {
 	node := s.nextNode()
 	if node == "" {
-		return fmt.Errorf("driver %s cannot make the volume for node %s, and there is no other node to try: %s", s.id.Driver, refused, message)
+		return fmt.Errorf("driver %s cannot make the volume for node %s, and there is no other node to try: %s", s.id.Driver, refused, cmp.Or(message, s.awaitWarning(ctx, s.claim)))
 	}
 	s.log.WithField("refused", refused).WithField("node", node).Info("the driver refused a node; try another")
 	_, err := apply(ctx, s.kube.Claims(s.staging), s.name, patch{
