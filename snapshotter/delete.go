@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
-	"github.com/sirupsen/logrus"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -47,12 +46,7 @@ func (s *Snapshotter) delete(ctx context.Context, id SnapshotID) error {
 			}
 		}
 	}
-	look, err := s.lookupClassFor(ctx, id)
-	if err != nil {
-		return err
-	}
-	log := s.logFor(r).WithFields(logrus.Fields{"snapshotID": id.String()})
-	return deletion{s, r, id, look, log}.run(ctx)
+	return deletion{s, r, id}.run(ctx)
 }
 
 // contentsOf lists the contents in the cluster that stand for the snapshot.
@@ -100,10 +94,11 @@ func (s *Snapshotter) clear(ctx context.Context, content *snapshotv1.VolumeSnaps
 type deletion struct {
 	*Snapshotter
 	request
-	id   SnapshotID
-	look *string
-	log  logrus.FieldLogger
+	id SnapshotID
 }
+
+// noDriver stands in a content that no csi-snapshotter is to see yet.
+const noDriver = "none.longshore.dev"
 
 // run deletes by a content made for it. The driver's part is done when the
 // content is gone: the sidecar lets go of it only then.
@@ -127,10 +122,14 @@ func (d deletion) run(ctx context.Context) error {
 		describeContent(d.name)+", by which driver "+d.id.Driver+" is told to delete the snapshot", content)
 }
 
-// content makes the content, or finds that of an earlier call.
+// content makes the content, or finds that of an earlier call. It is made without
+// the driver, since csi-snapshotter would look the snapshot up first. That takes
+// two of the five requests that it allows itself in a second, three more go into
+// the deletion, and a lookup that fails meanwhile would wipe the handle out.
 func (d deletion) content(ctx context.Context) (*snapshotv1.VolumeSnapshotContent, error) {
 	client := d.kube.VolumeSnapshotContents()
-	content := d.staticContent(d.request, d.id, snapshotv1.VolumeSnapshotContentDelete, d.look, d.id.ManagedBy)
+	content := d.staticContent(d.request, d.id, snapshotv1.VolumeSnapshotContentDelete, nil, d.id.ManagedBy)
+	content.Spec.Driver = noDriver
 	for {
 		made, err := kube.Retry(ctx, func(ctx context.Context) (*snapshotv1.VolumeSnapshotContent, error) {
 			return client.Create(ctx, content, metav1.CreateOptions{})
@@ -152,25 +151,31 @@ func (d deletion) content(ctx context.Context) (*snapshotv1.VolumeSnapshotConten
 }
 
 // armed returns the content in the state in which its deletion makes the sidecar
-// call the driver: with the handle in its status. The sidecar writes it there
-// when it finds the snapshot. Where it does not, for the snapshot is gone or the
-// driver cannot tell, the handle is put there, so that the driver itself has to
-// confirm the deletion; a driver must do so for a snapshot that does not exist.
+// call the driver: with the handle in its status, and then with the driver. Such
+// a content the sidecar leaves alone until it is deleted. Whether the snapshot is
+// there is for the driver to say, which must confirm the deletion of one that
+// does not exist.
 func (d deletion) armed(ctx context.Context, content *snapshotv1.VolumeSnapshotContent) (*snapshotv1.VolumeSnapshotContent, error) {
 	client := d.kube.VolumeSnapshotContents()
-	target := kube.Target{Name: d.name, Object: describeContent(d.name), Until: "the csi-snapshotter of driver " + d.id.Driver + " to look at it"}
-	seen, err := kube.Until(ctx, client, target, content, func(now *snapshotv1.VolumeSnapshotContent) (bool, string, error) {
-		return now == nil || now.DeletionTimestamp != nil || handleOf(now) != "" || contentMessage(now) != "", "", nil
-	})
-	if err != nil || seen == nil || seen.DeletionTimestamp != nil || handleOf(seen) != "" {
-		return seen, err
+	var err error
+	if handleOf(content) == "" {
+		if content.Spec.Driver != noDriver {
+			return nil, fmt.Errorf("%s has lost the snapshot's handle; remove it, and ask again", describeContent(d.name))
+		}
+		status := map[string]any{"snapshotHandle": d.id.Handle, "readyToUse": true}
+		content, err = present(apply(ctx, client, d.name, patch{"metadata": uidOf(content), "status": status}, "status"))
+		if err != nil || content == nil {
+			return nil, wrap(err, "put the handle into the status of %s", describeContent(d.name))
+		}
 	}
-	d.log.WithField("message", contentMessage(seen)).Info("the driver does not find the snapshot; have it confirm the deletion")
-	forced, err := apply(ctx, client, d.name, patch{
-		"status": map[string]any{"snapshotHandle": d.id.Handle, "readyToUse": true},
-	}, "status")
-	return present(forced, wrap(err, "put the handle into the status of %s", describeContent(d.name)))
+	if content.Spec.Driver == noDriver {
+		content, err = present(apply(ctx, client, d.name, patch{"metadata": uidOf(content), "spec": map[string]any{"driver": d.id.Driver}}))
+	}
+	return content, wrap(err, "put the driver into %s", describeContent(d.name))
 }
+
+// uidOf is the part of a patch that makes sure that it changes this object.
+func uidOf(object metav1.Object) map[string]any { return map[string]any{"uid": object.GetUID()} }
 
 // trigger asks for the deletion of the content in exactly this state. It returns
 // the content as it is then: without a deletion timestamp if the state had
