@@ -17,8 +17,9 @@ const (
 	// abortTimeout bounds the removal of the parts of a failed upload, which
 	// goes on after the upload's context has ended.
 	abortTimeout = time.Minute
-	// grace is how long parts on their way may go on after their upload has
-	// failed. A part whose request is cut off may be stored after the abort.
+	// grace is how long requests on their way may go on after their upload has
+	// failed. A part whose request is cut off may be stored after the abort, and
+	// an upload whose ID did not arrive cannot be aborted.
 	grace = 5 * time.Second
 	// assembling is how long a server may take to put the parts together.
 	assembling = 10 * time.Minute
@@ -27,6 +28,7 @@ const (
 // multipart is a multipart upload under way.
 type multipart struct {
 	*upload
+	begun  chan struct{} // closed when id is set, or cannot be
 	id     string
 	etag   string        // of the whole, once complete
 	slots  chan struct{} // one for each part that may be sent at a time
@@ -39,13 +41,12 @@ type multipart struct {
 
 // multipart stores a body that goes on behind its first part.
 func (u *upload) multipart(ctx context.Context, first *part) error {
-	m := &multipart{upload: u, slots: make(chan struct{}, u.settings.UploadConcurrency)}
-	if err := m.create(ctx); err != nil {
-		first.release()
-		return err
-	}
+	m := &multipart{upload: u, slots: make(chan struct{}, u.settings.UploadConcurrency), begun: make(chan struct{})}
 	err := m.sendAll(ctx, first)
 	u.count = len(m.parts)
+	if m.id == "" {
+		return err
+	}
 	if err == nil {
 		err = m.complete(ctx)
 	}
@@ -59,6 +60,8 @@ func (m *multipart) create(ctx context.Context) error {
 	attempts := 0
 	err := m.retry(ctx, func(ctx context.Context) (err error) {
 		attempts++
+		ctx, cancel := outliving(ctx, grace)
+		defer cancel()
 		m.id, err = m.client.NewMultipartUpload(expectXML(ctx, "InitiateMultipartUpload"), m.bucket, m.key, m.multipartOptions())
 		if err == nil && m.id == "" {
 			err = faultf(KindNotS3, "the storage began a multipart upload and gave no upload ID")
@@ -89,19 +92,40 @@ func (m *multipart) dropOrphans(ctx context.Context) {
 }
 
 // sendAll reads the body and sends its parts. It returns when no part is being
-// sent any more, also when it fails.
+// sent any more, also when it fails. The body is read while the upload is
+// created.
 func (m *multipart) sendAll(ctx context.Context, first *part) error {
-	ctx, m.cancel = context.WithCancelCause(ctx)
-	defer m.cancel(nil)
-	err := m.readAndSend(ctx, first)
+	sending, cancel := context.WithCancelCause(ctx)
+	m.cancel = cancel
+	defer cancel(nil)
+	m.inBackground("create the multipart upload", func() error {
+		defer close(m.begun)
+		return m.create(sending)
+	})
+	err := m.readAndSend(sending, first)
 	if err != nil {
-		m.cancel(err)
+		cancel(err)
 	}
 	m.wait.Wait()
-	if cause := context.Cause(ctx); cause != nil {
+	if cause := context.Cause(sending); cause != nil {
 		return cause
 	}
 	return err
+}
+
+// inBackground runs step on a goroutine of its own. If it fails, the upload does.
+// A panic is an error, too: on such a goroutine it would end the plugin.
+func (m *multipart) inBackground(name string, step func() error) {
+	m.wait.Go(func() {
+		defer func() {
+			if r := recover(); r != nil {
+				m.cancel(fmt.Errorf("%s: panic: %v\n%s", name, r, debug.Stack()))
+			}
+		}()
+		if err := step(); err != nil {
+			m.cancel(err)
+		}
+	})
 }
 
 func (m *multipart) readAndSend(ctx context.Context, p *part) error {
@@ -131,29 +155,20 @@ func (m *multipart) start(ctx context.Context, p *part) error {
 	m.mu.Lock()
 	m.parts = append(m.parts, minio.ObjectPart{})
 	m.mu.Unlock()
-	m.wait.Go(func() {
+	m.inBackground(fmt.Sprintf("send part %d", p.number), func() error {
 		defer func() { <-m.slots }()
 		defer p.release()
-		if err := m.sendSafely(ctx, p); err != nil {
-			m.cancel(err)
-		}
+		return m.send(ctx, p)
 	})
 	return nil
 }
 
-// sendSafely is send with a panic turned into an error: on a goroutine of its
-// own a panic would end the plugin.
-func (m *multipart) sendSafely(ctx context.Context, p *part) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("send part %d: panic: %v\n%s", p.number, r, debug.Stack())
-		}
-	}()
-	return m.send(ctx, p)
-}
-
 func (m *multipart) send(ctx context.Context, p *part) error {
 	body := m.seal(p.data())
+	<-m.begun
+	if m.id == "" || ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	var sent minio.ObjectPart
 	err := m.retry(ctx, func(ctx context.Context) error {
 		ctx, cancel := outliving(ctx, grace)

@@ -14,23 +14,23 @@ type schedule struct {
 	fixed settings.Bytes // size of every part, or 0 for growing parts
 }
 
-// standardPart is the size of the first parts, and of all parts where they must
-// be equal.
-const standardPart = 16 * settings.MiB
+// equalPart is the size of all parts where they must be equal.
+const equalPart = 16 * settings.MiB
 
 // growth holds, for each stretch of parts, the last part's number and the size.
-// A part is held in memory, so small steps come first: up to 484 GiB no part is
-// larger than 256 MiB. Together the parts hold 5 TiB.
+// A part is held in memory, so small steps come first: many small parts on their
+// way bridge a long way to the storage with less memory than a few large ones.
+// Up to 88 GiB no part is larger than 64 MiB, up to 338 GiB none larger than
+// 256 MiB. Together the parts hold 5 TiB.
 var growth = []struct {
 	last int
 	size settings.Bytes
 }{
-	{1000, standardPart},
-	{2000, 32 * settings.MiB},
-	{3000, 64 * settings.MiB},
-	{4000, 128 * settings.MiB},
+	{2000, 5 * settings.MiB},
+	{3000, 16 * settings.MiB},
+	{4000, 64 * settings.MiB},
 	{5000, 256 * settings.MiB},
-	{maxParts, 950 * settings.MiB},
+	{maxParts, 980 * settings.MiB},
 }
 
 // scheduleFor returns the schedule for the settings at the endpoint.
@@ -39,7 +39,7 @@ func scheduleFor(s *Settings, e endpoint) schedule {
 	case s.PartSize != 0:
 		return schedule{fixed: s.PartSize}
 	case e.equalParts():
-		return schedule{fixed: standardPart}
+		return schedule{fixed: equalPart}
 	}
 	return schedule{}
 }

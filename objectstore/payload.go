@@ -58,8 +58,11 @@ func (p *payload) send(request func(body io.Reader) error) error {
 	return request(r)
 }
 
-// payloadReader reads a payload until it is detached. It offers no shortcut
-// past Read, so that what is sent is counted by the watchdog.
+// pieceSize is the size, in bytes, of the pieces in which a payload goes to a
+// connection.
+const pieceSize = 64 << 10
+
+// payloadReader reads a payload until it is detached.
 type payloadReader struct {
 	mu   sync.Mutex
 	data []byte
@@ -79,6 +82,35 @@ func (r *payloadReader) Read(p []byte) (int, error) {
 	n := copy(p, r.data)
 	r.data = r.data[n:]
 	return n, nil
+}
+
+// WriteTo implements io.WriterTo. What is written is not copied; it goes in
+// pieces, so that progress can be seen.
+func (r *payloadReader) WriteTo(w io.Writer) (sent int64, err error) {
+	for {
+		n, err := r.writePiece(w)
+		sent += int64(n)
+		if err == io.EOF {
+			return sent, nil
+		}
+		if err != nil {
+			return sent, err
+		}
+	}
+}
+
+func (r *payloadReader) writePiece(w io.Writer) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.gone:
+		return 0, io.ErrClosedPipe
+	case len(r.data) == 0:
+		return 0, io.EOF
+	}
+	n, err := w.Write(r.data[:min(len(r.data), pieceSize)])
+	r.data = r.data[n:]
+	return n, err
 }
 
 func (r *payloadReader) detach() {

@@ -39,7 +39,7 @@ type Settings struct {
 	BucketKey             bool            `key:"bucketKey" help:"Use an S3 bucket key with aws:kms, which saves KMS requests."`
 	ContentMD5            bool            `key:"contentMD5" help:"Send Content-MD5 with every upload. It is sent without this where the server asks for it or an object lock needs it."`
 	PayloadSigning        string          `key:"payloadSigning" oneof:"sha256,unsigned" help:"sha256: the server verifies each body by its signed SHA-256. unsigned: only for storages that cannot, and only with https."`
-	PartSize              settings.Bytes  `key:"partSize" help:"Size of every part of a multipart upload, from 5MiB to 5GiB; the object may have 10000 parts. Without it: 16MiB, growing with the object up to 5TiB; always equal parts on Cloudflare R2."`
+	PartSize              settings.Bytes  `key:"partSize" help:"Size of every part of a multipart upload, from 5MiB to 5GiB; the object may have 10000 parts. Without it: 5MiB, growing with the object up to 5TiB; equal parts of 16MiB on Cloudflare R2."`
 	UploadConcurrency     int             `key:"uploadConcurrency" help:"Parts of one object uploaded at a time, at most."`
 	UploadMemoryLimit     settings.Bytes  `key:"uploadMemoryLimit" help:"Memory for parts under way, over all uploads. An upload may always hold one part, however large."`
 	RequestTimeout        time.Duration   `key:"requestTimeout" help:"How long the storage may take to begin its answer."`
@@ -67,8 +67,8 @@ func Default() Settings {
 		ChecksumAlgorithm:  "auto",
 		Addressing:         "auto",
 		PayloadSigning:     "sha256",
-		UploadConcurrency:  4,
-		UploadMemoryLimit:  48 * settings.MiB,
+		UploadConcurrency:  8,
+		UploadMemoryLimit:  35 * settings.MiB,
 		RequestTimeout:     time.Minute,
 		StallTimeout:       2 * time.Minute,
 		MaxRetries:         6,

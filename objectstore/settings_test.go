@@ -171,7 +171,7 @@ func TestSchedule(t *testing.T) {
 		require.LessOrEqual(t, size, int64(maxPartSize))
 		total += size
 		if n == 5000 {
-			require.Equal(t, 496000*settings.MiB, settings.Bytes(total), "up to here no part is larger than 256MiB")
+			require.Equal(t, 346000*settings.MiB, settings.Bytes(total), "up to here no part is larger than 256MiB")
 		}
 	}
 	require.GreaterOrEqual(t, total, int64(maxObjectSize))

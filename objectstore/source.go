@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 )
 
 // source reads the body of an upload part by part, and knows after each part
 // whether there is another one.
 type source struct {
 	body  io.Reader
-	ahead []byte // at most one byte, read to see whether there is more
+	ahead []byte // read, and not yet given out
 	size  int64  // read so far
 }
 
@@ -27,7 +28,7 @@ const (
 // never look whole.
 func (s *source) fill(ctx context.Context, buf []byte) (n int, more bool, err error) {
 	n = copy(buf, s.ahead)
-	s.ahead = nil
+	s.ahead = s.ahead[n:]
 	for n < len(buf) {
 		got, err := s.read(ctx, buf[n:min(len(buf), n+readClip)])
 		n += got
@@ -38,8 +39,16 @@ func (s *source) fill(ctx context.Context, buf []byte) (n int, more bool, err er
 			return n, false, err
 		}
 	}
+	if len(s.ahead) > 0 {
+		return n, true, nil
+	}
 	more, err = s.peek(ctx)
 	return n, more, err
+}
+
+// unread has the bytes that fill read last, into the whole of buf, read again.
+func (s *source) unread(buf []byte) {
+	s.ahead = slices.Concat(buf, s.ahead)
 }
 
 // peek tells whether the body holds another byte.

@@ -64,21 +64,21 @@ type watch struct {
 	timer  *time.Timer
 	ended  bool
 	conn   net.Conn // nil until there is one
-	queued int      // bytes that conn had not got rid of at the last look
+	acked  uint64   // bytes that the other side had taken at the last look
 	step   string
 	limit  time.Duration
 	since  time.Time // of the last progress
 }
 
-// looks is how often within a limit the watch looks whether the kernel has got
-// rid of something.
+// looks is how often within a limit the watch looks whether the other side has
+// taken something of what the kernel holds.
 const looks = 4
 
 // over tells what the request is sent over.
 func (w *watch) over(info httptrace.GotConnInfo) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.conn = info.Conn
+	w.conn, w.acked = info.Conn, acked(info.Conn)
 }
 
 // expect notes progress, and gives the next step d to happen.
@@ -102,11 +102,9 @@ func (w *watch) look() {
 		return
 	}
 	if w.conn != nil {
-		queued := sendQueue(w.conn)
-		if queued < w.queued {
-			w.since = time.Now()
+		if n := acked(w.conn); n > w.acked {
+			w.acked, w.since = n, time.Now()
 		}
-		w.queued = queued
 	}
 	left := w.limit - time.Since(w.since)
 	if left <= 0 {
@@ -144,12 +142,40 @@ type sentBody struct {
 // Read implements io.Reader.
 func (b *sentBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
+	b.moved(n, err)
+	return n, err
+}
+
+// WriteTo implements io.WriterTo.
+func (b *sentBody) WriteTo(w io.Writer) (int64, error) {
+	body, ok := b.ReadCloser.(io.WriterTo)
+	if !ok {
+		return io.Copy(w, struct{ io.Reader }{b})
+	}
+	return body.WriteTo(progress{w, b})
+}
+
+// moved notes that n more bytes are on their way. With an error, io.EOF for one,
+// there are no more.
+func (b *sentBody) moved(n int, err error) {
 	b.sent += int64(n)
 	if err != nil || (b.size > 0 && b.sent >= b.size) {
 		b.watch.expect("waiting for the storage's answer", max(b.watch.answer, b.watch.stall))
 	} else {
 		b.watch.expect("sending the body: the storage takes no more data", b.watch.stall)
 	}
+}
+
+// progress tells a body what was written of it.
+type progress struct {
+	io.Writer
+	body *sentBody
+}
+
+// Write implements io.Writer.
+func (p progress) Write(bytes []byte) (int, error) {
+	n, err := p.Writer.Write(bytes)
+	p.body.moved(n, nil)
 	return n, err
 }
 
@@ -159,19 +185,26 @@ type receivedBody struct {
 	io.ReadCloser
 	watch *watch
 	ctx   context.Context //nolint:containedctx // the request's, which lives as long as its body
+	timer *time.Timer     // runs during a read
 }
 
 // Read implements io.Reader.
 func (b *receivedBody) Read(p []byte) (int, error) {
-	timer := time.AfterFunc(b.watch.stall, func() {
-		b.watch.cancel(faultf(KindTimeout, "no progress for %v while reading the storage's answer", b.watch.stall))
-	})
+	if b.timer == nil {
+		b.timer = time.AfterFunc(b.watch.stall, b.expire)
+	} else {
+		b.timer.Reset(b.watch.stall)
+	}
 	n, err := b.ReadCloser.Read(p)
-	timer.Stop()
+	b.timer.Stop()
 	if err != nil && !errors.Is(err, io.EOF) {
 		err = b.watch.explain(b.ctx, err)
 	}
 	return n, err
+}
+
+func (b *receivedBody) expire() {
+	b.watch.cancel(faultf(KindTimeout, "no progress for %v while reading the storage's answer", b.watch.stall))
 }
 
 // Close ends the request.

@@ -55,7 +55,7 @@ func transportFor(s *Settings) *http.Transport {
 func newTransport(s *Settings) *http.Transport {
 	return &http.Transport{
 		Proxy:               proxyFor(s),
-		DialContext:         (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext,
+		DialContext:         dialing((&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext),
 		TLSHandshakeTimeout: handshakeTimeout,
 		TLSClientConfig: &tls.Config{
 			MinVersion:         tls.VersionTLS12,

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/minio/minio-go/v7"
@@ -36,7 +37,28 @@ func (s *Store) PutObject(ctx context.Context, bucket, key string, body io.Reade
 	return nil
 }
 
+// smallBody is the size, in bytes, up to which a body is held outside of the
+// parts' memory: most objects of a backup are small, and new memory for each
+// costs more than it holds.
+const smallBody = 64 << 10
+
+var smallBodies = sync.Pool{New: func() any { return new([smallBody]byte) }}
+
 func (u *upload) run(ctx context.Context) error {
+	small := smallBodies.Get().(*[smallBody]byte)
+	defer smallBodies.Put(small)
+	n, more, err := u.source.fill(ctx, small[:])
+	if err != nil {
+		return err
+	}
+	if !more {
+		return u.single(ctx, small[:n])
+	}
+	u.source.unread(small[:])
+	return u.large(ctx)
+}
+
+func (u *upload) large(ctx context.Context) error {
 	first, more, err := u.next(ctx, 1)
 	if err != nil {
 		return err
