@@ -60,14 +60,14 @@ type watch struct {
 	cancel        context.CancelCauseFunc
 	stall, answer time.Duration
 
-	mu     sync.Mutex
-	timer  *time.Timer
-	ended  bool
-	conn   net.Conn // nil until there is one
-	acked  uint64   // bytes that the other side had taken at the last look
-	step   string
-	limit  time.Duration
-	since  time.Time // of the last progress
+	mu    sync.Mutex
+	timer *time.Timer
+	ended bool
+	conn  net.Conn // nil until there is one
+	acked uint64   // bytes that the other side had taken at the last look
+	step  string
+	limit time.Duration
+	since time.Time // of the last progress
 }
 
 // looks is how often within a limit the watch looks whether the other side has
