@@ -114,7 +114,7 @@ func start(text string) (exited, error) {
 	cmd := exec.Command(c.Args[0], c.Args[1:]...)
 	cmd.Path, cmd.Err = c.Args[0], nil // it is a path in the image
 	cmd.Dir = "/"
-	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/", "COLUMNS=80"}
+	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/"}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: c.Root, Pdeathsig: syscall.SIGKILL}
 	output, err := cmd.CombinedOutput()
 	var failed *exec.ExitError
