@@ -49,3 +49,17 @@ func BenchmarkUpload(b *testing.B) {
 		require.True(b, bytes.Equal(data, readAll(b.Context(), b, s, bucket, "key")))
 	}
 }
+
+// BenchmarkOpen is what Velero asks for before each volume of a restore.
+func BenchmarkOpen(b *testing.B) {
+	config := map[string]string{"s3Url": "https://127.0.0.1:1", "credentialsFile": credentialsFile(b, "ACCESS", "secret-access-key")}
+	for _, bundle := range []string{"", "/etc/ssl/certs/ca-certificates.crt"} {
+		b.Run("AWS_CA_BUNDLE="+bundle, func(b *testing.B) {
+			b.Setenv("AWS_CA_BUNDLE", bundle)
+			for range b.N {
+				_, err := Open(b.Context(), testLog(b), config)
+				require.NoError(b, err)
+			}
+		})
+	}
+}

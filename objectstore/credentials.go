@@ -1,6 +1,7 @@
 package objectstore
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -71,7 +72,7 @@ func credentialsClient(s *Settings) *awshttp.BuildableClient {
 		t.Proxy = exceptNearby(proxyFor(s))
 		t.DialContext = (&net.Dialer{Timeout: 5 * time.Second}).DialContext
 		t.TLSHandshakeTimeout = handshakeTimeout
-		t.TLSClientConfig.RootCAs = rootsWith(s.CACert)
+		t.TLSClientConfig.RootCAs = rootsFor(s.CACert).pool
 	})
 }
 
@@ -201,6 +202,9 @@ func (p *provider) options() []func(*config.LoadOptions) error {
 		config.WithHTTPClient(p.client),
 		config.WithDefaultRegion(stsRegion(p.region)),
 		config.WithRetryMaxAttempts(3),
+	}
+	if sample := rootsFor(p.settings.CACert).sample; sample != nil {
+		options = append(options, config.WithCustomCABundle(bytes.NewReader(sample)))
 	}
 	if file := p.file(); file != "" {
 		// velero-plugin-for-aws reads the file in both roles, so that it may

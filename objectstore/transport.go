@@ -4,14 +4,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"sync"
 	"time"
 )
@@ -59,7 +57,7 @@ func newTransport(s *Settings) *http.Transport {
 		TLSHandshakeTimeout: handshakeTimeout,
 		TLSClientConfig: &tls.Config{
 			MinVersion:         tls.VersionTLS12,
-			RootCAs:            rootsWith(s.CACert),
+			RootCAs:            rootsFor(s.CACert).pool,
 			InsecureSkipVerify: s.InsecureSkipTLSVerify, //nolint:gosec // the user's explicit choice
 		},
 		TLSNextProto:        map[string]func(string, *tls.Conn) http.RoundTripper{},
@@ -69,22 +67,6 @@ func newTransport(s *Settings) *http.Transport {
 		WriteBufferSize:     wireBuffer,
 		ReadBufferSize:      wireBuffer,
 	}
-}
-
-// rootsWith returns the system's certificates with those of pem and of the file
-// that AWS_CA_BUNDLE names, or nil, which means the system's.
-func rootsWith(pem string) *x509.CertPool {
-	bundle, _ := os.ReadFile(os.Getenv("AWS_CA_BUNDLE")) //nolint:gosec // the SDK's own variable
-	if pem == "" && len(bundle) == 0 {
-		return nil
-	}
-	pool, err := x509.SystemCertPool()
-	if err != nil {
-		pool = x509.NewCertPool()
-	}
-	pool.AppendCertsFromPEM([]byte(pem))
-	pool.AppendCertsFromPEM(bundle)
-	return pool
 }
 
 func proxyFor(s *Settings) func(*http.Request) (*url.URL, error) {

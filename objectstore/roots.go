@@ -1,0 +1,77 @@
+package objectstore
+
+import (
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/pem"
+	"os"
+	"sync"
+)
+
+// roots are the certificates that a location trusts beside the system's. To
+// parse a whole bundle takes longer than all else that opens a location does, so
+// they are kept until the bundle's file changes.
+type roots struct {
+	bundle fileStamp
+	pool   *x509.CertPool // nil means the system's
+	// sample is one certificate of the bundle, for the SDK, which insists on
+	// adding what AWS_CA_BUNDLE names to a pool that has it already.
+	sample []byte
+}
+
+var knownRoots = struct {
+	sync.Mutex
+	byCA map[[sha256.Size]byte]roots
+}{byCA: map[[sha256.Size]byte]roots{}}
+
+// rootsFor returns the system's certificates with those of ca and of the file
+// that AWS_CA_BUNDLE names. The pool is the caller's own.
+func rootsFor(ca string) roots {
+	path := os.Getenv("AWS_CA_BUNDLE")
+	if ca == "" && path == "" {
+		return roots{}
+	}
+	key, stamp := sha256.Sum256([]byte(ca)), fileStamp(path)+stampOf([]string{path})
+	knownRoots.Lock()
+	defer knownRoots.Unlock()
+	r, ok := knownRoots.byCA[key]
+	if !ok || r.bundle != stamp {
+		r = readRoots(ca, path)
+		r.bundle = stamp
+		knownRoots.byCA[key] = r
+	}
+	if r.pool != nil {
+		r.pool = r.pool.Clone()
+	}
+	return r
+}
+
+func readRoots(ca, path string) roots {
+	bundle, _ := os.ReadFile(path) //nolint:gosec // the SDK's own variable, and its error
+	if ca == "" && len(bundle) == 0 {
+		return roots{}
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool()
+	}
+	pool.AppendCertsFromPEM([]byte(ca))
+	return roots{pool: pool, sample: sampleOf(bundle, pool.AppendCertsFromPEM(bundle))}
+}
+
+// sampleOf returns the first certificate of a bundle that has been parsed.
+func sampleOf(bundle []byte, parsed bool) []byte {
+	if !parsed {
+		return nil
+	}
+	for rest := bundle; ; {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			return nil
+		}
+		one := pem.EncodeToMemory(&pem.Block{Type: block.Type, Bytes: block.Bytes})
+		if block.Type == "CERTIFICATE" && x509.NewCertPool().AppendCertsFromPEM(one) {
+			return one
+		}
+	}
+}
