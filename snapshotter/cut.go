@@ -3,6 +3,7 @@ package snapshotter
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
@@ -47,6 +48,8 @@ func (s shot) isCut(ctx context.Context, p *patience, now *snapshotv1.VolumeSnap
 	return false, cmp.Or(message, fmt.Sprintf("handle %q, ready %t", handleOf(now), isReady(now))), s.judge(ctx, p, message)
 }
 
+var errClassGone = errors.New("was deleted while the snapshot was taken")
+
 // judge bears an error of the driver, unless looking at what the snapshot needs
 // shows that it cannot get better.
 func (s shot) judge(ctx context.Context, p *patience, message string) error {
@@ -60,8 +63,8 @@ func (s shot) judge(ctx context.Context, p *patience, message string) error {
 	if err == nil && classOf(classes, s.class.Name) == nil {
 		// csi-snapshotter does not let go of a content for which it may have asked
 		// the driver, and cannot ask again without the class.
-		return fmt.Errorf("VolumeSnapshotClass %s was deleted while the snapshot was taken; %s is being deleted, which csi-snapshotter may finish only when the class is there again (the driver says: %s)",
-			s.class.Name, describeContent(s.name), message)
+		return fmt.Errorf("VolumeSnapshotClass %s %w; %s is being deleted, which csi-snapshotter may finish only when the class is there again (the driver says: %s)",
+			s.class.Name, errClassGone, describeContent(s.name), message)
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package snapshotter
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -102,11 +103,16 @@ func pointer(key string) string {
 
 // discard removes the content of a failed call together with the snapshot that
 // may have been taken. Once the deletion is asked for, the sidecar finishes it
-// however long the driver takes.
-func (s shot) discard(ctx context.Context, content *snapshotv1.VolumeSnapshotContent) {
+// however long the driver takes; nobody waits for it where it is known to be
+// unable to.
+func (s shot) discard(ctx context.Context, content *snapshotv1.VolumeSnapshotContent, failure error) {
 	ctx, cancel := aside(ctx)
 	defer cancel()
-	if err := s.destroy(ctx, content); err != nil {
+	doomed, err := s.doom(ctx, content)
+	if err == nil && doomed != nil && !errors.Is(failure, errClassGone) {
+		err = s.gone(ctx, doomed)
+	}
+	if err != nil {
 		s.log.WithError(err).Warn("the unfinished snapshot is still being removed")
 	}
 }
@@ -114,11 +120,25 @@ func (s shot) discard(ctx context.Context, content *snapshotv1.VolumeSnapshotCon
 // destroy removes a content together with its snapshot in the storage, whatever
 // its deletion policy is. It returns when both are gone.
 func (s *Snapshotter) destroy(ctx context.Context, content *snapshotv1.VolumeSnapshotContent) error {
+	doomed, err := s.doom(ctx, content)
+	if err != nil || doomed == nil {
+		return err
+	}
+	return s.gone(ctx, doomed)
+}
+
+func (s *Snapshotter) gone(ctx context.Context, content *snapshotv1.VolumeSnapshotContent) error {
+	return gone(ctx, s.kube.VolumeSnapshotContents(), describeContent(content.Name), content)
+}
+
+// doom asks for the deletion of a content together with its snapshot. It returns
+// the content that is to go, nil if it is gone or another's.
+func (s *Snapshotter) doom(ctx context.Context, content *snapshotv1.VolumeSnapshotContent) (*snapshotv1.VolumeSnapshotContent, error) {
 	client := s.kube.VolumeSnapshotContents()
 	if content.DeletionTimestamp == nil {
 		marks, err := s.deletionMarks(ctx, content.Name)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		doomed, err := apply(ctx, client, content.Name, patch{
 			"metadata": map[string]any{
@@ -129,17 +149,15 @@ func (s *Snapshotter) destroy(ctx context.Context, content *snapshotv1.VolumeSna
 			"spec": map[string]any{"deletionPolicy": snapshotv1.VolumeSnapshotContentDelete},
 		})
 		if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
-			return nil
+			return nil, nil
 		}
 		if err != nil {
-			return wrap(err, "set the deletion policy of %s to Delete", describeContent(content.Name))
+			return nil, wrap(err, "set the deletion policy of %s to Delete", describeContent(content.Name))
 		}
 		content = doomed
 	}
-	if err := remove(ctx, client, content); err != nil {
-		return fmt.Errorf("remove %s: %w", describeContent(content.Name), err)
-	}
-	return gone(ctx, client, describeContent(content.Name), content)
+	err := remove(ctx, client, content)
+	return content, wrap(err, "remove %s", describeContent(content.Name))
 }
 
 func union(list []string, word string) []string {

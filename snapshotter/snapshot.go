@@ -87,7 +87,7 @@ func (s shot) take(ctx context.Context) (SnapshotID, error) {
 		err = s.detach(ctx, cut)
 	}
 	if err != nil {
-		s.discard(ctx, content)
+		s.discard(ctx, content, err)
 		return SnapshotID{}, err
 	}
 	s.log.WithField("handle", handleOf(cut)).Info("snapshot taken")
