@@ -12,6 +12,10 @@ import (
 // built-in path takes about five seconds for each volume.
 const snapshotPatience = 20 * time.Minute
 
+// workerCounts are Velero's default --item-block-worker-count, which backs up one
+// volume after the other, and one at which several are under way.
+var workerCounts = []int{1, 8}
+
 // snapshotGroups back up, restore and delete namespaces of so many volumes.
 func snapshotGroups(quick bool) []group {
 	counts := []int{10, 20, 100}
@@ -19,12 +23,42 @@ func snapshotGroups(quick bool) []group {
 		counts = counts[:1]
 	}
 	var all []group
-	for _, n := range counts {
-		all = append(all, group{fmt.Sprintf("snapshots %d", n), func(ctx context.Context, b *bench) ([]row, error) {
-			return measureSnapshots(ctx, b, n)
-		}})
+	for _, workers := range workerCounts {
+		for _, n := range counts {
+			all = append(all, group{snapshotGroup(n, workers), func(ctx context.Context, b *bench) ([]row, error) {
+				return measureSnapshots(ctx, b, n, workers)
+			}})
+		}
 	}
 	return all
+}
+
+func snapshotGroup(volumes, workers int) string {
+	name := fmt.Sprintf("snapshots %d", volumes)
+	if workers > 1 {
+		name += fmt.Sprintf(" by %d workers", workers)
+	}
+	return name
+}
+
+// snapshotRows are the seconds that each of the three steps takes, and the
+// requests to the Kubernetes API that it makes everybody send for each volume.
+// The targets are for one worker.
+func snapshotRows(volumes, workers int) []row {
+	target := func(t float64) float64 {
+		if workers > 1 {
+			return 0
+		}
+		return t
+	}
+	return []row{
+		{Name: fmt.Sprintf("backup of %d volumes", volumes), Unit: "s", Target: target(10)},
+		{Name: fmt.Sprintf("restore of %d volumes", volumes), Unit: "s", Target: target(2)},
+		{Name: fmt.Sprintf("deletion of a backup of %d volumes", volumes), Unit: "s", Target: target(2)},
+		{Name: "API requests of a backup", Unit: "a volume"},
+		{Name: "API requests of a restore", Unit: "a volume"},
+		{Name: "API requests of a deletion", Unit: "a volume"},
+	}
 }
 
 // snapshotRounds is how often: the built-in path takes minutes for each round,
@@ -36,7 +70,7 @@ func (b *bench) snapshotRounds(volumes int) int {
 	return 3
 }
 
-func measureSnapshots(ctx context.Context, b *bench, volumes int) ([]row, error) {
+func measureSnapshots(ctx context.Context, b *bench, volumes, workers int) ([]row, error) {
 	if b.cluster == nil {
 		bed, err := startSnapshotBed(ctx, b)
 		if err != nil {
@@ -44,19 +78,18 @@ func measureSnapshots(ctx context.Context, b *bench, volumes int) ([]row, error)
 		}
 		b.cluster = bed
 	}
-	namespace := fmt.Sprintf("volumes-%d", volumes)
+	veleros, err := b.cluster.serve(ctx, workers)
+	if err != nil {
+		return nil, err
+	}
+	namespace := fmt.Sprintf("volumes-%d-%d", volumes, workers)
 	if err := b.cluster.makeVolumes(ctx, namespace, volumes); err != nil {
 		return nil, err
 	}
-	rows := []row{
-		{Name: fmt.Sprintf("backup of %d volumes", volumes), Unit: "s", Target: 10},
-		{Name: fmt.Sprintf("restore of %d volumes", volumes), Unit: "s", Target: 2},
-		{Name: fmt.Sprintf("deletion of a backup of %d volumes", volumes), Unit: "s", Target: 2},
-	}
 	all := sessions{{program: program{name: ours}}, {program: program{name: builtinPath}}}
-	rows, err := inTurn(ctx, b.snapshotRounds(volumes), all, rows, func(s *session, round int) ([]float64, error) {
+	rows, err := inTurn(ctx, b.snapshotRounds(volumes), all, snapshotRows(volumes, workers), func(s *session, round int) ([]float64, error) {
 		job := job{
-			bed: b.cluster, velero: b.cluster.velero[s.program.name],
+			bed: b.cluster, velero: veleros[s.program.name],
 			namespace: namespace, volumes: volumes, backup: fmt.Sprintf("%s-%d", namespace, round),
 		}
 		return job.take(ctx)
@@ -79,9 +112,9 @@ type job struct {
 	backup    string
 }
 
-// take returns the seconds that each of the three takes.
+// take returns the figures of snapshotRows.
 func (j job) take(ctx context.Context) ([]float64, error) {
-	var figures []float64
+	var seconds, requests []float64
 	for _, step := range []struct {
 		name        string
 		before, run func(context.Context) error
@@ -100,10 +133,15 @@ func (j job) take(ctx context.Context) ([]float64, error) {
 			return nil, fmt.Errorf("%s: %w", step.name, err)
 		}
 		took := time.Since(began)
-		progress("  %s: %s %s", j.velero.Namespace, step.name, took.Round(100*time.Millisecond))
-		figures = append(figures, took.Seconds())
+		sent, by, err := j.bed.requests(began)
+		if err != nil {
+			return nil, err
+		}
+		progress("  %s: %s %s; requests to the API: %s", j.velero.Namespace, step.name, took.Round(100*time.Millisecond), by)
+		seconds = append(seconds, took.Seconds())
+		requests = append(requests, float64(sent)/float64(j.volumes))
 	}
-	return figures, nil
+	return append(seconds, requests...), nil
 }
 
 func (j job) backUp(ctx context.Context) error {

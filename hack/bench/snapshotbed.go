@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -16,36 +19,101 @@ import (
 
 // snapshotBed is a cluster with two Veleros side by side that differ in how they
 // snapshot volumes, and in nothing else: both keep their backups in the same
-// bucket through the same plugin.
+// bucket through the same plugin. There is such a pair for each number of workers,
+// of which one runs at a time.
 type snapshotBed struct {
 	*testbed.Cluster
-	velero map[string]*testbed.VeleroServer
+	bench *bench
+	s3    *testbed.S3
+	pairs map[int]pair
 }
+
+// pair are the two Veleros by the name of how they snapshot.
+type pair map[string]*testbed.VeleroServer
 
 func startSnapshotBed(ctx context.Context, b *bench) (*snapshotBed, error) {
 	s3, err := b.server(ctx, servers()[0], false)
 	if err != nil {
 		return nil, err
 	}
-	cluster, err := b.bed.StartCluster(ctx, testbed.ClusterOptions{})
+	cluster, err := b.bed.StartCluster(ctx, testbed.ClusterOptions{Audit: true})
 	if err != nil {
 		return nil, err
 	}
-	bed := &snapshotBed{Cluster: cluster, velero: map[string]*testbed.VeleroServer{}}
+	return &snapshotBed{Cluster: cluster, bench: b, s3: s3, pairs: map[int]pair{}}, nil
+}
+
+// serve returns the pair with so many workers, and stops all others.
+func (s *snapshotBed) serve(ctx context.Context, workers int) (pair, error) {
+	for _, other := range s.pairs {
+		for _, velero := range other {
+			if velero.PID() == 0 {
+				continue
+			}
+			if err := velero.Stop(); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if known := s.pairs[workers]; known != nil {
+		for _, velero := range known {
+			if err := velero.Start(ctx); err != nil {
+				return nil, err
+			}
+		}
+		return known, nil
+	}
+	started, err := s.startPair(ctx, workers)
+	s.pairs[workers] = started
+	return started, err
+}
+
+func (s *snapshotBed) startPair(ctx context.Context, workers int) (pair, error) {
+	started := pair{}
 	csi := []string{"--features=EnableCSI"}
 	for _, o := range []struct {
 		name    string
 		options testbed.VeleroOptions
 	}{
-		{ours, testbed.VeleroOptions{Namespace: "velero", Prefix: "ours"}},
-		{builtinPath, testbed.VeleroOptions{Namespace: "velero-builtin", Prefix: "builtin", ServerArgs: csi, InstallArgs: csi}},
+		{ours, testbed.VeleroOptions{Namespace: "velero"}},
+		{builtinPath, testbed.VeleroOptions{Namespace: "velero-builtin", ServerArgs: csi, InstallArgs: csi}},
 	} {
-		o.options.S3, o.options.Bucket, o.options.Plugins = s3, bucket, []string{b.ours.path}
-		if bed.velero[o.name], err = b.bed.StartVelero(ctx, cluster, o.options); err != nil {
-			return nil, fmt.Errorf("%s: %w", o.name, err)
+		if workers > 1 {
+			o.options.Namespace += fmt.Sprintf("-%d", workers)
+		}
+		o.options.ServerArgs = append(slices.Clone(o.options.ServerArgs), fmt.Sprintf("--item-block-worker-count=%d", workers))
+		o.options.Prefix, o.options.S3, o.options.Bucket = o.options.Namespace, s.s3, bucket
+		o.options.Plugins = []string{s.bench.ours.path}
+		var err error
+		if started[o.name], err = s.bench.bed.StartVelero(ctx, s.Cluster, o.options); err != nil {
+			return started, fmt.Errorf("%s: %w", o.name, err)
 		}
 	}
-	return bed, nil
+	return started, nil
+}
+
+// bystanders are the programs whose requests have nothing to do with a backup:
+// the API server's own and those of this program, which watches.
+var bystanders = []string{"kube-apiserver", filepath.Base(os.Args[0])}
+
+// requests counts what the API server was asked since then, in all and by program.
+func (s *snapshotBed) requests(since time.Time) (all int, by string, err error) {
+	answered, err := s.Requests(since)
+	if err != nil {
+		return 0, "", err
+	}
+	counts := map[string]int{}
+	for _, r := range answered {
+		if !slices.Contains(bystanders, r.Agent) {
+			counts[r.Agent]++
+			all++
+		}
+	}
+	var parts []string
+	for _, agent := range slices.Sorted(maps.Keys(counts)) {
+		parts = append(parts, fmt.Sprintf("%s %d", agent, counts[agent]))
+	}
+	return all, strings.Join(parts, ", "), nil
 }
 
 func claimName(i int) string { return fmt.Sprintf("claim-%03d", i) }
