@@ -13,12 +13,19 @@ import (
 
 // archive packs the binary with what belongs to it.
 func (b *builder) archive(arch string) error {
-	target := b.named(goos + "_" + arch + ".tar.gz")
 	folder, err := os.MkdirTemp(b.out, ".archive-")
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(folder)
+	err = b.fill(folder, arch)
+	if err == nil {
+		err = b.pack(folder, arch)
+	}
+	return errors.Join(err, os.RemoveAll(folder))
+}
+
+// fill copies what an archive holds into a folder.
+func (b *builder) fill(folder, arch string) error {
 	if err := os.Chmod(folder, 0o755); err != nil {
 		return err
 	}
@@ -33,9 +40,13 @@ func (b *builder) archive(arch string) error {
 			return err
 		}
 	}
-	return writeFile(target, func(out io.Writer) error {
+	return nil
+}
+
+func (b *builder) pack(folder, arch string) error {
+	inside := fmt.Sprintf("%s_%s_%s_%s", name, b.version, goos, arch)
+	return writeFile(b.named(goos+"_"+arch+".tar.gz"), func(out io.Writer) error {
 		packed := gzip.NewWriter(out)
-		inside := fmt.Sprintf("%s_%s_%s_%s", name, b.version, goos, arch)
 		return errors.Join(writeTree(packed, folder, inside, b.time), packed.Close())
 	})
 }
