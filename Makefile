@@ -64,17 +64,18 @@ bench: parts build ## compare with velero-plugin-for-aws and Velero's CSI snapsh
 	cd hack/bench && go run . $(if $(QUICK),-quick) -rows '$(ROWS)'
 
 image: ## build the container image for amd64 and arm64: dist/image (needs no container engine)
-	$(RELEASE) image
+	@$(RELEASE) image
 
 push: ## push the image of the last `make image` (IMAGE=registry/name:tag)
 	@test -n "$(IMAGE)" || { echo "say where to: make push IMAGE=registry/name:tag"; exit 1; }
+	@test -f '$(DIST)/image/oci/index.json' || { echo "nothing is built yet: make image"; exit 1; }
 	go tool -modfile=hack/tools/crane/go.mod crane push '$(DIST)/image/oci' '$(IMAGE)'
 
 release: ## build all that is published: archives, image, bills of materials, checksums in dist
-	$(RELEASE) release
+	@$(RELEASE) release
 
 licences: ## judge the licences of all dependencies, and list them in docs/licences.md
-	$(RELEASE) licences
+	@$(RELEASE) licences
 
 clean: ## remove what make built here; the parts stay in the user's cache folder
 	rm -rf bin dist
