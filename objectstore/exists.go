@@ -18,9 +18,25 @@ func (s *Store) ObjectExists(ctx context.Context, bucket, key string) (bool, err
 		}
 	}
 	if err != nil {
-		return false, s.failed(opExists, bucket, key, err)
+		return false, s.failed(opExists, bucket, key, s.explained(ctx, bucket, err))
 	}
 	return true, nil
+}
+
+// explained returns err, or what the storage says of another request where it
+// says more: the refusal of a HEAD has no body, and so no reason.
+func (s *Store) explained(ctx context.Context, bucket string, err error) error {
+	silent := func(err error) bool {
+		kind := classify(err)
+		return kind == KindUnknown || kind == KindForbidden
+	}
+	if !silent(err) {
+		return err
+	}
+	if said := s.listOne(ctx, bucket); said != nil && !silent(said) {
+		return said
+	}
+	return err
 }
 
 func (s *Store) stat(ctx context.Context, bucket, key string) (info minio.ObjectInfo, err error) {

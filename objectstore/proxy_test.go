@@ -78,6 +78,19 @@ func (p *faultProxy) count(start string) int {
 	return n
 }
 
+// countWith returns how many requests with that text were seen.
+func (p *faultProxy) countWith(text string) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := 0
+	for _, line := range p.seen {
+		if strings.Contains(line, text) {
+			n++
+		}
+	}
+	return n
+}
+
 // first lets only the first n requests that match meet the fault.
 func first(n int, match func(*http.Request) bool, fault func(w http.ResponseWriter, r *http.Request, forward http.Handler)) func(http.ResponseWriter, *http.Request, http.Handler) {
 	var mu sync.Mutex
