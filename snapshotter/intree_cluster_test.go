@@ -25,7 +25,7 @@ func TestClusterMigratedVolume(t *testing.T) {
 	require.Contains(t, b.passesOver(pv), "the snapshot controller takes snapshots only of volumes whose PersistentVolume has a csi section")
 
 	class, claim := testbed.SnapshotClass, pv.Spec.ClaimRef.Name
-	snapshots := b.Cluster.Snapshots.VolumeSnapshots(b.namespace)
+	snapshots := b.Snapshots.VolumeSnapshots(b.namespace)
 	_, err = snapshots.Create(t.Context(), &snapshotv1.VolumeSnapshot{
 		ObjectMeta: metav1.ObjectMeta{Name: "by-hand"},
 		Spec: snapshotv1.VolumeSnapshotSpec{

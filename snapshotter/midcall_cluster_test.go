@@ -44,7 +44,7 @@ func (b *bench) underWay(ctx context.Context, purpose string) (bool, string, err
 		claims, err := b.Kube.CoreV1().PersistentVolumeClaims("velero").List(ctx, mine)
 		return err == nil && len(claims.Items) == 1, "no claim", err
 	}
-	contents, err := b.Cluster.Snapshots.VolumeSnapshotContents().List(ctx, mine)
+	contents, err := b.Snapshots.VolumeSnapshotContents().List(ctx, mine)
 	if err != nil || len(contents.Items) != 1 {
 		return false, "no content", err
 	}
@@ -102,7 +102,7 @@ func TestClusterSnapshotClassDeleted(t *testing.T) {
 	before, err := b.Leftovers(t.Context())
 	require.NoError(t, err)
 	pv := b.claimed(testbed.ClaimOptions{Name: "data"}, "first")
-	classes := b.Cluster.Snapshots.VolumeSnapshotClasses()
+	classes := b.Snapshots.VolumeSnapshotClasses()
 	class, err := classes.Get(t.Context(), testbed.SnapshotClass, metav1.GetOptions{})
 	require.NoError(t, err)
 	goes := func() error { return classes.Delete(b.background(), class.Name, metav1.DeleteOptions{}) }
