@@ -1,0 +1,157 @@
+package snapshotter
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/longshore-dev/velero-plugin/internal/testbed"
+)
+
+const hold = "longshore.dev/hold"
+
+// terminating deletes the application's namespace; its claim is held, as by a pod
+// that still runs.
+func (b *bench) terminating(claim string) error {
+	claims := b.Kube.CoreV1().PersistentVolumeClaims(b.namespace)
+	if claim != "" {
+		_, err := claims.Patch(b.background(), claim, types.MergePatchType, []byte(`{"metadata":{"finalizers":["`+hold+`"]}}`), metav1.PatchOptions{})
+		if err != nil {
+			return err
+		}
+	}
+	if err := b.Kube.CoreV1().Namespaces().Delete(b.background(), b.namespace, metav1.DeleteOptions{}); err != nil {
+		return err
+	}
+	return testbed.Poll(b.background(), 20*time.Second, "the claim to be deleted", func(ctx context.Context) (bool, string, error) {
+		list, err := claims.List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return false, "", err
+		}
+		for _, c := range list.Items {
+			if c.DeletionTimestamp == nil {
+				return false, c.Name, nil
+			}
+		}
+		return true, "", nil
+	})
+}
+
+func (b *bench) release(claim string) {
+	b.Helper()
+	_, err := b.Kube.CoreV1().PersistentVolumeClaims(b.namespace).Patch(b.background(), claim, types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`), metav1.PatchOptions{})
+	require.NoError(b, err)
+}
+
+// TestClusterNamespaceTerminating: a snapshot needs nothing of the application's
+// namespace but the volume, and a restore nothing at all.
+func TestClusterNamespaceTerminating(t *testing.T) {
+	take := func(b *bench, pv *corev1.PersistentVolume) (string, error) {
+		return b.CreateSnapshot(b.Context(), b.volumeID(pv), "", map[string]string{tagBackup: "b1"})
+	}
+	restorable := func(b *bench, before testbed.Leftovers, snapshot string, pv *corev1.PersistentVolume) {
+		b.onlySnapshots(before, 1)
+		volume, err := b.CreateVolumeFromSnapshot(b.Context(), snapshot, pv.Spec.StorageClassName, "", nil)
+		require.NoError(b, err)
+		elsewhere := &bench{T: b.T, Cluster: b.Cluster, Snapshotter: b.Snapshotter, namespace: b.namespace + "-2"}
+		require.NoError(b, b.CreateNamespace(b.Context(), elsewhere.namespace))
+		_, content := elsewhere.adopt(b.Snapshotter, volume, pv, "restored")
+		require.Equal(b, "first", content)
+		require.NoError(b, b.DeleteNamespace(b.Context(), elsewhere.namespace))
+		require.NoError(b, b.DeleteSnapshot(b.Context(), snapshot))
+		b.onlySnapshots(before, 0)
+	}
+	t.Run("before the call", func(t *testing.T) {
+		b := onCluster(t, nil)
+		before, err := b.Leftovers(t.Context())
+		require.NoError(t, err)
+		pv := b.claimed(testbed.ClaimOptions{Name: "data"}, "first")
+		require.NoError(t, b.terminating("data"))
+		snapshot, err := take(b, pv)
+		require.NoError(t, err)
+		b.release("data")
+		restorable(b, before, snapshot, pv)
+	})
+	t.Run("in mid-call", func(t *testing.T) {
+		b := onCluster(t, nil)
+		before, err := b.Leftovers(t.Context())
+		require.NoError(t, err)
+		pv := b.claimed(testbed.ClaimOptions{Name: "data"}, "first")
+		b.rule(testbed.DriverRule{Method: "CreateSnapshot", Delay: "2s"})
+		var snapshot string
+		b.meanwhile(purposeSnapshot, func() error { return b.terminating("data") }, func() { snapshot, err = take(b, pv) })
+		require.NoError(t, err)
+		b.normalDriver()
+		b.release("data")
+		restorable(b, before, snapshot, pv)
+	})
+	t.Run("and the volume with it", func(t *testing.T) {
+		b := onCluster(t, nil)
+		before, err := b.Leftovers(t.Context())
+		require.NoError(t, err)
+		pv := b.claimed(testbed.ClaimOptions{Name: "data"}, "first")
+		b.rule(testbed.DriverRule{Method: "CreateSnapshot", Delay: "8s"})
+		began := time.Now()
+		b.meanwhile(purposeSnapshot, func() error { return b.terminating("") }, func() { _, err = take(b, pv) })
+		t.Logf("after %s: %v", time.Since(began), err)
+		require.ErrorContains(t, err, pv.Name)
+		require.Less(t, time.Since(began), time.Minute)
+		b.normalDriver()
+		b.onlySnapshots(before, 0)
+	})
+	t.Run("when the point in time is cut", func(t *testing.T) {
+		b := onCluster(t, map[string]string{"waitFor": "ready"})
+		before, err := b.Leftovers(t.Context())
+		require.NoError(t, err)
+		pv := b.claimed(testbed.ClaimOptions{Name: "data"}, "first")
+		require.NoError(t, b.ControlDriver(testbed.DriverControl{SnapshotReadyDelay: "4s"}))
+		var snapshot string
+		cut := func() error {
+			err := testbed.Poll(b.background(), 10*time.Second, "the snapshot to be cut", func(context.Context) (bool, string, error) {
+				now, err := b.Leftovers(b.background())
+				return err == nil && len(now.StorageSnapshots) == len(before.StorageSnapshots)+1, "", err
+			})
+			if err != nil {
+				return err
+			}
+			return b.terminating("")
+		}
+		b.meanwhile(purposeSnapshot, cut, func() { snapshot, err = take(b, pv) })
+		require.NoError(t, err)
+		b.normalDriver()
+		restorable(b, before, snapshot, pv)
+	})
+}
+
+// TestClusterStagingNamespaceTerminating: where nothing can be staged the restore
+// says so and leaves nothing; a deletion does without.
+func TestClusterStagingNamespaceTerminating(t *testing.T) {
+	b := onCluster(t, nil)
+	before, err := b.Leftovers(t.Context())
+	require.NoError(t, err)
+	pv := b.claimed(testbed.ClaimOptions{Name: "data"}, "first")
+	snapshot := b.snapshotOf(pv, "b1")
+
+	staging := &bench{T: t, Cluster: b.Cluster, namespace: b.namespace + "-staging"}
+	require.NoError(t, b.CreateNamespace(t.Context(), staging.namespace))
+	_, err = b.CreateClaim(t.Context(), testbed.ClaimOptions{Namespace: staging.namespace, Name: "held"})
+	require.NoError(t, err)
+	require.NoError(t, staging.terminating("held"))
+	staging.Snapshotter = b.open(map[string]string{"stagingNamespace": staging.namespace})
+	began := time.Now()
+	_, err = staging.CreateVolumeFromSnapshot(t.Context(), snapshot, pv.Spec.StorageClassName, "", nil)
+	t.Logf("after %s: %v", time.Since(began), err)
+	require.ErrorContains(t, err, staging.namespace)
+	require.ErrorContains(t, err, "is being terminated")
+	require.Less(t, time.Since(began), 30*time.Second)
+	b.onlySnapshots(before, 1)
+	require.NoError(t, staging.DeleteSnapshot(t.Context(), snapshot))
+	b.onlySnapshots(before, 0)
+	staging.release("held")
+	require.NoError(t, b.DeleteNamespace(t.Context(), staging.namespace))
+}
