@@ -34,7 +34,7 @@ func conformance(t *testing.T, server *server, more map[string]string, without .
 		{"a listing of more than a page is complete and in reverse order", testPages},
 		{"prefixes are grouped by any delimiter", testDelimiters},
 		{"deleting is idempotent", testDelete},
-		{"a missing bucket is an error everywhere", testNoBucket},
+		{noBucket, testNoBucket},
 		{"wrong credentials are an error everywhere", testWrongCredentials},
 		{signedURLs, testSignedURL},
 		{"a body that fails commits nothing", testBodyFails},
@@ -52,7 +52,10 @@ func conformance(t *testing.T, server *server, more map[string]string, without .
 	}
 }
 
-const signedURLs = "a signed URL is fetched with plain HTTP"
+const (
+	noBucket   = "a missing bucket is an error everywhere"
+	signedURLs = "a signed URL is fetched with plain HTTP"
+)
 
 // fixture is what a case works with: a store on an empty bucket.
 type fixture struct {

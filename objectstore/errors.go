@@ -265,6 +265,8 @@ func refusalKind(r minio.ErrorResponse) Kind {
 		return KindCredentials
 	case r.Code == "InvalidRequest" && strings.Contains(message, "content-md5"):
 		return KindNeedsMD5
+	case r.Code == "InvalidRequest" && strings.Contains(message, "bucket is missing object"):
+		return KindUnsupported // it was created without object lock
 	case (r.Code == "AccessDenied" || r.Code == "InvalidRequest") && (strings.Contains(message, "worm") || strings.Contains(message, "object lock")):
 		return KindLocked
 	}

@@ -32,6 +32,8 @@ type server struct {
 	caCert   string
 	admin    *minio.Core
 	process  *testbed.Process
+	// versioned and locking say what kind of buckets it makes.
+	versioned, locking bool
 }
 
 // config is what Velero would pass for a location in the bucket.
@@ -67,7 +69,10 @@ func (s *server) bucket(t testing.TB) string {
 	bucketNumber.n++
 	name := fmt.Sprintf("bucket-%d", bucketNumber.n)
 	bucketNumber.Unlock()
-	s.makeBucket(t, name, minio.MakeBucketOptions{})
+	s.makeBucket(t, name, minio.MakeBucketOptions{ObjectLocking: s.locking})
+	if s.versioned {
+		require.NoError(t, s.admin.EnableVersioning(t.Context(), name))
+	}
 	return name
 }
 

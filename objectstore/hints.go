@@ -81,7 +81,7 @@ func plainText(text string) string {
 	}
 	const limit = 300
 	if len(text) > limit {
-		text = strings.ToValidUTF8(text[:limit], "") + "…"
+		text = strings.ToValidUTF8(text[:limit], "") + ellipsis
 	}
 	return strings.TrimSuffix(text, ".")
 }
@@ -122,6 +122,10 @@ func (s *Store) hint(e *Error) string {
 		return regionHint(e.Err, s.region)
 	case KindTrust:
 		return trustHint(e.Err)
+	case KindUnknown:
+		if e.Op == opPut && s.settings.ObjectLockMode != "" {
+			return "objectLockMode needs a bucket that was created with object lock"
+		}
 	case KindClock:
 		return fmt.Sprintf("%s; here it is %s", hints[KindClock], time.Now().UTC().Format(time.RFC3339))
 	}

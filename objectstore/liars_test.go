@@ -181,6 +181,20 @@ func TestPeerThatNeverReads(t *testing.T) {
 	})
 }
 
+// TestPeerThatNeverShakesHands takes connections and says nothing on them.
+func TestPeerThatNeverShakesHands(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { listener.Close() })
+	store := openAt(t, "https://"+listener.Addr().String(), map[string]string{"maxRetries": "0", "requestTimeout": "1m", "stallTimeout": "1m"})
+	within(t, handshakeTimeout+10*time.Second, func() {
+		_, err := store.ObjectExists(t.Context(), "bucket", "key")
+		require.Equal(t, KindTimeout, KindOf(err), "%v", err)
+		require.ErrorContains(t, err, "the TLS handshake 10s")
+	})
+}
+
 func TestUnreachable(t *testing.T) {
 	within(t, 20*time.Second, func() {
 		for op, err := range everyCall(t.Context(), openAt(t, "http://"+freeAddress(t), nil), "bucket") {

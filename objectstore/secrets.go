@@ -44,5 +44,25 @@ func (s *secrets) scrub(text string) string {
 	if s.replacer == nil {
 		return text
 	}
-	return s.replacer.Replace(text)
+	before, after, cut := strings.Cut(s.replacer.Replace(text), ellipsis)
+	if !cut {
+		return before
+	}
+	return s.withoutHalf(before) + ellipsis + after
+}
+
+// ellipsis stands where a long text was cut off, perhaps within a secret.
+const ellipsis = "…"
+
+// withoutHalf cuts the beginning of a known secret off the end of text.
+func (s *secrets) withoutHalf(text string) string {
+	const telling = 4 // bytes; less gives nothing away
+	for secret := range s.known {
+		for n := len(secret); n >= telling; n-- {
+			if half, found := strings.CutSuffix(text, secret[:n]); found {
+				return half + "**redacted**"
+			}
+		}
+	}
+	return text
 }

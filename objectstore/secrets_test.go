@@ -110,6 +110,20 @@ func quoteHeaders(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// TestLongAnswers has a server whose answer is cut off in the middle of a secret.
+func TestLongAnswers(t *testing.T) {
+	secret := newSecret()
+	for before := 255; before < 300; before++ {
+		address := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusForbidden)
+			_, _ = fmt.Fprintf(w, "<Error><Code>AccessDenied</Code><Message>%s%s%s</Message></Error>", strings.Repeat("x", before), secret, strings.Repeat("y", 300))
+		})
+		s := openAt(t, address, map[string]string{"credentialsFile": credentialsFile(t, "ACCESS", secret)})
+		_, err := s.ListObjects(t.Context(), "bucket", "")
+		require.NotContains(t, err.Error(), "x"+secret[:4], "after %d bytes", before)
+	}
+}
+
 // TestServerThatQuotesKeys is for the secrets that are sent as they are: an SSE-C
 // key and a session token.
 func TestServerThatQuotesKeys(t *testing.T) {

@@ -69,6 +69,38 @@ func TestVirtualHosts(t *testing.T) {
 	}
 }
 
+// TestVersionedBuckets runs the suite where nothing is ever replaced or gone.
+func TestVersionedBuckets(t *testing.T) {
+	for _, kind := range testbed.S3Servers() {
+		t.Run(kind.Name, func(t *testing.T) {
+			t.Parallel()
+			real := start(t, testbed.S3Options{Server: kind, Versioning: true})
+			real.versioned = true
+			conformance(t, real, map[string]string{"partSize": "5MiB", "deleteVersions": "true"})
+		})
+	}
+}
+
+// TestLockedObjects runs the suite with every object locked. MinIO says of a
+// bucket that is missing only that it has no object lock.
+func TestLockedObjects(t *testing.T) {
+	for _, kind := range []testbed.S3Server{testbed.MinIOServer, testbed.CephServer} {
+		t.Run(kind.Name, func(t *testing.T) {
+			t.Parallel()
+			testbed.RequirePart(t, kind.Part)
+			real := start(t, testbed.S3Options{Server: kind})
+			real.locking = true
+			locked := map[string]string{"partSize": "5MiB", "objectLockMode": "GOVERNANCE", "objectLockRetention": "1h"}
+			conformance(t, real, locked, noBucket)
+			real.locking = false
+			bucket := real.bucket(t)
+			err := real.open(t, bucket, locked).PutObject(t.Context(), bucket, "key", strings.NewReader("x"))
+			require.ErrorContains(t, err, "InvalidRequest")
+			require.Regexp(t, "leave out the settings|created with object lock", err.Error())
+		})
+	}
+}
+
 // TestPublicURL signs for another address than the store itself uses.
 func TestPublicURL(t *testing.T) {
 	real := startVersity(t)

@@ -78,6 +78,8 @@ func list(out io.Writer, parts []testbed.Part) error {
 
 func state(p testbed.Part, cached bool) string {
 	switch {
+	case p.Possible() != nil:
+		return "cannot be had on this machine"
 	case p.Local():
 		return "built when used"
 	case cached:
