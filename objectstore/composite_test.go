@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/md5"
 	"fmt"
-	"hash"
 	"io"
 	"net/http"
 	"testing"
@@ -95,7 +94,7 @@ func TestComposite(t *testing.T) {
 			at = end
 		}
 		for _, step := range []int{1, 7, 100, 1000} {
-			c := newComposite(func() hash.Hash { return md5.New() }, parts)
+			c := newComposite(md5.New, parts)
 			_, err := io.CopyBuffer(struct{ io.Writer }{c}, struct{ io.Reader }{bytes.NewReader(data[:size])}, make([]byte, step))
 			require.NoError(t, err)
 			require.Equal(t, fmt.Sprintf("%x", outer.Sum(nil)), fmt.Sprintf("%x", c.Sum(nil)), "%d in steps of %d", size, step)
