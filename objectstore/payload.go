@@ -60,7 +60,7 @@ func (p *payload) send(request func(body io.Reader) error) error {
 
 // pieceSize is the size, in bytes, of the pieces in which a payload goes to a
 // connection.
-const pieceSize = 64 << 10
+const pieceSize = 256 << 10
 
 // payloadReader reads a payload until it is detached.
 type payloadReader struct {

@@ -127,10 +127,13 @@ func serverName(kind testbed.S3Server, secure bool) string {
 	return kind.Name + "-http"
 }
 
-// location is the config that Velero gives a plugin for a bucket on s3.
+// location is the config that Velero gives a plugin for a bucket on s3. The peer
+// sends a CRC-32 along by default; with the same from ours the server has the
+// same work with both.
 func location(s3 *testbed.S3) map[string]string {
 	config := s3.LocationConfig()
 	config["bucket"] = bucket
+	config["checksumAlgorithm"] = "CRC32"
 	config["credentialsFile"] = s3.CredentialsFile
 	if len(s3.CA) > 0 {
 		config["caCert"] = string(s3.CA)

@@ -51,6 +51,9 @@ func (s *session) reopen(times int) error {
 // takeProfiles writes NAME.cpu and NAME.heap for each of profiles into dir, for
 // go tool pprof.
 func takeProfiles(ctx context.Context, b *bench, dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
 	path := filepath.Join(b.bed.Dir(), "programs", "profiled", "plugin")
 	if err := build(ctx, path, "", "./profiled"); err != nil {
 		return err

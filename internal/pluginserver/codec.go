@@ -98,13 +98,6 @@ type downloadMessage struct {
 	data mem.Buffer
 }
 
-// newDownloadMessage takes over memory, of which the first n bytes are content.
-// gRPC gives it back to pool when it has sent it.
-func newDownloadMessage(memory *[]byte, n int, pool mem.BufferPool) *downloadMessage {
-	*memory = (*memory)[:n]
-	return &downloadMessage{data: mem.NewBuffer(memory, pool)}
-}
-
 func (m *downloadMessage) marshal() mem.BufferSlice {
 	header := protowire.AppendTag(nil, 1, protowire.BytesType)
 	header = protowire.AppendVarint(header, uint64(m.data.Len())) //nolint:gosec // a length

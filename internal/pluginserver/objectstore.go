@@ -9,13 +9,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"github.com/vmware-tanzu/velero/pkg/plugin/generated"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/mem"
 )
-
-// chunkSize is the size, in bytes, of the messages of a download: with its
-// headers a message fills one HTTP/2 frame of 16 KiB. From 64 KiB on a message
-// does not fit the window that Velero grants, and costs twice the processor time.
-const chunkSize = 16<<10 - 16
 
 // objectStoreServer joins Velero's ObjectStore service to an ObjectStore.
 type objectStoreServer struct {
@@ -102,16 +96,16 @@ func (s *objectStoreServer) GetObject(req *generated.GetObjectRequest, stream ge
 	return nil
 }
 
-// send copies body to Velero, message by message, until io.EOF.
+// send copies body to Velero, block by block and message by message, until
+// io.EOF.
 func send(stream grpc.ServerStream, body io.Reader) error {
-	pool := mem.DefaultBufferPool()
 	for {
-		chunk := pool.Get(chunkSize)
-		n, readErr := fill(*chunk, body)
-		if n == 0 {
-			pool.Put(chunk)
-		} else if err := stream.SendMsg(newDownloadMessage(chunk, n, pool)); err != nil {
-			return err
+		b := newBlock()
+		readErr := b.fill(body)
+		for _, message := range b.messages() {
+			if err := stream.SendMsg(message); err != nil {
+				return err
+			}
 		}
 		if errors.Is(readErr, io.EOF) {
 			return nil
@@ -120,18 +114,6 @@ func send(stream grpc.ServerStream, body io.Reader) error {
 			return readErr
 		}
 	}
-}
-
-// fill reads until chunk is full: the records of TLS are a little longer than a
-// message, and the rest of each would become a message of its own. It returns
-// the error of the body as it is, beside what was read before.
-func fill(chunk []byte, body io.Reader) (n int, err error) {
-	for n < len(chunk) && err == nil {
-		var read int
-		read, err = body.Read(chunk[n:])
-		n += read
-	}
-	return n, err
 }
 
 // ListCommonPrefixes implements generated.ObjectStoreServer.
