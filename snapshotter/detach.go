@@ -109,6 +109,9 @@ func (s shot) discard(ctx context.Context, content *snapshotv1.VolumeSnapshotCon
 	ctx, cancel := aside(ctx)
 	defer cancel()
 	doomed, err := s.doom(ctx, content)
+	if err == nil && doomed != nil {
+		go s.nudge(context.WithoutCancel(ctx), doomed)
+	}
 	if err == nil && doomed != nil && !errors.Is(failure, errClassGone) {
 		err = s.gone(ctx, doomed)
 	}
