@@ -7,7 +7,6 @@ import (
 	"time"
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 )
@@ -44,7 +43,8 @@ func (s shot) unmarkSoon(ctx context.Context, content *snapshotv1.VolumeSnapshot
 	}
 }
 
-// unmark takes the mark away if nobody has changed the content since.
+// unmark takes the mark away. It fails if anybody has changed the content since,
+// csi-snapshotter for one.
 func (s shot) unmark(ctx context.Context, content *snapshotv1.VolumeSnapshotContent) error {
 	if _, marked := content.Annotations[annotationBeingCreated]; !marked {
 		return nil
@@ -57,9 +57,6 @@ func (s shot) unmark(ctx context.Context, content *snapshotv1.VolumeSnapshotCont
 		return err
 	}
 	_, err = s.kube.VolumeSnapshotContents().Patch(ctx, content.Name, types.JSONPatchType, body, metav1.PatchOptions{})
-	if apierrors.IsInvalid(err) || apierrors.IsNotFound(err) || ctx.Err() != nil {
-		return nil
-	}
 	return err
 }
 
