@@ -93,7 +93,7 @@ func measureMemory(ctx context.Context, b *bench) ([]row, error) {
 // measurePeaks reads the most memory that a fresh process has while it moves a
 // large object.
 func measurePeaks(ctx context.Context, b *bench) ([]row, error) {
-	return b.memoryStages(ctx, b.pick(1, 5), []stage{
+	return b.memoryStages(ctx, b.pick(1, 3), []stage{
 		{"memory, peak of a 1 GiB upload", peakResident, 2, func(s *session) error { return s.put("large", gibibyte) }},
 		{"memory, peak of a 1 GiB download", peakResident, 0, func(s *session) error { return s.get("large", gibibyte) }},
 	})

@@ -27,6 +27,9 @@ func transfers(quick, largest bool) []transfer {
 		{label: "1 GiB", size: gibibyte, count: 1, rounds: 5, putTarget: 1.15, getTarget: 1.3, processor: true},
 	}
 	if !quick {
+		if !largest {
+			all[2].rounds = 3
+		}
 		return all
 	}
 	all[0].rounds, all[1].rounds, all[2].rounds = 3, 3, 3
