@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"io"
 	"sync"
 
@@ -90,7 +91,7 @@ func (r *payloadReader) WriteTo(w io.Writer) (sent int64, err error) {
 	for {
 		n, err := r.writePiece(w)
 		sent += int64(n)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return sent, nil
 		}
 		if err != nil {
