@@ -38,7 +38,7 @@ func (s shot) waitsFor() string {
 // mark away; it would report an error if it did not find the content again.
 func (s shot) isCut(ctx context.Context, p *patience, now *snapshotv1.VolumeSnapshotContent) (bool, string, error) {
 	if now == nil || now.DeletionTimestamp != nil {
-		return false, "", fmt.Errorf("%s was deleted by someone else while the snapshot was taken", describeContent(s.name))
+		return false, "", fmt.Errorf("%s %w", describeContent(s.name), errVanished)
 	}
 	_, asking := now.Annotations[annotationBeingCreated]
 	if handleOf(now) != "" && !asking && (s.settings.WaitFor != waitForReady || isReady(now)) {
@@ -47,6 +47,9 @@ func (s shot) isCut(ctx context.Context, p *patience, now *snapshotv1.VolumeSnap
 	message := contentMessage(now)
 	return false, cmp.Or(message, fmt.Sprintf("handle %q, ready %t", handleOf(now), isReady(now))), s.judge(ctx, p, message)
 }
+
+// errVanished is a content that is gone before this call was done with it.
+var errVanished = errors.New("was deleted by someone else while the snapshot was taken")
 
 var errClassGone = errors.New("was deleted while the snapshot was taken")
 

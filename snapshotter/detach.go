@@ -35,6 +35,9 @@ func aside(ctx context.Context) (context.Context, context.CancelFunc) {
 // is not is taken for the leftover of a crash, and removed with its snapshot.
 func (s shot) detach(ctx context.Context, content *snapshotv1.VolumeSnapshotContent) error {
 	kept, err := s.keep(ctx, content)
+	if apierrors.IsNotFound(err) {
+		return fmt.Errorf("%s %w", describeContent(s.name), errVanished)
+	}
 	if err != nil {
 		return fmt.Errorf("set the deletion policy of %s to Retain: %w", describeContent(s.name), err)
 	}

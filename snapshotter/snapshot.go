@@ -2,6 +2,7 @@ package snapshotter
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -71,11 +72,24 @@ func (s *Snapshotter) snapshot(ctx context.Context, id VolumeID, backupName stri
 	return shot{s, r, volume, id, b, class, log}.take(ctx)
 }
 
+// take takes the snapshot. A content that vanishes meanwhile has most likely been
+// detached by the same call made a second time, which may end the other in any
+// step. Only the driver knows whether the snapshot is there, so it is asked again:
+// for the same name it answers with the same snapshot.
 func (s shot) take(ctx context.Context) (SnapshotID, error) {
 	wanted, err := s.content(ctx)
 	if err != nil {
 		return SnapshotID{}, err
 	}
+	id, err := s.attempt(ctx, wanted)
+	if errors.Is(err, errVanished) {
+		s.log.WithError(err).Info("ask for the snapshot again")
+		id, err = s.attempt(ctx, wanted)
+	}
+	return id, err
+}
+
+func (s shot) attempt(ctx context.Context, wanted *snapshotv1.VolumeSnapshotContent) (SnapshotID, error) {
 	content, err := s.begin(ctx, wanted)
 	if err != nil {
 		return SnapshotID{}, err
@@ -86,8 +100,10 @@ func (s shot) take(ctx context.Context) (SnapshotID, error) {
 	if err == nil {
 		err = s.detach(ctx, cut)
 	}
+	if err != nil && !errors.Is(err, errVanished) {
+		s.discard(ctx, content, err) // else it is up to whoever removes it
+	}
 	if err != nil {
-		s.discard(ctx, content, err)
 		return SnapshotID{}, err
 	}
 	s.log.WithField("handle", handleOf(cut)).Info("snapshot taken")
