@@ -93,8 +93,8 @@ var (
 		Name: "minio", Module: "hack/tools/minio",
 		Package: "github.com/minio/minio", versionOf: "github.com/minio/minio",
 	}
-	// PluginForAWS is the plugin that the benchmarks compare ours with. Only they
-	// need it, so it is none of Parts.
+	// PluginForAWS is the plugin that the benchmarks compare ours with, and that
+	// users come from. Few tests need it, so it is none of Parts.
 	PluginForAWS = Part{
 		Name: "velero-plugin-for-aws", Module: "hack/tools/velero-plugin-for-aws",
 		Package:   "github.com/vmware-tanzu/velero-plugin-for-aws/velero-plugin-for-aws",
