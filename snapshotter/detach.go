@@ -69,6 +69,9 @@ func unhook[T metav1.Object](ctx context.Context, client getPatcher[T], object T
 			at := fmt.Sprintf("/metadata/finalizers/%d", i)
 			steps = append(steps, jsonPatch{"test", at, finalizer}, jsonPatch{"remove", at, nil})
 		}
+		if len(steps) == 0 {
+			return object, nil
+		}
 		body, err := json.Marshal(steps)
 		if err != nil {
 			return object, err
@@ -80,7 +83,10 @@ func unhook[T metav1.Object](ctx context.Context, client getPatcher[T], object T
 			return changed, err
 		}
 		// The finalizers have changed meanwhile.
-		if object, err = client.Get(ctx, name, metav1.GetOptions{}); err != nil {
+		object, err = kube.Retry(ctx, func(ctx context.Context) (T, error) {
+			return client.Get(ctx, name, metav1.GetOptions{})
+		})
+		if err != nil {
 			return object, err
 		}
 	}

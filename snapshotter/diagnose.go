@@ -84,7 +84,7 @@ func Rights() []Right {
 		{snapshot, "volumesnapshotcontents", "", []string{"get", "list", "watch", "create", "patch", "delete"}, false},
 		{snapshot, "volumesnapshotcontents", "status", []string{"patch"}, false},
 		{"", "persistentvolumeclaims", "", []string{"get", "list", "watch", "create", "patch", "delete"}, true},
-		{snapshot, "volumesnapshots", "", []string{"get", "list", "watch", "create", "delete"}, true},
+		{snapshot, "volumesnapshots", "", []string{"get", "list", "watch", "create", "patch", "delete"}, true},
 		{"", "events", "", []string{"list"}, true},
 		{"", "configmaps", "", []string{"list"}, true},
 		{"velero.io", "backups", "", []string{"get"}, true},

@@ -6,7 +6,6 @@ import (
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/longshore-dev/velero-plugin/internal/kube"
 )
@@ -27,9 +26,7 @@ func (s *stage) importSnapshot(ctx context.Context) error {
 		Spec:       snapshotv1.VolumeSnapshotSpec{Source: snapshotv1.VolumeSnapshotSource{VolumeSnapshotContentName: &s.content.Name}},
 	}
 	wanted.Finalizers = append([]string{finalizerSnapshot}, s.provisionerMarks()...)
-	s.snapshot, err = kube.Retry(ctx, func(ctx context.Context) (*snapshotv1.VolumeSnapshot, error) {
-		return client.Create(ctx, wanted, metav1.CreateOptions{})
-	})
+	s.snapshot, err = kube.Create(ctx, client, wanted)
 	if err != nil {
 		return fmt.Errorf("create staging VolumeSnapshot %s/%s: %w", s.staging, s.name, err)
 	}
@@ -62,16 +59,13 @@ func snapshotUsable(p *patience, now *snapshotv1.VolumeSnapshot) (bool, string, 
 
 func (s *stage) importContent(ctx context.Context, p *patience) error {
 	client := s.kube.VolumeSnapshotContents()
-	content := s.staticContent(s.request, s.id, snapshotv1.VolumeSnapshotContentRetain, s.look, s.owner)
-	made, err := kube.Retry(ctx, func(ctx context.Context) (*snapshotv1.VolumeSnapshotContent, error) {
-		return client.Create(ctx, content, metav1.CreateOptions{})
-	})
+	var err error
+	s.content, err = kube.Create(ctx, client, s.staticContent(s.request, s.id, snapshotv1.VolumeSnapshotContentRetain, s.look, s.owner))
 	if err != nil {
 		return fmt.Errorf("create staging %s: %w", describeContent(s.name), err)
 	}
-	s.content = made
 	target := kube.Target{Name: s.name, Object: describeContent(s.name), Until: "driver " + s.id.Driver + " to find the snapshot ready to restore"}
-	ready, err := kube.Until(ctx, client, target, made, func(now *snapshotv1.VolumeSnapshotContent) (bool, string, error) {
+	ready, err := kube.Until(ctx, client, target, s.content, func(now *snapshotv1.VolumeSnapshotContent) (bool, string, error) {
 		return contentUsable(p, now)
 	})
 	if err == nil {

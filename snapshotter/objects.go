@@ -98,11 +98,15 @@ type deleter interface {
 }
 
 // remove asks for the deletion of exactly this object, not of another that has
-// taken its name. One that is gone is no error.
+// taken its name. One that is gone is no error. An object without UID is one of
+// which only the name is known.
 func remove(ctx context.Context, client deleter, object metav1.Object) error {
-	uid := object.GetUID()
+	var options metav1.DeleteOptions
+	if uid := object.GetUID(); uid != "" {
+		options.Preconditions = &metav1.Preconditions{UID: &uid}
+	}
 	err := kube.Do(ctx, func(ctx context.Context) error {
-		return client.Delete(ctx, object.GetName(), metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}})
+		return client.Delete(ctx, object.GetName(), options)
 	})
 	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
 		return nil
@@ -112,16 +116,27 @@ func remove(ctx context.Context, client deleter, object metav1.Object) error {
 
 // gone waits until exactly this object is gone.
 func gone[T kube.Object, L runtime.Object](ctx context.Context, client kube.ListWatcher[L], what string, object T) error {
-	uid := object.GetUID()
 	target := kube.Target{Name: object.GetName(), Object: what, Until: "its removal"}
 	_, err := kube.Until(ctx, client, target, object, func(now T) (bool, string, error) {
-		var none T
-		if now == none || now.GetUID() != uid {
-			return true, "", nil
-		}
-		return false, fmt.Sprintf("deletion requested %t, finalizers %v", now.GetDeletionTimestamp() != nil, now.GetFinalizers()), nil
+		return isGone(now, object.GetUID()), stateOf(now), nil
 	})
 	return err
+}
+
+// isGone tells whether what is there now is not the object of that UID. Without
+// one it is any object of the name.
+func isGone[T kube.Object](now T, uid types.UID) bool {
+	var none T
+	return now == none || uid != "" && now.GetUID() != uid
+}
+
+// stateOf tells what holds an object that is to go.
+func stateOf[T kube.Object](now T) string {
+	var none T
+	if now == none {
+		return ""
+	}
+	return fmt.Sprintf("deletion requested %t, finalizers %v", now.GetDeletionTimestamp() != nil, now.GetFinalizers())
 }
 
 // present returns nil, nil in place of a not-found error.

@@ -19,11 +19,8 @@ const annotationSelectedNode = "volume.kubernetes.io/selected-node"
 
 // provision has the driver make the volume, and keeps it.
 func (s *stage) provision(ctx context.Context) error {
-	claims := s.kube.Claims(s.staging)
 	var err error
-	s.claim, err = kube.Retry(ctx, func(ctx context.Context) (*corev1.PersistentVolumeClaim, error) {
-		return claims.Create(ctx, s.stagingClaim(), metav1.CreateOptions{})
-	})
+	s.claim, err = kube.Create(ctx, s.kube.Claims(s.staging), s.stagingClaim())
 	if err != nil {
 		return fmt.Errorf("create staging claim %s/%s: %w", s.staging, s.name, err)
 	}

@@ -3,6 +3,7 @@ package snapshotter
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -92,7 +93,40 @@ func (s *stage) strikeSnapshot(ctx context.Context) error {
 	if s.snapshot == nil {
 		return nil
 	}
+	if s.claim == nil || s.volume != nil {
+		return s.strikeUnused(ctx, s.snapshot)
+	}
 	return strikeOne[*snapshotv1.VolumeSnapshot](ctx, s.kube.VolumeSnapshots(s.staging), describeSnapshot(s.snapshot), s.snapshot)
+}
+
+// strikeUnused removes a VolumeSnapshot of which no volume is being made, also
+// where csi-provisioner's mark is all that holds it. csi-provisioner takes that
+// away when it has made a volume, but gives up at a conflict; it would find the
+// mark again in its round, minutes later.
+func (s *Snapshotter) strikeUnused(ctx context.Context, vs *snapshotv1.VolumeSnapshot) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), strikeTimeout)
+	defer cancel()
+	client := s.kube.VolumeSnapshots(vs.Namespace)
+	if err := remove(ctx, client, vs); err != nil {
+		return fmt.Errorf("remove %s: %w", describeSnapshot(vs), err)
+	}
+	target := kube.Target{Name: vs.Name, Object: describeSnapshot(vs), Until: "its removal"}
+	left, err := kube.Until(ctx, client, target, vs, func(now *snapshotv1.VolumeSnapshot) (bool, string, error) {
+		return isGone(now, vs.UID) || isMarkedOnly(now), stateOf(now), nil
+	})
+	if err != nil || isGone(left, vs.UID) {
+		return err
+	}
+	if _, err = unhook(ctx, client, left, finalizerSource); apierrors.IsNotFound(err) {
+		return nil
+	}
+	return wrap(err, "take csi-provisioner's mark from %s", describeSnapshot(vs))
+}
+
+// isMarkedOnly tells whether csi-provisioner's mark is all that holds a
+// VolumeSnapshot that is to go.
+func isMarkedOnly(vs *snapshotv1.VolumeSnapshot) bool {
+	return vs.DeletionTimestamp != nil && slices.Equal(vs.Finalizers, []string{finalizerSource})
 }
 
 func (s *stage) strikeContent(ctx context.Context) error {

@@ -196,13 +196,30 @@ func (w *sweeper) snapshots(ctx context.Context) error {
 		return fmt.Errorf("list VolumeSnapshots in %s: %w", w.staging, err)
 	}
 	for i := range list.Items {
-		if vs := &list.Items[i]; w.old(vs) {
+		if vs := &list.Items[i]; w.old(vs) || w.held(vs) {
 			w.add("VolumeSnapshot", vs, "remove it; the snapshot stays in the storage", func(ctx context.Context) error {
-				return strikeOne[*snapshotv1.VolumeSnapshot](ctx, w.kube.VolumeSnapshots(vs.Namespace), describeSnapshot(vs), vs)
+				return w.clearSnapshot(ctx, vs)
 			})
 		}
 	}
 	return nil
+}
+
+// held tells whether a mark that csi-provisioner does not take away is all that
+// an object has been waiting for to go.
+func (w *sweeper) held(vs *snapshotv1.VolumeSnapshot) bool {
+	return isMarkedOnly(vs) && w.now.Sub(vs.DeletionTimestamp.Time) > w.age
+}
+
+func (w *sweeper) clearSnapshot(ctx context.Context, vs *snapshotv1.VolumeSnapshot) error {
+	claim, err := w.getClaim(ctx, vs.Namespace, vs.Name)
+	if err != nil {
+		return fmt.Errorf("get claim %s/%s: %w", vs.Namespace, vs.Name, err)
+	}
+	if claim == nil {
+		return w.strikeUnused(ctx, vs)
+	}
+	return strikeOne[*snapshotv1.VolumeSnapshot](ctx, w.kube.VolumeSnapshots(vs.Namespace), describeSnapshot(vs), vs)
 }
 
 func (w *sweeper) contents(ctx context.Context) error {

@@ -122,9 +122,7 @@ func (t *trial) create(ctx context.Context, claim *corev1.PersistentVolumeClaim)
 	defer cancel()
 	t.begun = true
 	claims := t.Kube.Claims(t.namespace)
-	made, err := kube.Retry(ctx, func(ctx context.Context) (*corev1.PersistentVolumeClaim, error) {
-		return claims.Create(ctx, claim, metav1.CreateOptions{})
-	})
+	made, err := kube.Create(ctx, claims, claim)
 	if err != nil {
 		return nil, fmt.Errorf("create claim %s/%s: %w", t.namespace, claim.Name, err)
 	}
@@ -229,13 +227,13 @@ func (t *trial) adopt(ctx context.Context, volumeID string) error {
 	// Once more after an interruption: the volume is known to nobody else.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTimeout)
 	defer cancel()
-	t.copy, err = kube.Retry(ctx, func(ctx context.Context) (*corev1.PersistentVolume, error) {
-		return t.Kube.PersistentVolumes().Create(ctx, &pv, metav1.CreateOptions{})
-	})
+	t.copy, err = kube.Create(ctx, t.Kube.PersistentVolumes(), &pv)
+	if t.copy != nil {
+		t.volumes = append(t.volumes, pv.Name)
+	}
 	if err != nil {
 		return fmt.Errorf("create PersistentVolume %s: %w", pv.Name, err)
 	}
-	t.volumes = append(t.volumes, t.copy.Name)
 	return nil
 }
 
@@ -263,7 +261,7 @@ func (t *trial) releaseCopy(ctx context.Context) error {
 	if err != nil || (now.Spec.ClaimRef != nil && now.Spec.ClaimRef.UID != "") {
 		return ignoreGone(err)
 	}
-	patch := fmt.Appendf(nil, `{"spec":{"claimRef":{"uid":%q}}}`, t.copy.UID)
+	patch := fmt.Appendf(nil, `{"spec":{"claimRef":{"uid":%q}}}`, now.UID)
 	_, err = t.Kube.PersistentVolumes().Patch(ctx, t.copy.Name, types.MergePatchType, patch, metav1.PatchOptions{})
 	return ignoreGone(err)
 }
