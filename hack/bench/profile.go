@@ -75,10 +75,11 @@ func takeProfiles(ctx context.Context, b *bench, dir string) error {
 }
 
 func profile(p program, config map[string]string, work func(*session) error, to string) error {
-	raw, err := os.MkdirTemp(filepath.Dir(filepath.Dir(p.path)), "profiles-")
+	raw, err := os.MkdirTemp(filepath.Dir(to), "profiles-")
 	if err != nil {
 		return err
 	}
+	defer func() { _ = os.RemoveAll(raw) }() // Empty, unless an error tells of more.
 	// The folder is the plugin's, whose environment is this process's.
 	if err := os.Setenv("PROFILES", raw); err != nil { //nolint:forbidigo // this is no plugin
 		return err

@@ -14,8 +14,9 @@ import (
 // objectStoreServer joins Velero's ObjectStore service to an ObjectStore.
 type objectStoreServer struct {
 	generated.UnimplementedObjectStoreServer
-	stores *instance[ObjectStore]
-	log    logrus.FieldLogger
+	stores     *instance[ObjectStore]
+	processors *processors
+	log        logrus.FieldLogger
 }
 
 // Init implements generated.ObjectStoreServer.
@@ -30,7 +31,7 @@ var errNoBody = errors.New("put object: the body is empty, and with an empty bod
 
 // PutObject implements generated.ObjectStoreServer.
 func (s *objectStoreServer) PutObject(stream generated.ObjectStore_PutObjectServer) error {
-	body, err := openBody(stream)
+	body, err := openBody(stream, s.processors.widen)
 	if errors.Is(err, io.EOF) {
 		return failure(errNoBody)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -20,18 +21,33 @@ const (
 )
 
 // calls counts the calls under way.
-type calls struct{ sync.WaitGroup }
+type calls struct {
+	sync.WaitGroup
+	processors *processors
+}
 
-func (c *calls) unary(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
+// begin notes the begin of a call. go-plugin's own streams, which last as long as
+// the connection, are not work under way.
+func (c *calls) begin(method string) (end func()) {
+	if !strings.HasPrefix(method, "/generated.") {
+		return func() {}
+	}
 	c.Add(1)
-	defer c.Done()
+	c.processors.begin()
+	return func() {
+		c.processors.end()
+		c.Done()
+	}
+}
+
+func (c *calls) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
+	defer c.begin(info.FullMethod)()
 	defer recoverInto(&err)
 	return handler(ctx, req)
 }
 
-func (c *calls) stream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
-	c.Add(1)
-	defer c.Done()
+func (c *calls) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
+	defer c.begin(info.FullMethod)()
 	defer recoverInto(&err)
 	return handler(srv, stream)
 }

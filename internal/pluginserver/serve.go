@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"runtime"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
@@ -52,16 +51,6 @@ func StartedByVelero() bool {
 	return os.Getenv(handshake.MagicCookieKey) == handshake.MagicCookieValue
 }
 
-// useOneProcessor has the goroutines take turns on one processor, unless the
-// environment says otherwise. A plugin hands data from one socket to the other;
-// goroutines that wake each other across processors cost a fifth of a download,
-// and one processor moves more than Velero's client does.
-func useOneProcessor() {
-	if os.Getenv("GOMAXPROCS") == "" {
-		runtime.GOMAXPROCS(1)
-	}
-}
-
 // Serve serves the plugins until Velero ends the process.
 func Serve(plugins Plugins, log *logrus.Logger) {
 	objectStores := newInstance(plugins.Name, plugins.ObjectStore)
@@ -69,8 +58,7 @@ func Serve(plugins Plugins, log *logrus.Logger) {
 	if err := trim(); err != nil {
 		log.WithError(err).Debug("The pages of the start stay resident")
 	}
-	useOneProcessor()
-	underWay := &calls{}
+	underWay := &calls{processors: newProcessors()}
 	outliveVelero(underWay, log)
 	plugin.Serve(&plugin.ServeConfig{
 		HandshakeConfig: handshake,
@@ -81,7 +69,7 @@ func Serve(plugins Plugins, log *logrus.Logger) {
 				generated.RegisterPluginListerServer(s, &lister{name: plugins.Name, command: os.Args[0]})
 			}},
 			kindObjectStore: service{register: func(s *grpc.Server) {
-				generated.RegisterObjectStoreServer(s, &objectStoreServer{stores: objectStores, log: log})
+				generated.RegisterObjectStoreServer(s, &objectStoreServer{stores: objectStores, processors: underWay.processors, log: log})
 			}},
 			kindVolumeSnapshotter: service{register: func(s *grpc.Server) {
 				generated.RegisterVolumeSnapshotterServer(s, &snapshotterServer{snapshotters: snapshotters})
