@@ -237,10 +237,36 @@ func (b *bench) onlySnapshots(before testbed.Leftovers, more int) {
 	b.Helper()
 	now, err := b.Leftovers(b.Context())
 	require.NoError(b, err)
-	require.ElementsMatch(b, before.VolumeSnapshots, now.VolumeSnapshots)
-	require.ElementsMatch(b, before.VolumeSnapshotContents, now.VolumeSnapshotContents)
-	require.Len(b, now.StorageSnapshots, len(before.StorageSnapshots)+more)
-	require.ElementsMatch(b, staging(before), staging(now))
+	require.Empty(b, unlike(before, now, more))
+}
+
+// soonOnlySnapshots is onlySnapshots for a cluster whose controllers were away, and
+// may take a while to let go of what the plugin has removed.
+func (b *bench) soonOnlySnapshots(before testbed.Leftovers, more int) {
+	b.Helper()
+	require.NoError(b, testbed.Poll(b.Context(), time.Minute, "the controllers to let go", func(ctx context.Context) (bool, string, error) {
+		now, err := b.Leftovers(ctx)
+		difference := unlike(before, now, more)
+		return difference == "", difference, err
+	}))
+}
+
+// unlike tells how what is there is not what was there and this many snapshots.
+func unlike(before, now testbed.Leftovers, more int) string {
+	kinds := [][2][]string{
+		{before.VolumeSnapshots, now.VolumeSnapshots},
+		{before.VolumeSnapshotContents, now.VolumeSnapshotContents},
+		{staging(before), staging(now)},
+	}
+	for _, kind := range kinds {
+		if !slices.Equal(kind[0], kind[1]) {
+			return fmt.Sprintf("%v instead of %v", kind[1], kind[0])
+		}
+	}
+	if extra := len(now.StorageSnapshots) - len(before.StorageSnapshots); extra != more {
+		return fmt.Sprintf("%d snapshots more in the storage instead of %d: %v", extra, more, now.StorageSnapshots)
+	}
+	return ""
 }
 
 // staging are the claims in the staging namespace.

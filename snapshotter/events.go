@@ -15,7 +15,7 @@ import (
 // a success, so the first question waits that long too.
 const eventInterval = 5 * time.Second
 
-// listener follows the warnings about one object.
+// listener knows what was last seen to go wrong.
 type listener struct {
 	mu      sync.Mutex
 	message string
@@ -23,8 +23,8 @@ type listener struct {
 	done    chan struct{}
 }
 
-// listen follows the warnings about an object and hands each to p.
-func (s *Snapshotter) listen(ctx context.Context, object kubeObject, p *patience) *listener {
+// listen looks now and then for what goes wrong, and hands it to p.
+func listen(ctx context.Context, p *patience, look func(context.Context) string) *listener {
 	ctx, end := context.WithCancel(ctx)
 	l := &listener{end: end, done: make(chan struct{})}
 	go func() {
@@ -36,7 +36,7 @@ func (s *Snapshotter) listen(ctx context.Context, object kubeObject, p *patience
 			case <-ctx.Done():
 				return
 			case <-ticker.C:
-				if message := s.lastWarning(ctx, object); message != "" {
+				if message := look(ctx); message != "" {
 					l.note(message)
 					p.failing(message)
 					if saysMissing(message) {

@@ -129,7 +129,7 @@ func TestClusterPartsAway(t *testing.T) {
 				require.NoError(t, b.DeleteSnapshot(t.Context(), snapshot))
 				return ""
 			})
-			b.onlySnapshots(before, 0)
+			b.soonOnlySnapshots(before, 0)
 		})
 	}
 }

@@ -10,14 +10,18 @@ import (
 // again: long enough for a storage that shows a new snapshot late.
 const missingGrace = 10 * time.Second
 
-// missingMessages are the ways to say that a snapshot is not there. The first is
+// missingMessages are the ways to say that something is not there. The first is
 // csi-snapshotter's own, for a driver that lists no such snapshot; the second is
-// a driver's error. No code comes with either. They only shorten a wait that
-// ends in the same error anyway.
+// a driver's error; no code comes with either. The third is ours. They only
+// shorten a wait that ends in the same error anyway.
 var missingMessages = []string{
 	"can not find snapshot",
 	"code = NotFound",
+	storageClassGone,
 }
+
+// storageClassGone is what we say ourselves of a class that csi-provisioner needs.
+const storageClassGone = "was deleted while the volume was made"
 
 func saysMissing(message string) bool { return containsAny(message, missingMessages) }
 

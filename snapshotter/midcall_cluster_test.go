@@ -78,7 +78,7 @@ func TestClusterPartsAwayInMidCall(t *testing.T) {
 			var snapshot, restored string
 			b.rule(testbed.DriverRule{Method: "CreateSnapshot", Delay: "1500ms"})
 			b.meanwhile(purposeSnapshot, dies, func() { snapshot = b.snapshotOf(pv, part.Name) })
-			b.onlySnapshots(before, 1)
+			b.soonOnlySnapshots(before, 1)
 			b.rule(testbed.DriverRule{Method: "CreateVolume", Delay: "1500ms"})
 			b.meanwhile(purposeRestore, dies, func() {
 				restored, err = b.CreateVolumeFromSnapshot(t.Context(), snapshot, pv.Spec.StorageClassName, "", nil)
@@ -89,7 +89,7 @@ func TestClusterPartsAwayInMidCall(t *testing.T) {
 			b.rule(testbed.DriverRule{Method: "DeleteSnapshot", Delay: "1500ms"})
 			b.meanwhile(purposeDelete, dies, func() { err = b.DeleteSnapshot(t.Context(), snapshot) })
 			require.NoError(t, err)
-			b.onlySnapshots(before, 0)
+			b.soonOnlySnapshots(before, 0)
 		})
 	}
 }
@@ -139,6 +139,50 @@ func TestClusterSnapshotClassDeleted(t *testing.T) {
 	b.onlySnapshots(before, 1)
 	_, content := b.restoreAs(b.Snapshotter, snapshot, pv, "restored")
 	require.Equal(t, "first", content, "neither a restore nor a deletion needs the class")
+	require.NoError(t, b.DeleteSnapshot(t.Context(), snapshot))
+}
+
+// TestClusterStorageClassDeleted: the class goes while the driver has no room for
+// the volume, or while it makes it.
+func TestClusterStorageClassDeleted(t *testing.T) {
+	b := onCluster(t, nil)
+	before, err := b.Leftovers(t.Context())
+	require.NoError(t, err)
+	pv := b.claimed(testbed.ClaimOptions{Name: "data"}, "first")
+	snapshot := b.snapshotOf(pv, "b1")
+	classes := b.Kube.StorageV1().StorageClasses()
+	class, err := classes.Get(t.Context(), testbed.ClassImmediate, metav1.GetOptions{})
+	require.NoError(t, err)
+	class.ObjectMeta = metav1.ObjectMeta{Name: "doomed"}
+	goes := func() error {
+		<-time.After(time.Second) // The driver has been asked then.
+		return classes.Delete(b.background(), class.Name, metav1.DeleteOptions{})
+	}
+
+	_, err = classes.Create(t.Context(), class, metav1.CreateOptions{})
+	require.NoError(t, err)
+	b.rule(testbed.DriverRule{Method: "CreateVolume", Code: "Unavailable", Message: "throttled"})
+	began := time.Now()
+	b.meanwhile(purposeRestore, goes, func() {
+		_, err = b.CreateVolumeFromSnapshot(t.Context(), snapshot, class.Name, "", nil)
+	})
+	t.Logf("after %s: %v", time.Since(began), err)
+	require.ErrorContains(t, err, "StorageClass doomed was deleted while the volume was made")
+	require.Less(t, time.Since(began), 40*time.Second)
+	b.normalDriver()
+	b.provisionerLooks()
+	b.onlySnapshots(before, 1)
+
+	_, err = classes.Create(t.Context(), class, metav1.CreateOptions{})
+	require.NoError(t, err)
+	b.rule(testbed.DriverRule{Method: "CreateVolume", Delay: "3s"})
+	var volume string
+	b.meanwhile(purposeRestore, goes, func() {
+		volume, err = b.CreateVolumeFromSnapshot(t.Context(), snapshot, class.Name, "", nil)
+	})
+	require.NoError(t, err)
+	_, content := b.adopt(b.Snapshotter, volume, pv, "restored")
+	require.Equal(t, "first", content)
 	require.NoError(t, b.DeleteSnapshot(t.Context(), snapshot))
 }
 

@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/longshore-dev/velero-plugin/internal/kube"
@@ -71,7 +73,7 @@ func (s *stage) nextNode() string {
 func (s *stage) waitVolume(ctx context.Context) (string, error) {
 	ctx, patience, stop := newPatience(ctx, s.settings.ErrorGracePeriod, s.log)
 	defer stop()
-	events := s.listen(ctx, s.claim, patience)
+	events := listen(ctx, patience, s.trouble)
 	defer events.stop()
 	found := make(chan outcome, 2)
 	var both sync.WaitGroup
@@ -92,6 +94,15 @@ func (s *stage) waitVolume(ctx context.Context) (string, error) {
 	first := <-found
 	stop()
 	return first.volume, first.err
+}
+
+// trouble tells why there is no volume yet, "" if nobody says so.
+func (s *stage) trouble(ctx context.Context) string {
+	classes, err := s.listStorageClasses(ctx)
+	if err == nil && !slices.ContainsFunc(classes, func(c storagev1.StorageClass) bool { return c.Name == s.class.Name }) {
+		return fmt.Sprintf("StorageClass %s %s", s.class.Name, storageClassGone)
+	}
+	return s.lastWarning(ctx, s.claim)
 }
 
 // outcome is how a wait for a volume ended.

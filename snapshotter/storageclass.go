@@ -27,17 +27,25 @@ const (
 // class. It fails when that class is missing or is not the driver's, naming
 // those that are.
 func (s *Snapshotter) storageClassFor(ctx context.Context, old, driver string) (*storagev1.StorageClass, error) {
+	classes, err := s.listStorageClasses(ctx)
+	if err != nil {
+		return nil, err
+	}
+	name, by, err := s.mappedClass(ctx, old)
+	if err != nil {
+		return nil, err
+	}
+	return chooseStorageClass(classes, name, by, driver)
+}
+
+func (s *Snapshotter) listStorageClasses(ctx context.Context) ([]storagev1.StorageClass, error) {
 	list, err := kube.Retry(ctx, func(ctx context.Context) (*storagev1.StorageClassList, error) {
 		return s.kube.StorageClasses().List(ctx, metav1.ListOptions{})
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list StorageClasses: %w", err)
 	}
-	name, by, err := s.mappedClass(ctx, old)
-	if err != nil {
-		return nil, err
-	}
-	return chooseStorageClass(list.Items, name, by, driver)
+	return list.Items, nil
 }
 
 // mappedClass returns the name of the class that stands for old, and who says so.
