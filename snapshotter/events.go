@@ -97,23 +97,42 @@ func (s *Snapshotter) awaitWarning(ctx context.Context, object kubeObject) strin
 // lastWarning returns the newest warning about an object, "" if there is none or
 // it cannot be had: events are a help to the reader, no more.
 func (s *Snapshotter) lastWarning(ctx context.Context, object kubeObject) string {
-	raw, err := s.kube.Raw(ctx, fmt.Sprintf("/api/v1/namespaces/%s/events", object.GetNamespace()),
-		map[string]string{"fieldSelector": "type=Warning,involvedObject.name=" + object.GetName()})
-	if err != nil {
-		return ""
-	}
-	var events corev1.EventList
-	if json.Unmarshal(raw, &events) != nil {
-		return ""
-	}
 	var newest *corev1.Event
-	for i := range events.Items {
-		if newest == nil || newest.LastTimestamp.Before(&events.Items[i].LastTimestamp) {
-			newest = &events.Items[i]
+	events := s.eventsOf(ctx, object.GetNamespace(), object.GetName(), ",type=Warning")
+	for i := range events {
+		if newest == nil || newest.LastTimestamp.Before(&events[i].LastTimestamp) {
+			newest = &events[i]
 		}
 	}
 	if newest == nil {
 		return ""
 	}
 	return newest.Message
+}
+
+// eventsOf returns the events about an object, and none if they cannot be had.
+// more is what else they must be, as in a field selector.
+func (s *Snapshotter) eventsOf(ctx context.Context, namespace, name, more string) []corev1.Event {
+	raw, err := s.kube.Raw(ctx, fmt.Sprintf("/api/v1/namespaces/%s/events", namespace),
+		map[string]string{"fieldSelector": "involvedObject.name=" + name + more})
+	var events corev1.EventList
+	if err != nil || json.Unmarshal(raw, &events) != nil {
+		return nil
+	}
+	return events.Items
+}
+
+// isProvisioning tells from the events of a claim whether csi-provisioner has begun
+// with it more often than it has ended.
+func isProvisioning(events []corev1.Event) bool {
+	var open int32
+	for _, event := range events {
+		switch event.Reason {
+		case "Provisioning":
+			open += max(event.Count, 1)
+		case "ProvisioningSucceeded", "ProvisioningFailed":
+			open -= max(event.Count, 1)
+		}
+	}
+	return open > 0
 }

@@ -96,6 +96,7 @@ func (s *Snapshotter) release(ctx context.Context, staging *corev1.PersistentVol
 		return now != nil && now.UID != staging.UID && hasVolume(now, source.Driver, source.VolumeHandle), "", nil
 	})
 	if err == nil {
+		s.awaitProvisioner(ctx, staging)
 		err = remove(ctx, client, staging)
 	}
 	if err != nil {
@@ -103,6 +104,31 @@ func (s *Snapshotter) release(ctx context.Context, staging *corev1.PersistentVol
 		return
 	}
 	log.Debug("the staging PersistentVolume is given up, for another has its volume")
+}
+
+// provisioningTimeout is how long csi-provisioner may be at work once more. It
+// gives a driver ten seconds, or as long as its flag --timeout says.
+const provisioningTimeout = time.Minute
+
+// awaitProvisioner waits until csi-provisioner has ended all that it began for the
+// claim of a PersistentVolume, as far as its events tell. It would make that again
+// if it had been removed meanwhile. One that marks VolumeSnapshots need not be
+// waited for (see condemn).
+func (s *Snapshotter) awaitProvisioner(ctx context.Context, staging *corev1.PersistentVolume) {
+	claim := staging.Spec.ClaimRef
+	if claim == nil || marksSnapshots(staging.Spec.CSI.Driver) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, provisioningTimeout)
+	defer cancel()
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	for ctx.Err() == nil && isProvisioning(s.eventsOf(ctx, claim.Namespace, claim.Name, "")) {
+		select {
+		case <-ctx.Done():
+		case <-ticker.C:
+		}
+	}
 }
 
 // hasVolume tells whether a PersistentVolume is of that volume of the driver.

@@ -98,9 +98,12 @@ type deleter interface {
 }
 
 // remove asks for the deletion of exactly this object, not of another that has
-// taken its name. One that is gone is no error. An object without UID is one of
-// which only the name is known.
+// taken its name. One that is gone is no error, and one that is to go anyway need
+// not be asked for. An object without UID is one of which only the name is known.
 func remove(ctx context.Context, client deleter, object metav1.Object) error {
+	if object.GetDeletionTimestamp() != nil {
+		return nil
+	}
 	var options metav1.DeleteOptions
 	if uid := object.GetUID(); uid != "" {
 		options.Preconditions = &metav1.Preconditions{UID: &uid}

@@ -19,6 +19,14 @@ import (
 // the volume cannot be made for that node.
 const annotationSelectedNode = "volume.kubernetes.io/selected-node"
 
+// annotationsProvisioner tell csi-provisioner that a claim is for it, in the form
+// of today and that of before. The controller that binds claims would add them a
+// moment later, and a change of the claim meanwhile is best avoided (see condemn).
+var annotationsProvisioner = []string{
+	"volume.kubernetes.io/storage-provisioner",
+	"volume.beta.kubernetes.io/storage-provisioner",
+}
+
 // provision has the driver make the volume, and keeps it.
 func (s *stage) provision(ctx context.Context) error {
 	var err error
@@ -26,7 +34,7 @@ func (s *stage) provision(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("create staging claim %s/%s: %w", s.staging, s.name, err)
 	}
-	stop := s.learnMarks(ctx)
+	stop := s.condemn(ctx)
 	volume, err := s.waitVolume(ctx)
 	stop()
 	if err != nil {
@@ -48,6 +56,9 @@ func (s *stage) stagingClaim() *corev1.PersistentVolumeClaim {
 				Requests: corev1.ResourceList{corev1.ResourceStorage: s.claimSize()},
 			},
 		},
+	}
+	for _, annotation := range annotationsProvisioner {
+		claim.Annotations[annotation] = s.class.Provisioner
 	}
 	if node := s.nextNode(); node != "" {
 		claim.Annotations[annotationSelectedNode] = node

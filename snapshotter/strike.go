@@ -111,7 +111,11 @@ func (s *Snapshotter) strikeUnused(ctx context.Context, vs *snapshotv1.VolumeSna
 		return fmt.Errorf("remove %s: %w", describeSnapshot(vs), err)
 	}
 	target := kube.Target{Name: vs.Name, Object: describeSnapshot(vs), Until: "its removal"}
-	left, err := kube.Until(ctx, client, target, vs, func(now *snapshotv1.VolumeSnapshot) (bool, string, error) {
+	known := vs
+	if isMarkedOnly(vs) {
+		known = nil // csi-provisioner may be done since
+	}
+	left, err := kube.Until(ctx, client, target, known, func(now *snapshotv1.VolumeSnapshot) (bool, string, error) {
 		return isGone(now, vs.UID) || isMarkedOnly(now), stateOf(now), nil
 	})
 	if err != nil || isGone(left, vs.UID) {

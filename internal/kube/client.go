@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"sync"
 
 	volumesnapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/clientset/versioned/typed/volumesnapshot/v1"
@@ -87,7 +88,7 @@ func groupClient(config *rest.Config, transport *http.Client, path string, versi
 	config = rest.CopyConfig(config)
 	config.APIPath = path
 	config.GroupVersion = &version
-	config.NegotiatedSerializer = codecs.WithoutConversion()
+	config.NegotiatedSerializer = known().codecs.WithoutConversion()
 	client, err := rest.RESTClientForConfigAndClient(config, transport)
 	if err != nil {
 		return nil, fmt.Errorf("make the client for %s: %w", version, err)
@@ -95,18 +96,20 @@ func groupClient(config *rest.Config, transport *http.Client, path string, versi
 	return client, nil
 }
 
-var (
-	scheme     = newScheme()
-	codecs     = serializer.NewCodecFactory(scheme)
-	parameters = runtime.NewParameterCodec(scheme)
-)
-
-func newScheme() *runtime.Scheme {
-	s := runtime.NewScheme()
-	utilruntime.Must(corev1.AddToScheme(s))
-	utilruntime.Must(storagev1.AddToScheme(s))
-	return s
+// kinds are the API's objects and options on the wire.
+type kinds struct {
+	codecs     serializer.CodecFactory
+	parameters runtime.ParameterCodec
 }
+
+// known is made when it is first needed: a process that only stores objects, or
+// tells what it can do, starts without it.
+var known = sync.OnceValue(func() kinds {
+	scheme := runtime.NewScheme()
+	utilruntime.Must(corev1.AddToScheme(scheme))
+	utilruntime.Must(storagev1.AddToScheme(scheme))
+	return kinds{serializer.NewCodecFactory(scheme), runtime.NewParameterCodec(scheme)}
+})
 
 // PersistentVolumes is the client for PersistentVolumes.
 func (c *Client) PersistentVolumes() PersistentVolumes {

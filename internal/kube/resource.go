@@ -31,14 +31,14 @@ func (r Resource[T, L]) request(verb *rest.Request) *rest.Request {
 // Get returns the object with that name.
 func (r Resource[T, L]) Get(ctx context.Context, name string, options metav1.GetOptions) (*T, error) {
 	result := new(T)
-	err := r.request(r.client.Get()).Name(name).VersionedParams(&options, parameters).Do(ctx).Into(object(result))
+	err := r.request(r.client.Get()).Name(name).VersionedParams(&options, known().parameters).Do(ctx).Into(object(result))
 	return result, err
 }
 
 // List returns the objects that options select.
 func (r Resource[T, L]) List(ctx context.Context, options metav1.ListOptions) (*L, error) {
 	result := new(L)
-	err := r.request(r.client.Get()).VersionedParams(&options, parameters).Do(ctx).Into(object(result))
+	err := r.request(r.client.Get()).VersionedParams(&options, known().parameters).Do(ctx).Into(object(result))
 	return result, err
 }
 
@@ -49,20 +49,20 @@ func (r Resource[T, L]) Watch(ctx context.Context, options metav1.ListOptions) (
 	if options.TimeoutSeconds != nil {
 		timeout = time.Duration(*options.TimeoutSeconds) * time.Second
 	}
-	return r.request(r.client.Get()).VersionedParams(&options, parameters).Timeout(timeout).Watch(ctx)
+	return r.request(r.client.Get()).VersionedParams(&options, known().parameters).Timeout(timeout).Watch(ctx)
 }
 
 // Create creates the object and returns it as it is then.
 func (r Resource[T, L]) Create(ctx context.Context, made *T, options metav1.CreateOptions) (*T, error) {
 	result := new(T)
-	err := r.request(r.client.Post()).VersionedParams(&options, parameters).Body(object(made)).Do(ctx).Into(object(result))
+	err := r.request(r.client.Post()).VersionedParams(&options, known().parameters).Body(object(made)).Do(ctx).Into(object(result))
 	return result, err
 }
 
 // Patch changes the object with that name and returns it as it is then.
 func (r Resource[T, L]) Patch(ctx context.Context, name string, kind types.PatchType, patch []byte, options metav1.PatchOptions, subresources ...string) (*T, error) {
 	result := new(T)
-	err := r.request(r.client.Patch(kind)).Name(name).SubResource(subresources...).VersionedParams(&options, parameters).Body(patch).Do(ctx).Into(object(result))
+	err := r.request(r.client.Patch(kind)).Name(name).SubResource(subresources...).VersionedParams(&options, known().parameters).Body(patch).Do(ctx).Into(object(result))
 	return result, err
 }
 
