@@ -8,6 +8,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // eventInterval is how often the events of a claim are asked for. They say why a
@@ -53,6 +54,7 @@ func listen(ctx context.Context, p *patience, look func(context.Context) string)
 type kubeObject interface {
 	GetNamespace() string
 	GetName() string
+	GetUID() types.UID
 }
 
 func (l *listener) note(message string) {
@@ -98,7 +100,7 @@ func (s *Snapshotter) awaitWarning(ctx context.Context, object kubeObject) strin
 // it cannot be had: events are a help to the reader, no more.
 func (s *Snapshotter) lastWarning(ctx context.Context, object kubeObject) string {
 	var newest *corev1.Event
-	events := s.eventsOf(ctx, object.GetNamespace(), object.GetName(), ",type=Warning")
+	events := s.eventsOf(ctx, object.GetNamespace(), object.GetUID(), ",type=Warning")
 	for i := range events {
 		if newest == nil || newest.LastTimestamp.Before(&events[i].LastTimestamp) {
 			newest = &events[i]
@@ -111,10 +113,11 @@ func (s *Snapshotter) lastWarning(ctx context.Context, object kubeObject) string
 }
 
 // eventsOf returns the events about an object, and none if they cannot be had.
-// more is what else they must be, as in a field selector.
-func (s *Snapshotter) eventsOf(ctx context.Context, namespace, name, more string) []corev1.Event {
+// The staging objects share one name, so it is the UID that tells them apart. more
+// is what else the events must be, as in a field selector.
+func (s *Snapshotter) eventsOf(ctx context.Context, namespace string, uid types.UID, more string) []corev1.Event {
 	raw, err := s.kube.Raw(ctx, fmt.Sprintf("/api/v1/namespaces/%s/events", namespace),
-		map[string]string{"fieldSelector": "involvedObject.name=" + name + more})
+		map[string]string{"fieldSelector": "involvedObject.uid=" + string(uid) + more})
 	var events corev1.EventList
 	if err != nil || json.Unmarshal(raw, &events) != nil {
 		return nil

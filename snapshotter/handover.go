@@ -123,7 +123,7 @@ func (s *Snapshotter) awaitProvisioner(ctx context.Context, staging *corev1.Pers
 	defer cancel()
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
-	for ctx.Err() == nil && isProvisioning(s.eventsOf(ctx, claim.Namespace, claim.Name, "")) {
+	for ctx.Err() == nil && isProvisioning(s.eventsOf(ctx, claim.Namespace, claim.UID, "")) {
 		select {
 		case <-ctx.Done():
 		case <-ticker.C:
