@@ -7,13 +7,16 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/semaphore"
 )
 
 const (
-	// linkWindow is how many bytes may be under way in one direction of one
-	// connection: what Linux grants a TCP connection by default.
+	// linkWindow is how many bytes of one connection may be without an
+	// acknowledgement in one direction: what Linux grants TCP by default.
 	linkWindow = 4 * mebibyte
 	linkChunk  = 32 * kibibyte
+	linkChunks = 1024 // more than fill the window, unless they are small
 )
 
 // link is a TCP proxy that plays a long way: every byte arrives half a round trip
@@ -89,23 +92,40 @@ type chunk struct {
 
 // oneWay carries bytes and then the end of the stream.
 func (l *link) oneWay(to, from net.Conn) {
-	way := make(chan chunk, linkWindow/linkChunk)
-	go func() {
-		defer close(way)
-		for {
-			read := make([]byte, linkChunk)
-			n, err := from.Read(read)
-			if n > 0 {
-				way <- chunk{read[:n], time.Now().Add(l.roundTrip / 2)}
-			}
-			if err != nil {
-				return
-			}
-		}
-	}()
+	way := make(chan chunk, linkChunks)
+	go l.send(way, from)
 	deliver(to, way)
 	if half, ok := to.(interface{ CloseWrite() error }); ok {
 		_ = half.CloseWrite() // The other end may be gone already.
+	}
+}
+
+// send puts on the way what it reads, as far as the window allows.
+func (l *link) send(way chan<- chunk, from io.Reader) {
+	window := semaphore.NewWeighted(linkWindow)
+	sent := make(chan chunk, linkChunks)
+	go l.acknowledge(window, sent)
+	defer close(sent)
+	defer close(way)
+	for {
+		read := make([]byte, linkChunk)
+		n, err := from.Read(read)
+		if n > 0 && window.Acquire(l.ctx, int64(n)) == nil {
+			c := chunk{read[:n], time.Now().Add(l.roundTrip / 2)}
+			way <- c
+			sent <- c
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// acknowledge takes each chunk out of the window when word of its arrival is back.
+func (l *link) acknowledge(window *semaphore.Weighted, sent <-chan chunk) {
+	for c := range sent {
+		time.Sleep(time.Until(c.arrives.Add(l.roundTrip / 2))) //nolint:forbidigo // this is the length of the way
+		window.Release(int64(len(c.bytes)))
 	}
 }
 
