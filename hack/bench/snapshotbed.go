@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/longshore-dev/velero-plugin/internal/testbed"
 )
@@ -143,6 +144,34 @@ func (s *snapshotBed) makeVolumes(ctx context.Context, namespace string, count i
 func (s *snapshotBed) file(ctx context.Context, namespace string, i int) (string, error) {
 	dir, err := s.ClaimDir(ctx, namespace, claimName(i))
 	return filepath.Join(dir, "data"), err
+}
+
+// rest is how long the controllers take, once idle, until they may again send as
+// many requests at once as they ever do: ten, five a second.
+const rest = 3 * time.Second
+
+// loseVolumes deletes a namespace and waits until its volumes are gone too, and the
+// controllers at rest: what they still had to do would be measured with what is next.
+func (s *snapshotBed) loseVolumes(ctx context.Context, namespace string) error {
+	if err := s.DeleteNamespace(ctx, namespace); err != nil {
+		return err
+	}
+	err := poll(ctx, 5*time.Minute, func() (string, error) {
+		pvs, err := s.Kube.CoreV1().PersistentVolumes().List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return "", err
+		}
+		for _, pv := range pvs.Items {
+			if pv.Spec.ClaimRef != nil && pv.Spec.ClaimRef.Namespace == namespace {
+				return fmt.Sprintf("PersistentVolume %s is still there", pv.Name), nil
+			}
+		}
+		return "", nil
+	})
+	if err != nil {
+		return err
+	}
+	return pause(ctx, rest)
 }
 
 // checkVolumes wants in each volume what makeVolumes wrote.
