@@ -1,6 +1,7 @@
 package snapshotter
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 )
 
@@ -50,13 +52,6 @@ func listen(ctx context.Context, p *patience, look func(context.Context) string)
 	return l
 }
 
-// kubeObject is a namespaced object of the API.
-type kubeObject interface {
-	GetNamespace() string
-	GetName() string
-	GetUID() types.UID
-}
-
 func (l *listener) note(message string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -79,18 +74,25 @@ const warningDelay = 2 * time.Second
 
 // awaitWarning returns the newest warning about an object of which something is
 // known to be wrong.
-func (s *Snapshotter) awaitWarning(ctx context.Context, object kubeObject) string {
+func (s *Snapshotter) awaitWarning(ctx context.Context, object metav1.Object) string {
 	ctx, cancel := context.WithTimeout(ctx, warningDelay)
 	defer cancel()
-	ticker := time.NewTicker(warningDelay / 10)
+	message := ""
+	ask(ctx, warningDelay/10, func() bool {
+		message = s.lastWarning(ctx, object)
+		return message != ""
+	})
+	return cmp.Or(message, "no event says why")
+}
+
+// ask asks at once and then at each interval, until the answer is yes or ctx ends.
+func ask(ctx context.Context, interval time.Duration, question func() bool) {
+	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
-	for {
-		if message := s.lastWarning(ctx, object); message != "" {
-			return message
-		}
+	for !question() {
 		select {
 		case <-ctx.Done():
-			return "no event says why"
+			return
 		case <-ticker.C:
 		}
 	}
@@ -98,7 +100,7 @@ func (s *Snapshotter) awaitWarning(ctx context.Context, object kubeObject) strin
 
 // lastWarning returns the newest warning about an object, "" if there is none or
 // it cannot be had: events are a help to the reader, no more.
-func (s *Snapshotter) lastWarning(ctx context.Context, object kubeObject) string {
+func (s *Snapshotter) lastWarning(ctx context.Context, object metav1.Object) string {
 	var newest *corev1.Event
 	events := s.eventsOf(ctx, object.GetNamespace(), object.GetUID(), ",type=Warning")
 	for i := range events {

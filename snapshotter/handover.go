@@ -121,14 +121,9 @@ func (s *Snapshotter) awaitProvisioner(ctx context.Context, staging *corev1.Pers
 	}
 	ctx, cancel := context.WithTimeout(ctx, provisioningTimeout)
 	defer cancel()
-	ticker := time.NewTicker(time.Second)
-	defer ticker.Stop()
-	for ctx.Err() == nil && isProvisioning(s.eventsOf(ctx, claim.Namespace, claim.UID, "")) {
-		select {
-		case <-ctx.Done():
-		case <-ticker.C:
-		}
-	}
+	ask(ctx, time.Second, func() bool {
+		return !isProvisioning(s.eventsOf(ctx, claim.Namespace, claim.UID, ""))
+	})
 }
 
 // hasVolume tells whether a PersistentVolume is of that volume of the driver.
