@@ -8,6 +8,8 @@ import (
 	"github.com/google/uuid"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/ids"
 )
 
 // backup is the Velero Backup that a snapshot is for.
@@ -43,7 +45,7 @@ var space = uuid.MustParse("6f1c2a9e-3a52-4f0c-9d43-8c1d5b7e2f10")
 // of a volume for this backup. Asked again under the same UID, a driver gives
 // the same snapshot and not a second one. Where the backup is not known for
 // sure, the UID is random: the same snapshot might then be an older backup's.
-func (b backup) snapshotUID(id VolumeID) types.UID {
+func (b backup) snapshotUID(id ids.VolumeID) types.UID {
 	if b.uid == "" {
 		return types.UID(uuid.NewString())
 	}

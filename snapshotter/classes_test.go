@@ -6,6 +6,8 @@ import (
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/ids"
 )
 
 func snapshotClass(name, driver string, marks ...string) snapshotv1.VolumeSnapshotClass {
@@ -71,8 +73,8 @@ func TestSecrets(t *testing.T) {
 	class := snapshotClass("c", "d")
 	none, err := createSecretOf(&class, "snap", "app")
 	require.NoError(t, err)
-	require.Empty(t, none.deleteAnnotations())
-	require.Nil(t, lookupClass(SnapshotID{Driver: "d"}, []snapshotv1.VolumeSnapshotClass{class}))
+	require.Empty(t, deleteAnnotations(none))
+	require.Nil(t, lookupClass(ids.SnapshotID{Driver: "d"}, []snapshotv1.VolumeSnapshotClass{class}))
 
 	class.Parameters = map[string]string{
 		parameterSecretName: "s-${volumesnapshot.name}-${volumesnapshotcontent.name}", parameterSecretNamespace: "${volumesnapshot.namespace}",
@@ -80,8 +82,8 @@ func TestSecrets(t *testing.T) {
 	}
 	secret, err := createSecretOf(&class, "snap", "app")
 	require.NoError(t, err)
-	require.Equal(t, SecretRef{Namespace: "app", Name: "s-snap-snap"}, secret)
-	require.Equal(t, SecretRef{Namespace: "kube-system", Name: "lister"}, listSecretOf(&class, "snap"))
+	require.Equal(t, ids.SecretRef{Namespace: "app", Name: "s-snap-snap"}, secret)
+	require.Equal(t, ids.SecretRef{Namespace: "kube-system", Name: "lister"}, listSecretOf(&class, "snap"))
 
 	class.Parameters[parameterSecretName] = "${pvc.name}"
 	_, err = createSecretOf(&class, "snap", "app")
@@ -97,7 +99,7 @@ func TestLookupClass(t *testing.T) {
 		class.Parameters = map[string]string{parameterListSecretName: secret, parameterListSecretNamespace: "ns"}
 		return class
 	}
-	id := SnapshotID{Driver: "d", Class: "mine", ListSecret: SecretRef{Namespace: "ns", Name: "s"}}
+	id := ids.SnapshotID{Driver: "d", Class: "mine", ListSecret: ids.SecretRef{Namespace: "ns", Name: "s"}}
 	bare, same, any, other, mine := snapshotClass("bare", "d"), with("same", "d", "s"), with("any", "d", "t"), with("mine", "e", "s"), with("mine", "d", "t")
 	for want, classes := range map[string][]snapshotv1.VolumeSnapshotClass{
 		"mine": {any, same, mine, bare},

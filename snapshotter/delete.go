@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/longshore-dev/velero-plugin/internal/kube"
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/ids"
 )
 
 // DeleteSnapshot removes the snapshot from the storage. It returns nil only when
@@ -17,7 +18,7 @@ import (
 // A content that another tool has for the same snapshot is respected: the call
 // fails and names it. One that a crashed call of ours left is used.
 func (s *Snapshotter) DeleteSnapshot(ctx context.Context, snapshotID string) error {
-	id, err := ParseSnapshotID(snapshotID)
+	id, err := ids.ParseSnapshotID(snapshotID)
 	if err != nil {
 		return err
 	}
@@ -30,7 +31,7 @@ func (s *Snapshotter) DeleteSnapshot(ctx context.Context, snapshotID string) err
 	return nil
 }
 
-func (s *Snapshotter) delete(ctx context.Context, id SnapshotID) error {
+func (s *Snapshotter) delete(ctx context.Context, id ids.SnapshotID) error {
 	others, err := s.contentsOf(ctx, id)
 	if err != nil {
 		return err
@@ -50,7 +51,7 @@ func (s *Snapshotter) delete(ctx context.Context, id SnapshotID) error {
 }
 
 // contentsOf lists the contents in the cluster that stand for the snapshot.
-func (s *Snapshotter) contentsOf(ctx context.Context, id SnapshotID) ([]snapshotv1.VolumeSnapshotContent, error) {
+func (s *Snapshotter) contentsOf(ctx context.Context, id ids.SnapshotID) ([]snapshotv1.VolumeSnapshotContent, error) {
 	list, err := kube.Retry(ctx, func(ctx context.Context) (*snapshotv1.VolumeSnapshotContentList, error) {
 		return s.kube.VolumeSnapshotContents().List(ctx, metav1.ListOptions{})
 	})
@@ -70,7 +71,7 @@ func (s *Snapshotter) contentsOf(ctx context.Context, id SnapshotID) ([]snapshot
 	return found, nil
 }
 
-func standsFor(content *snapshotv1.VolumeSnapshotContent, id SnapshotID) bool {
+func standsFor(content *snapshotv1.VolumeSnapshotContent, id ids.SnapshotID) bool {
 	source := content.Spec.Source.SnapshotHandle
 	return content.Spec.Driver == id.Driver && (handleOf(content) == id.Handle || source != nil && *source == id.Handle)
 }
@@ -94,7 +95,7 @@ func (s *Snapshotter) clear(ctx context.Context, content *snapshotv1.VolumeSnaps
 type deletion struct {
 	*Snapshotter
 	request
-	id SnapshotID
+	id ids.SnapshotID
 }
 
 // noDriver stands in a content that no csi-snapshotter is to see yet.

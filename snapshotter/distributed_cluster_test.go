@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/longshore-dev/velero-plugin/internal/testbed"
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/ids"
 )
 
 // TestClusterDistributedDriver: of a driver with a storage and sidecars on each
@@ -29,7 +30,7 @@ func TestClusterDistributedDriver(t *testing.T) {
 				b := &bench{T: t, Cluster: b.Cluster, Snapshotter: b.open(nil), namespace: b.namespace}
 				began := time.Now()
 				snapshot := b.snapshotOf(pv, "b1")
-				id, err := ParseSnapshotID(snapshot)
+				id, err := ids.ParseSnapshotID(snapshot)
 				require.NoError(t, err)
 				require.Equal(t, node, id.ManagedBy)
 				b.onlySnapshots(before, 1)

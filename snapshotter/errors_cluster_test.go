@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/longshore-dev/velero-plugin/internal/testbed"
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/ids"
 )
 
 // TestClusterClearErrors: what cannot work is said at once, by name.
@@ -17,11 +18,11 @@ func TestClusterClearErrors(t *testing.T) {
 	b := onCluster(t, nil)
 	pv := b.claimed(testbed.ClaimOptions{Name: "data"}, "first")
 	snapshot := b.snapshotOf(pv, "b1")
-	id, err := ParseSnapshotID(snapshot)
+	id, err := ids.ParseSnapshotID(snapshot)
 	require.NoError(t, err)
 	elsewhere, gone := id, id
 	elsewhere.Driver, gone.Handle = "ebs.csi.aws.com", "snap-0000"
-	volume, err := ParseVolumeID(b.volumeID(pv))
+	volume, err := ids.ParseVolumeID(b.volumeID(pv))
 	require.NoError(t, err)
 	moved, lost := volume, volume
 	moved.Handle, lost.PV = "vol-other", "pvc-lost"
@@ -88,7 +89,7 @@ func TestClusterRespectsOthers(t *testing.T) {
 	b := onCluster(t, nil)
 	pv := b.claimed(testbed.ClaimOptions{Name: "data"}, "first")
 	snapshot := b.snapshotOf(pv, "b1")
-	id, err := ParseSnapshotID(snapshot)
+	id, err := ids.ParseSnapshotID(snapshot)
 	require.NoError(t, err)
 	foreign := b.staticContent(request{name: "foreign-" + b.namespace}, id, snapshotv1.VolumeSnapshotContentRetain, nil, "")
 	foreign.Labels, foreign.Finalizers = nil, nil

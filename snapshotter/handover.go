@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/longshore-dev/velero-plugin/internal/kube"
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/ids"
 )
 
 // A restored volume is known by a PersistentVolume at every moment: first by the
@@ -30,7 +31,7 @@ const handOverTimeout = 10 * time.Minute
 // handOver notes on the staging PersistentVolume that its volume is given to
 // Velero, for the PersistentVolume of the given name. It fails if the staging
 // PersistentVolume does not keep the volume any more.
-func (s *Snapshotter) handOver(ctx context.Context, id NewVolumeID, to string) error {
+func (s *Snapshotter) handOver(ctx context.Context, id ids.NewVolumeID, to string) error {
 	if id.Staging == "" {
 		return nil
 	}
@@ -50,7 +51,7 @@ func (s *Snapshotter) handOver(ctx context.Context, id NewVolumeID, to string) e
 }
 
 // mark writes the mark, provided that no sweep has begun to remove the volume.
-func (s *Snapshotter) mark(ctx context.Context, id NewVolumeID, to string) (*corev1.PersistentVolume, error) {
+func (s *Snapshotter) mark(ctx context.Context, id ids.NewVolumeID, to string) (*corev1.PersistentVolume, error) {
 	body, err := json.Marshal([]jsonPatch{
 		{"test", "/spec/csi/volumeHandle", id.Handle},
 		{"test", "/spec/persistentVolumeReclaimPolicy", corev1.PersistentVolumeReclaimRetain},
@@ -71,7 +72,7 @@ func isHandedOver(pv *corev1.PersistentVolume) bool {
 
 // requireKnown accepts that the staging PersistentVolume is gone if that is since
 // another has the volume, as when SetVolumeID is called once more.
-func (s *Snapshotter) requireKnown(ctx context.Context, id NewVolumeID) error {
+func (s *Snapshotter) requireKnown(ctx context.Context, id ids.NewVolumeID) error {
 	all, err := s.listVolumes(ctx)
 	if err != nil {
 		return err

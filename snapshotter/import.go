@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/longshore-dev/velero-plugin/internal/kube"
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/ids"
 )
 
 // importSnapshot makes the snapshot known to the cluster. Each object is made
@@ -95,9 +96,9 @@ func contentUsable(p *patience, now *snapshotv1.VolumeSnapshotContent) (bool, st
 // staticContent is a content for a snapshot that is in the storage already. It
 // bears the finalizer from the start, and the mark that allows its deletion: the
 // controller would set both too late.
-func (s *Snapshotter) staticContent(r request, id SnapshotID, policy snapshotv1.DeletionPolicy, class *string, node string) *snapshotv1.VolumeSnapshotContent {
+func (s *Snapshotter) staticContent(r request, id ids.SnapshotID, policy snapshotv1.DeletionPolicy, class *string, node string) *snapshotv1.VolumeSnapshotContent {
 	content := &snapshotv1.VolumeSnapshotContent{
-		ObjectMeta: r.meta("", id.DeleteSecret.deleteAnnotations(), map[string]string{annotationBeingDeleted: "yes"}),
+		ObjectMeta: r.meta("", deleteAnnotations(id.DeleteSecret), map[string]string{annotationBeingDeleted: "yes"}),
 		Spec: snapshotv1.VolumeSnapshotContentSpec{
 			DeletionPolicy:          policy,
 			Driver:                  id.Driver,

@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/longshore-dev/velero-plugin/internal/testbed"
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/ids"
 )
 
 type pvType = corev1.PersistentVolume
@@ -198,7 +199,7 @@ func TestClusterKilledHandingOver(t *testing.T) {
 	for after := 20 * time.Millisecond; after < 160*time.Millisecond; after += 10 * time.Millisecond {
 		volumeID, err := b.CreateVolumeFromSnapshot(t.Context(), snapshot, pv.Spec.StorageClassName, "", nil)
 		require.NoError(t, err)
-		id, err := ParseNewVolumeID(volumeID)
+		id, err := ids.ParseNewVolumeID(volumeID)
 		require.NoError(t, err)
 		template := b.template(pv, fmt.Sprint("own-", after.Milliseconds()))
 		b.Setenv(envPV, string(marshal(t, template)))
@@ -262,14 +263,14 @@ func TestClusterHandsOver(t *testing.T) {
 	pv := b.claimed(testbed.ClaimOptions{Name: "data"}, "first")
 	snapshot := b.snapshotOf(pv, "b1")
 	sweeper := b.open(map[string]string{"snapshotTimeout": "1s", "restoreTimeout": "1s", "deleteTimeout": "1s"})
-	restore := func() (string, NewVolumeID) {
+	restore := func() (string, ids.NewVolumeID) {
 		volumeID, err := b.CreateVolumeFromSnapshot(t.Context(), snapshot, pv.Spec.StorageClassName, "", nil)
 		require.NoError(t, err)
-		id, err := ParseNewVolumeID(volumeID)
+		id, err := ids.ParseNewVolumeID(volumeID)
 		require.NoError(t, err)
 		return volumeID, id
 	}
-	staging := func(id NewVolumeID) *pvType {
+	staging := func(id ids.NewVolumeID) *pvType {
 		kept, err := b.getVolume(t.Context(), id.Staging)
 		require.NoError(t, err)
 		return kept
@@ -317,7 +318,7 @@ func TestClusterSweep(t *testing.T) {
 	pv := b.claimed(testbed.ClaimOptions{Name: "data"}, "first")
 
 	// A content whose call died before it was detached.
-	id, err := ParseVolumeID(b.volumeID(pv))
+	id, err := ids.ParseVolumeID(b.volumeID(pv))
 	require.NoError(t, err)
 	volume, err := b.find(t.Context(), id)
 	require.NoError(t, err)

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/ids"
 )
 
 // Labels and annotations of the objects this package makes. By the label of
@@ -46,7 +48,7 @@ type request struct {
 
 // snapshotRequest names the snapshot of a volume for a backup. The name derives
 // from both, so that a repeated call finds the work of the first.
-func snapshotRequest(id VolumeID, b backup) request {
+func snapshotRequest(id ids.VolumeID, b backup) request {
 	return request{
 		name:    "longshore-" + digest(id.String(), b.key()),
 		purpose: purposeSnapshot,
@@ -61,12 +63,12 @@ const restorePrefix = "longshore-restore-"
 
 // restoreRequest names the restore of a snapshot. unique tells it from another
 // restore of the same snapshot.
-func restoreRequest(id SnapshotID, unique string) request {
+func restoreRequest(id ids.SnapshotID, unique string) request {
 	return request{name: restorePrefix + unique, purpose: purposeRestore, subject: id.String()}
 }
 
 // deleteRequest names the deletion of a snapshot, one for all who ask for it.
-func deleteRequest(id SnapshotID) request {
+func deleteRequest(id ids.SnapshotID) request {
 	return request{name: "longshore-delete-" + digest(id.Driver, id.Handle), purpose: purposeDelete, subject: id.String()}
 }
 

@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/longshore-dev/velero-plugin/internal/testbed"
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/ids"
 )
 
 const classMapping = `
@@ -74,7 +75,7 @@ func TestClusterChoosesByAnnotation(t *testing.T) {
 func TestClusterShares(t *testing.T) {
 	b := onCluster(t, nil)
 	pv := b.claimed(testbed.ClaimOptions{Name: "data"}, "first")
-	id, err := ParseSnapshotID(b.snapshotOf(pv, "b1"))
+	id, err := ids.ParseSnapshotID(b.snapshotOf(pv, "b1"))
 	require.NoError(t, err)
 	id.AccessModes = []corev1.PersistentVolumeAccessMode{corev1.ReadWriteMany}
 	volume, err := b.CreateVolumeFromSnapshot(t.Context(), id.String(), pv.Spec.StorageClassName, "", nil)

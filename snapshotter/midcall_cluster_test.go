@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/longshore-dev/velero-plugin/internal/testbed"
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/ids"
 )
 
 // meanwhile makes a call, and once its work is under way does something beside it.
@@ -194,7 +195,7 @@ func TestClusterSnapshotGoneInMidRestore(t *testing.T) {
 	require.NoError(t, err)
 	pv := b.claimed(testbed.ClaimOptions{Name: "data"}, "first")
 	snapshot := b.snapshotOf(pv, "b1")
-	id, err := ParseSnapshotID(snapshot)
+	id, err := ids.ParseSnapshotID(snapshot)
 	require.NoError(t, err)
 	b.rule(testbed.DriverRule{Method: "CreateVolume", Delay: "1s"})
 	lost := func() error { return os.RemoveAll(filepath.Join(b.Storage, "snapshots", id.Handle)) }

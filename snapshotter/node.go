@@ -11,13 +11,14 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/longshore-dev/velero-plugin/internal/kube"
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/ids"
 )
 
 // placement says where a new volume should be.
 type placement struct {
 	driver   string
-	topology Topology // of the volume the snapshot was taken of
-	zone     string   // as Velero noted it, "" if it did not
+	topology ids.Topology // of the volume the snapshot was taken of
+	zone     string       // as Velero noted it, "" if it did not
 	allowed  []corev1.TopologySelectorTerm
 }
 
@@ -99,8 +100,8 @@ func allows(terms []corev1.TopologySelectorTerm, labels map[string]string) bool 
 // with a sidecar on each node: the one node from which the volume can be
 // reached. It is "" for a volume of a zone or of the whole cluster.
 func (s *Snapshotter) ownerNode(ctx context.Context, pv *corev1.PersistentVolume) (string, error) {
-	topology := topologyOf(pv.Spec.NodeAffinity)
-	if len(topology) == 0 || topology.onlyZones() {
+	topology := ids.TopologyOf(pv.Spec.NodeAffinity)
+	if len(topology) == 0 || topology.OnlyZones() {
 		return "", nil
 	}
 	nodes, err := kube.Retry(ctx, func(ctx context.Context) (*corev1.NodeList, error) {
@@ -114,11 +115,4 @@ func (s *Snapshotter) ownerNode(ctx context.Context, pv *corev1.PersistentVolume
 		return "", nil
 	}
 	return reach[0].Name, nil
-}
-
-// onlyZones tells whether the topology speaks of zones and regions alone.
-func (t Topology) onlyZones() bool {
-	return !slices.ContainsFunc(t, func(term Term) bool {
-		return slices.ContainsFunc(term, func(r Requirement) bool { return r.Field || !slices.Contains(zoneLabels, r.Key) })
-	})
 }

@@ -7,7 +7,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/ids"
 )
+
+var zoneA = ids.Topology{{{Key: corev1.LabelTopologyZone, Operator: corev1.NodeSelectorOpIn, Values: []string{"zone-a"}}}}
 
 func node(name, zone string, ready corev1.ConditionStatus) corev1.Node {
 	return corev1.Node{
@@ -48,38 +52,11 @@ func TestPlacement(t *testing.T) {
 	require.Equal(t, []string{"c1"}, beyond, "only where the class may make volumes")
 }
 
-func TestTopologyMatches(t *testing.T) {
-	n := node("n", "zone-a", corev1.ConditionTrue)
-	for text, want := range map[string]bool{
-		"topology.kubernetes.io/zone:zone-a":                          true,
-		"topology.kubernetes.io/zone:zone-b,zone-a":                   true,
-		"topology.kubernetes.io/zone:zone-b":                          false,
-		"topology.kubernetes.io/zone:zone-a+kubernetes.io/hostname:m": false,
-		"topology.kubernetes.io/zone:NotIn:zone-b":                    true,
-		"missing:NotIn:x":                true,
-		"missing:Exists:":                false,
-		"missing:DoesNotExist:":          true,
-		"kubernetes.io/hostname:Exists:": true,
-		"@metadata.name:n":               true,
-		"@metadata.name:m":               false,
-		"kubernetes.io/hostname:Gt:1":    false,
-	} {
-		term, err := parseTerm(text)
-		require.NoError(t, err)
-		require.Equal(t, want, Topology{term}.Matches(&n), text)
-	}
-	require.True(t, Topology(nil).Matches(&n))
-	require.True(t, Topology{{{Key: "x", Operator: corev1.NodeSelectorOpExists}}, zoneA[0]}.Matches(&n), "one term is enough")
-	require.Equal(t, zoneA, topologyOf(zoneA.NodeAffinity()))
-	require.True(t, zoneA.onlyZones())
-	require.False(t, Topology{{{Key: "kubernetes.io/hostname", Operator: corev1.NodeSelectorOpIn}}}.onlyZones())
-}
-
 func TestOwner(t *testing.T) {
-	require.Empty(t, ownerOf(SnapshotID{}, []string{"a"}))
-	require.Equal(t, "b", ownerOf(SnapshotID{ManagedBy: "b"}, []string{"a", "b"}))
-	require.Equal(t, "a", ownerOf(SnapshotID{ManagedBy: "gone"}, []string{"a", "b"}))
-	require.Equal(t, "gone", ownerOf(SnapshotID{ManagedBy: "gone"}, nil))
+	require.Empty(t, ownerOf(ids.SnapshotID{}, []string{"a"}))
+	require.Equal(t, "b", ownerOf(ids.SnapshotID{ManagedBy: "b"}, []string{"a", "b"}))
+	require.Equal(t, "a", ownerOf(ids.SnapshotID{ManagedBy: "gone"}, []string{"a", "b"}))
+	require.Equal(t, "gone", ownerOf(ids.SnapshotID{ManagedBy: "gone"}, nil))
 }
 
 func TestChooseStorageClass(t *testing.T) {

@@ -6,9 +6,10 @@ import (
 	"fmt"
 	"strings"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/ids"
 )
 
 // SetVolumeID returns the PersistentVolume with its volume replaced by the one
@@ -21,7 +22,7 @@ import (
 // volume, so that no sweep removes it. That PersistentVolume goes by itself when
 // Velero's own is in the cluster.
 func (s *Snapshotter) SetVolumeID(ctx context.Context, persistentVolume []byte, volumeID string) ([]byte, error) {
-	id, err := ParseNewVolumeID(volumeID)
+	id, err := ids.ParseNewVolumeID(volumeID)
 	if err != nil {
 		return nil, err
 	}
@@ -43,7 +44,7 @@ func (s *Snapshotter) SetVolumeID(ctx context.Context, persistentVolume []byte, 
 	return changed, nil
 }
 
-func replaceVolume(pv map[string]any, id NewVolumeID) error {
+func replaceVolume(pv map[string]any, id ids.NewVolumeID) error {
 	driver, found, err := unstructured.NestedString(pv, "spec", "csi", "driver")
 	if err != nil || !found {
 		return fmt.Errorf("it has no csi section")
@@ -56,7 +57,7 @@ func replaceVolume(pv map[string]any, id NewVolumeID) error {
 		func() error { return unstructured.SetNestedField(pv, id.Handle, "spec", "csi", "volumeHandle") },
 		func() error { return setOrRemove(pv, stringMap(id.Attributes), "spec", "csi", "volumeAttributes") },
 		func() error {
-			return unstructured.SetNestedField(pv, formatSize(id.Size), "spec", "capacity", "storage")
+			return unstructured.SetNestedField(pv, ids.FormatSize(id.Size), "spec", "capacity", "storage")
 		},
 		func() error { return setAffinity(pv, id.Topology) },
 		func() error { return setZoneLabels(pv, id.Topology) },
@@ -88,7 +89,7 @@ func stringMap(from map[string]string) map[string]any {
 	return to
 }
 
-func setAffinity(pv map[string]any, topology Topology) error {
+func setAffinity(pv map[string]any, topology ids.Topology) error {
 	affinity := topology.NodeAffinity()
 	if affinity == nil {
 		unstructured.RemoveNestedField(pv, "spec", "nodeAffinity")
@@ -101,23 +102,17 @@ func setAffinity(pv map[string]any, topology Topology) error {
 	return unstructured.SetNestedMap(pv, fields, "spec", "nodeAffinity")
 }
 
-// zoneLabels are those by which the scheduler, too, takes a volume's place.
-var zoneLabels = []string{
-	corev1.LabelTopologyZone, corev1.LabelTopologyRegion,
-	corev1.LabelFailureDomainBetaZone, corev1.LabelFailureDomainBetaRegion,
-}
-
 // setZoneLabels corrects the zone labels of a PersistentVolume that has them, so
 // that they do not contradict the new volume's topology. Several zones are
 // joined as Kubernetes does.
-func setZoneLabels(pv map[string]any, topology Topology) error {
+func setZoneLabels(pv map[string]any, topology ids.Topology) error {
 	labels, _, err := unstructured.NestedStringMap(pv, "metadata", "labels")
 	if err != nil {
 		return err
 	}
 	changed := false
-	for _, label := range zoneLabels {
-		values := topology.values(label)
+	for _, label := range ids.ZoneLabels {
+		values := topology.Values(label)
 		if _, has := labels[label]; has && len(values) > 0 {
 			labels[label] = strings.Join(values, "__")
 			changed = true

@@ -8,6 +8,8 @@ import (
 	"github.com/sirupsen/logrus"
 	"github.com/sirupsen/logrus/hooks/test"
 	"github.com/stretchr/testify/require"
+
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/ids"
 )
 
 const oldPV = `{
@@ -27,7 +29,7 @@ const oldPV = `{
 }`
 
 func TestSetVolumeIDKeepsWhatIsNotTheVolume(t *testing.T) {
-	id := NewVolumeID{Driver: "d", Handle: "new", Size: 2 << 30, FSType: "ext4", Attributes: map[string]string{"new": "2"}, Topology: zoneA}
+	id := ids.NewVolumeID{Driver: "d", Handle: "new", Size: 2 << 30, FSType: "ext4", Attributes: map[string]string{"new": "2"}, Topology: zoneA}
 	got, err := new(Snapshotter).SetVolumeID(t.Context(), []byte(oldPV), id.String())
 	require.NoError(t, err)
 	want := strings.NewReplacer(
@@ -41,7 +43,7 @@ func TestSetVolumeIDKeepsWhatIsNotTheVolume(t *testing.T) {
 }
 
 func TestSetVolumeIDRemovesWhatTheNewVolumeHasNot(t *testing.T) {
-	got, err := new(Snapshotter).SetVolumeID(t.Context(), []byte(oldPV), NewVolumeID{Driver: "d", Handle: "new", Size: 1 << 30}.String())
+	got, err := new(Snapshotter).SetVolumeID(t.Context(), []byte(oldPV), ids.NewVolumeID{Driver: "d", Handle: "new", Size: 1 << 30}.String())
 	require.NoError(t, err)
 	var pv struct {
 		Metadata struct{ Labels map[string]string }
@@ -58,10 +60,10 @@ func TestSetVolumeIDRemovesWhatTheNewVolumeHasNot(t *testing.T) {
 }
 
 func TestSetVolumeIDRefuses(t *testing.T) {
-	good := NewVolumeID{Driver: "d", Handle: "new", Size: 1}.String()
+	good := ids.NewVolumeID{Driver: "d", Handle: "new", Size: 1}.String()
 	for _, c := range []struct{ pv, id, reason string }{
 		{oldPV, "vol-1", "no new volume ID"},
-		{oldPV, NewVolumeID{Driver: "e", Handle: "new", Size: 1}.String(), "its driver is d"},
+		{oldPV, ids.NewVolumeID{Driver: "e", Handle: "new", Size: 1}.String(), "its driver is d"},
 		{`{"metadata": {"name": "pvc-1"}, "spec": {"nfs": {}}}`, good, "no csi section"},
 		{`{`, good, "PersistentVolume that Velero sent"},
 	} {

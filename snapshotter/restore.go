@@ -11,6 +11,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/ids"
 )
 
 // CreateVolumeFromSnapshot makes a new volume from a snapshot and returns its
@@ -23,7 +25,7 @@ import (
 // sweep finds that Velero was never given it. When the call fails, the volume
 // that may have been begun is removed too.
 func (s *Snapshotter) CreateVolumeFromSnapshot(ctx context.Context, snapshotID, volumeType, volumeAZ string, _ *int64) (string, error) {
-	id, err := ParseSnapshotID(snapshotID)
+	id, err := ids.ParseSnapshotID(snapshotID)
 	if err != nil {
 		return "", err
 	}
@@ -41,7 +43,7 @@ func (s *Snapshotter) CreateVolumeFromSnapshot(ctx context.Context, snapshotID, 
 type stage struct {
 	*Snapshotter
 	request
-	id    SnapshotID
+	id    ids.SnapshotID
 	class *storagev1.StorageClass
 	nodes []string // where the volume may be, the best first; empty leaves it to the driver
 	owner string   // the node whose sidecar is in charge of the snapshot
@@ -54,15 +56,15 @@ type stage struct {
 	volume   *corev1.PersistentVolume // set once it is kept
 }
 
-func (s *Snapshotter) restore(ctx context.Context, id SnapshotID, oldClass, zone string) (NewVolumeID, error) {
+func (s *Snapshotter) restore(ctx context.Context, id ids.SnapshotID, oldClass, zone string) (ids.NewVolumeID, error) {
 	stage, err := s.prepare(ctx, id, oldClass, zone)
 	if err != nil {
-		return NewVolumeID{}, err
+		return ids.NewVolumeID{}, err
 	}
 	err = stage.build(ctx)
 	stage.strike(ctx)
 	if err != nil {
-		return NewVolumeID{}, err
+		return ids.NewVolumeID{}, err
 	}
 	return describeVolume(stage.volume), nil
 }
@@ -76,7 +78,7 @@ func (s *stage) build(ctx context.Context) error {
 
 // prepare looks up all that a restore depends on, so that what is missing is
 // told before anything is made.
-func (s *Snapshotter) prepare(ctx context.Context, id SnapshotID, oldClass, zone string) (*stage, error) {
+func (s *Snapshotter) prepare(ctx context.Context, id ids.SnapshotID, oldClass, zone string) (*stage, error) {
 	if err := s.requireDriver(ctx, id.Driver); err != nil {
 		return nil, err
 	}
@@ -122,15 +124,15 @@ func (s *stage) place(ctx context.Context, zone string) error {
 
 // ownerOf returns the node whose sidecar should serve the snapshot: the one that
 // did, or the best of those there are.
-func ownerOf(id SnapshotID, nodes []string) string {
+func ownerOf(id ids.SnapshotID, nodes []string) string {
 	if id.ManagedBy == "" || slices.Contains(nodes, id.ManagedBy) || len(nodes) == 0 {
 		return id.ManagedBy
 	}
 	return nodes[0]
 }
 
-func (s *Snapshotter) lookupClassFor(ctx context.Context, id SnapshotID) (*string, error) {
-	if id.ListSecret == (SecretRef{}) {
+func (s *Snapshotter) lookupClassFor(ctx context.Context, id ids.SnapshotID) (*string, error) {
+	if id.ListSecret == (ids.SecretRef{}) {
 		return nil, nil
 	}
 	classes, err := s.listClasses(ctx)
@@ -151,15 +153,15 @@ func (s *stage) claimSize() resource.Quantity {
 }
 
 // describeVolume returns the ID of the volume behind a staging PersistentVolume.
-func describeVolume(pv *corev1.PersistentVolume) NewVolumeID {
+func describeVolume(pv *corev1.PersistentVolume) ids.NewVolumeID {
 	size := pv.Spec.Capacity[corev1.ResourceStorage]
-	return NewVolumeID{
+	return ids.NewVolumeID{
 		Driver:     pv.Spec.CSI.Driver,
 		Handle:     pv.Spec.CSI.VolumeHandle,
 		Staging:    pv.Name,
 		Size:       size.Value(),
 		FSType:     pv.Spec.CSI.FSType,
 		Attributes: pv.Spec.CSI.VolumeAttributes,
-		Topology:   topologyOf(pv.Spec.NodeAffinity),
+		Topology:   ids.TopologyOf(pv.Spec.NodeAffinity),
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/longshore-dev/velero-plugin/internal/testbed"
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/ids"
 )
 
 // secretObjects are a class that is chosen for its label, and the secrets that
@@ -52,10 +53,10 @@ func TestClusterSecrets(t *testing.T) {
 
 	pv := b.claimed(testbed.ClaimOptions{Name: "data"}, "first")
 	snapshot := b.snapshotOf(pv, "b1")
-	id, err := ParseSnapshotID(snapshot)
+	id, err := ids.ParseSnapshotID(snapshot)
 	require.NoError(t, err)
-	require.Equal(t, SecretRef{Namespace: b.namespace, Name: "taker"}, id.DeleteSecret)
-	require.Equal(t, SecretRef{Namespace: "velero", Name: "lister"}, id.ListSecret)
+	require.Equal(t, ids.SecretRef{Namespace: b.namespace, Name: "taker"}, id.DeleteSecret)
+	require.Equal(t, ids.SecretRef{Namespace: "velero", Name: "lister"}, id.ListSecret)
 	b.onlySnapshots(before, 1)
 	_, content := b.restoreAs(b.Snapshotter, snapshot, pv, "restored")
 	require.Equal(t, "first", content)

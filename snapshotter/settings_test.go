@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/longshore-dev/velero-plugin/internal/settings"
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/ids"
 )
 
 func TestSettings(t *testing.T) {
@@ -35,11 +36,12 @@ func TestWrongSettings(t *testing.T) {
 }
 
 func TestRequestNames(t *testing.T) {
-	id := volumeIDs["plain"]
+	id := ids.VolumeID{Driver: "hostpath.csi.k8s.io", Handle: "dadc5c81", PV: "pvc-1", StorageClass: "fast"}
+	other := ids.VolumeID{Driver: "disk.csi.azure.com", Handle: "/disks/d", PV: "pvc-2", StorageClass: "managed-csi"}
 	first := snapshotRequest(id, backup{name: "b", uid: "1"})
 	require.Equal(t, first, snapshotRequest(id, backup{name: "b", uid: "1"}))
 	require.NotEqual(t, first.name, snapshotRequest(id, backup{name: "b", uid: "2"}).name)
-	require.NotEqual(t, first.name, snapshotRequest(volumeIDs["azure"], backup{name: "b", uid: "1"}).name)
+	require.NotEqual(t, first.name, snapshotRequest(other, backup{name: "b", uid: "1"}).name)
 	require.Equal(t, backup{uid: "1"}.snapshotUID(id), backup{uid: "1"}.snapshotUID(id))
 	require.NotEqual(t, backup{uid: "1"}.snapshotUID(id), backup{uid: "2"}.snapshotUID(id))
 	require.NotEqual(t, backup{name: "b"}.snapshotUID(id), backup{name: "b"}.snapshotUID(id), "without a UID never the same")

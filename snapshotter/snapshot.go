@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/longshore-dev/velero-plugin/internal/kube"
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/ids"
 )
 
 // tagBackup is the tag by which Velero tells the backup's name.
@@ -32,7 +33,7 @@ const tagBackup = "velero.io/backup"
 // volume would grow with their number. It would also stand in the application's
 // namespace, and take the snapshot along when that is deleted.
 func (s *Snapshotter) CreateSnapshot(ctx context.Context, volumeID, _ string, tags map[string]string) (string, error) {
-	id, err := ParseVolumeID(volumeID)
+	id, err := ids.ParseVolumeID(volumeID)
 	if err != nil {
 		return "", err
 	}
@@ -51,20 +52,20 @@ type shot struct {
 	*Snapshotter
 	request
 	source
-	id     VolumeID
+	id     ids.VolumeID
 	backup backup
 	class  *snapshotv1.VolumeSnapshotClass
 	log    logrus.FieldLogger
 }
 
-func (s *Snapshotter) snapshot(ctx context.Context, id VolumeID, backupName string) (SnapshotID, error) {
+func (s *Snapshotter) snapshot(ctx context.Context, id ids.VolumeID, backupName string) (ids.SnapshotID, error) {
 	volume, err := s.find(ctx, id)
 	if err != nil {
-		return SnapshotID{}, err
+		return ids.SnapshotID{}, err
 	}
 	class, err := s.classFor(ctx, id.Driver, volume)
 	if err != nil {
-		return SnapshotID{}, fmt.Errorf("claim %s: %w", volume.claimName(), err)
+		return ids.SnapshotID{}, fmt.Errorf("claim %s: %w", volume.claimName(), err)
 	}
 	b := s.backupNamed(ctx, backupName)
 	r := snapshotRequest(id, b)
@@ -76,10 +77,10 @@ func (s *Snapshotter) snapshot(ctx context.Context, id VolumeID, backupName stri
 // detached by the same call made a second time, which may end the other in any
 // step. Only the driver knows whether the snapshot is there, so it is asked again:
 // for the same name it answers with the same snapshot.
-func (s shot) take(ctx context.Context) (SnapshotID, error) {
+func (s shot) take(ctx context.Context) (ids.SnapshotID, error) {
 	wanted, err := s.content(ctx)
 	if err != nil {
-		return SnapshotID{}, err
+		return ids.SnapshotID{}, err
 	}
 	id, err := s.attempt(ctx, wanted)
 	if errors.Is(err, errVanished) {
@@ -89,10 +90,10 @@ func (s shot) take(ctx context.Context) (SnapshotID, error) {
 	return id, err
 }
 
-func (s shot) attempt(ctx context.Context, wanted *snapshotv1.VolumeSnapshotContent) (SnapshotID, error) {
+func (s shot) attempt(ctx context.Context, wanted *snapshotv1.VolumeSnapshotContent) (ids.SnapshotID, error) {
 	content, err := s.begin(ctx, wanted)
 	if err != nil {
-		return SnapshotID{}, err
+		return ids.SnapshotID{}, err
 	}
 	stop := s.unmarkSoon(ctx, content)
 	cut, err := s.cut(ctx, content)
@@ -104,7 +105,7 @@ func (s shot) attempt(ctx context.Context, wanted *snapshotv1.VolumeSnapshotCont
 		s.discard(ctx, content, err) // else it is up to whoever removes it
 	}
 	if err != nil {
-		return SnapshotID{}, err
+		return ids.SnapshotID{}, err
 	}
 	s.log.WithField("handle", handleOf(cut)).Info("snapshot taken")
 	return s.describe(cut), nil
@@ -126,7 +127,7 @@ func (s shot) content(ctx context.Context) (*snapshotv1.VolumeSnapshotContent, e
 	}
 	marks := map[string]string{annotationBeingDeleted: "yes", annotationBeingCreated: "yes"}
 	content := &snapshotv1.VolumeSnapshotContent{
-		ObjectMeta: s.meta("", secret.deleteAnnotations(), marks, map[string]string{annotationClaim: s.claimName()}),
+		ObjectMeta: s.meta("", deleteAnnotations(secret), marks, map[string]string{annotationClaim: s.claimName()}),
 		Spec: snapshotv1.VolumeSnapshotContentSpec{
 			DeletionPolicy:          snapshotv1.VolumeSnapshotContentDelete,
 			Driver:                  s.id.Driver,
@@ -186,7 +187,7 @@ func (s shot) resume(ctx context.Context) (*snapshotv1.VolumeSnapshotContent, er
 }
 
 // describe returns the ID of the snapshot behind a content.
-func (s shot) describe(content *snapshotv1.VolumeSnapshotContent) SnapshotID {
+func (s shot) describe(content *snapshotv1.VolumeSnapshotContent) ids.SnapshotID {
 	size := s.volume.Spec.Capacity[corev1.ResourceStorage]
 	var restoreSize int64
 	if content.Status.RestoreSize != nil {
@@ -196,7 +197,7 @@ func (s shot) describe(content *snapshotv1.VolumeSnapshotContent) SnapshotID {
 	if s.volume.Spec.VolumeMode != nil {
 		mode = *s.volume.Spec.VolumeMode
 	}
-	return SnapshotID{
+	return ids.SnapshotID{
 		Driver:       s.id.Driver,
 		Handle:       handleOf(content),
 		Size:         max(size.Value(), restoreSize),
@@ -206,7 +207,7 @@ func (s shot) describe(content *snapshotv1.VolumeSnapshotContent) SnapshotID {
 		DeleteSecret: deleteSecretOf(content),
 		ListSecret:   listSecretOf(s.class, content.Name),
 		ManagedBy:    content.Labels[labelManagedByNode],
-		Topology:     topologyOf(s.volume.Spec.NodeAffinity),
+		Topology:     ids.TopologyOf(s.volume.Spec.NodeAffinity),
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/longshore-dev/velero-plugin/internal/kube"
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/ids"
 )
 
 // GetVolumeID returns the ID of the volume behind a PersistentVolume, or "" for
@@ -26,7 +27,7 @@ func (s *Snapshotter) GetVolumeID(_ context.Context, persistentVolume []byte) (s
 		log.WithField("reason", reason).Info("this location does not take the volume")
 		return "", nil
 	}
-	id := VolumeID{Driver: pv.Spec.CSI.Driver, Handle: pv.Spec.CSI.VolumeHandle, PV: pv.Name, StorageClass: pv.Spec.StorageClassName}
+	id := ids.VolumeID{Driver: pv.Spec.CSI.Driver, Handle: pv.Spec.CSI.VolumeHandle, PV: pv.Name, StorageClass: pv.Spec.StorageClassName}
 	log.WithField("volumeID", id.String()).Debug("this location takes the volume")
 	return id.String(), nil
 }
@@ -51,7 +52,7 @@ const annotationMigratedTo = "pv.kubernetes.io/migrated-to"
 // GetVolumeInfo returns the volume's storage class, which Velero keeps and gives
 // to CreateVolumeFromSnapshot. CSI has no notion of IOPS.
 func (s *Snapshotter) GetVolumeInfo(_ context.Context, volumeID, _ string) (string, *int64, error) {
-	id, err := ParseVolumeID(volumeID)
+	id, err := ids.ParseVolumeID(volumeID)
 	if err != nil {
 		return "", nil, err
 	}
@@ -67,7 +68,7 @@ type source struct {
 func (v source) claimName() string { return v.claim.Namespace + "/" + v.claim.Name }
 
 // find looks the volume up as it is now.
-func (s *Snapshotter) find(ctx context.Context, id VolumeID) (source, error) {
+func (s *Snapshotter) find(ctx context.Context, id ids.VolumeID) (source, error) {
 	pv, err := kube.Retry(ctx, func(ctx context.Context) (*corev1.PersistentVolume, error) {
 		return s.kube.PersistentVolumes().Get(ctx, id.PV, metav1.GetOptions{})
 	})

@@ -65,21 +65,6 @@ func TestRightsAreExplained(t *testing.T) {
 	}
 }
 
-var snapshotID = regexp.MustCompile(`csi://\S+`)
-
-// TestSnapshotIDs reads the IDs that stand in the documents.
-func TestSnapshotIDs(t *testing.T) {
-	seen := 0
-	for _, b := range blocksOf(t, "text") {
-		for _, text := range snapshotID.FindAllString(b.text, -1) {
-			_, err := snapshotter.ParseSnapshotID(text)
-			require.NoError(t, err, b.where)
-			seen++
-		}
-	}
-	require.Positive(t, seen)
-}
-
 var sizeAndPart = regexp.MustCompile(`^([\d.]+) (GiB|TiB)$`)
 
 var stretch = regexp.MustCompile(`\{(\d+|maxParts), (?:(\d+) \* settings\.MiB|standardPart)\}`)

@@ -1,4 +1,4 @@
-package snapshotter
+package ids
 
 import (
 	"slices"
@@ -21,8 +21,8 @@ type Requirement struct {
 	Values   []string
 }
 
-// topologyOf returns the topology of a PersistentVolume.
-func topologyOf(affinity *corev1.VolumeNodeAffinity) Topology {
+// TopologyOf returns the topology of a PersistentVolume.
+func TopologyOf(affinity *corev1.VolumeNodeAffinity) Topology {
 	if affinity == nil || affinity.Required == nil {
 		return nil
 	}
@@ -97,9 +97,9 @@ func (r Requirement) matches(node *corev1.Node) bool {
 	return false // Gt and Lt compare numbers, which no driver's topology does
 }
 
-// values returns the values that every term allows for a label, nil if a term
+// Values returns the values that every term allows for a label, nil if a term
 // leaves it open.
-func (t Topology) values(label string) []string {
+func (t Topology) Values(label string) []string {
 	var all []string
 	for _, term := range t {
 		i := slices.IndexFunc(term, func(r Requirement) bool {
@@ -112,4 +112,17 @@ func (t Topology) values(label string) []string {
 	}
 	slices.Sort(all)
 	return slices.Compact(all)
+}
+
+// ZoneLabels are those by which the scheduler, too, takes a volume's place.
+var ZoneLabels = []string{
+	corev1.LabelTopologyZone, corev1.LabelTopologyRegion,
+	corev1.LabelFailureDomainBetaZone, corev1.LabelFailureDomainBetaRegion,
+}
+
+// OnlyZones tells whether the topology speaks of zones and regions alone.
+func (t Topology) OnlyZones() bool {
+	return !slices.ContainsFunc(t, func(term Term) bool {
+		return slices.ContainsFunc(term, func(r Requirement) bool { return r.Field || !slices.Contains(ZoneLabels, r.Key) })
+	})
 }

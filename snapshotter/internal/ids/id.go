@@ -1,4 +1,7 @@
-package snapshotter
+// Package ids holds the IDs that Velero carries from call to call: of volumes, of
+// snapshots and of the volumes made from them, as text that this plugin alone
+// writes and reads.
+package ids
 
 import (
 	"maps"
@@ -79,7 +82,7 @@ func (id VolumeID) String() string {
 
 func (id SnapshotID) String() string {
 	t := newIDText(snapshotScheme, id.Driver, id.Handle)
-	t.add("size", formatSize(id.Size))
+	t.add("size", FormatSize(id.Size))
 	t.add("mode", string(id.Mode))
 	for _, mode := range id.AccessModes {
 		t.add("access", string(mode))
@@ -97,7 +100,7 @@ func (id SnapshotID) String() string {
 func (id NewVolumeID) String() string {
 	t := newIDText(newVolumeScheme, id.Driver, id.Handle)
 	t.add("staging", id.Staging)
-	t.add("size", formatSize(id.Size))
+	t.add("size", FormatSize(id.Size))
 	t.add("fsType", id.FSType)
 	for _, term := range id.Topology {
 		t.add("topology", term.String())
@@ -111,6 +114,6 @@ func (id NewVolumeID) String() string {
 
 const attributeEnd = "."
 
-func formatSize(bytes int64) string {
+func FormatSize(bytes int64) string {
 	return resource.NewQuantity(bytes, resource.BinarySI).String()
 }

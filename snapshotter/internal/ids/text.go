@@ -1,4 +1,4 @@
-package snapshotter
+package ids
 
 import (
 	"fmt"

@@ -1,9 +1,10 @@
-package snapshotter
+package ids
 
 import (
 	"flag"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -135,6 +136,23 @@ func goldenLines(t *testing.T, file string) []goldenLine {
 	}
 	require.NotEmpty(t, lines)
 	return lines
+}
+
+// TestDocumentedIDs reads the IDs that stand in the documents.
+func TestDocumentedIDs(t *testing.T) {
+	files, err := filepath.Glob("../../../docs/*.md")
+	require.NoError(t, err)
+	seen := 0
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		require.NoError(t, err)
+		for _, text := range regexp.MustCompile("(?m)^csi://\\S+$").FindAllString(string(content), -1) {
+			_, err := ParseSnapshotID(text)
+			require.NoError(t, err, file)
+			seen++
+		}
+	}
+	require.Positive(t, seen)
 }
 
 func TestWrongIDs(t *testing.T) {

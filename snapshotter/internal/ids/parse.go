@@ -1,4 +1,4 @@
-package snapshotter
+package ids
 
 import (
 	"cmp"
@@ -98,7 +98,7 @@ func (r *idReader) one(key string) string {
 func (r *idReader) size(key string) int64 {
 	value := r.one(key)
 	quantity, err := resource.ParseQuantity(value)
-	if err != nil || quantity.Value() <= 0 || formatSize(quantity.Value()) != value {
+	if err != nil || quantity.Value() <= 0 || FormatSize(quantity.Value()) != value {
 		r.fail(fmt.Errorf("%s: %q is no size", key, value))
 	}
 	return quantity.Value()
