@@ -22,6 +22,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials/processcreds"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
 	"github.com/minio/minio-go/v7/pkg/credentials"
 	"github.com/sirupsen/logrus"
 )
@@ -40,7 +41,7 @@ const renewBefore = 12 * time.Minute
 type provider struct {
 	settings *Settings
 	region   string
-	secrets  *secrets
+	secrets  *s3err.Secrets
 	log      logrus.FieldLogger
 	client   *awshttp.BuildableClient
 
@@ -53,7 +54,7 @@ type provider struct {
 
 // newCredentials returns the credentials for the settings, or an error where
 // there are none. It never falls back to anonymous requests.
-func newCredentials(ctx context.Context, s *Settings, region string, known *secrets, log logrus.FieldLogger) (*credentials.Credentials, error) {
+func newCredentials(ctx context.Context, s *Settings, region string, known *s3err.Secrets, log logrus.FieldLogger) (*credentials.Credentials, error) {
 	if s.Anonymous {
 		return credentials.NewStatic("", "", "", credentials.SignatureAnonymous), nil
 	}
@@ -118,7 +119,7 @@ func (p *provider) RetrieveWithCredContext(cc *credentials.CredContext) (credent
 }
 
 func (p *provider) value() credentials.Value {
-	p.secrets.add(p.current.SecretAccessKey, p.current.SessionToken)
+	p.secrets.Add(p.current.SecretAccessKey, p.current.SessionToken)
 	return credentials.Value{
 		AccessKeyID:     p.current.AccessKeyID,
 		SecretAccessKey: p.current.SecretAccessKey,
@@ -136,7 +137,7 @@ func (p *provider) former(err error) (credentials.Value, error) {
 }
 
 func (p *provider) refused(err error) error {
-	p.secrets.add(p.unread()...)
+	p.secrets.Add(p.unread()...)
 	where := "the default chain (environment, web identity, pod identity, instance role)"
 	if file := p.file(); file != "" {
 		where = fmt.Sprintf("profile %q of %s", p.profile(), file)

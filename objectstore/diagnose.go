@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
 	"github.com/minio/minio-go/v7/pkg/credentials"
 	"github.com/sirupsen/logrus"
 )
@@ -40,7 +41,7 @@ func Diagnose(log logrus.FieldLogger, config map[string]string) (*Diagnosis, err
 	parsed.RequestTimeout = min(parsed.RequestTimeout, diagnosisAnswer)
 	parsed.PartSize = minPartSize
 	parsed.ObjectLockMode, parsed.ObjectLockRetention, parsed.ObjectLockLegalHold = "", 0, false
-	s := &Store{settings: parsed, log: log, secrets: &secrets{}, firstPause: firstPause}
+	s := &Store{settings: parsed, log: log, secrets: &s3err.Secrets{}, firstPause: firstPause}
 	s.endpoint = awsEndpoint(&parsed)
 	if parsed.S3URL != "" {
 		s.endpoint = endpointOf(parsed.S3URL, &parsed)
@@ -212,12 +213,12 @@ func (d *Diagnosis) Fetch(ctx context.Context, signed string, limit int64) ([]by
 	}
 	resp, err := plainErrors{transportFor(&d.settings)}.RoundTrip(req)
 	if err != nil {
-		return nil, fmt.Errorf("fetch a signed URL from %s: %s", req.URL.Host, d.secrets.scrub(causeText(err)))
+		return nil, fmt.Errorf("fetch a signed URL from %s: %s", req.URL.Host, d.secrets.Redact(causeText(err)))
 	}
 	defer resp.Body.Close()
 	data, err := io.ReadAll(io.LimitReader(resp.Body, limit))
 	if err == nil && resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("fetch a signed URL from %s: it answered %s: %s", req.URL.Host, resp.Status, d.secrets.scrub(plainText(string(data))))
+		err = fmt.Errorf("fetch a signed URL from %s: it answered %s: %s", req.URL.Host, resp.Status, d.secrets.Redact(plainText(string(data))))
 	}
 	return data, err
 }
@@ -226,9 +227,9 @@ func (d *Diagnosis) Fetch(ctx context.Context, signed string, limit int64) ([]by
 func (d *Diagnosis) Explain(err error) (what, hint string) {
 	var e *Error
 	if !errors.As(err, &e) {
-		return d.secrets.scrub(err.Error()), ""
+		return d.secrets.Redact(err.Error()), ""
 	}
-	return d.secrets.scrub(e.describe()), d.hint(e)
+	return e.What(), e.Hint()
 }
 
 // RemoveVersions removes every version and delete marker of a key, and returns

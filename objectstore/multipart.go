@@ -86,7 +86,7 @@ func (m *multipart) dropOrphans(ctx context.Context) {
 		}
 	}
 	if err != nil {
-		m.log.WithFields(logrus.Fields{"bucket": m.bucket, "key": m.key, "error": m.secrets.scrub(err.Error())}).
+		m.log.WithFields(logrus.Fields{"bucket": m.bucket, "key": m.key, "error": m.secrets.Redact(err.Error())}).
 			Warn("An empty multipart upload may have stayed behind")
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
 	"github.com/sirupsen/logrus"
 )
 
@@ -13,7 +14,7 @@ import (
 type requestLog struct {
 	next    http.RoundTripper
 	log     logrus.FieldLogger
-	secrets *secrets
+	secrets *s3err.Secrets
 }
 
 type attemptKey struct{}
@@ -41,7 +42,7 @@ func (t requestLog) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 	}
 	if err != nil {
-		fields["error"] = t.secrets.scrub(err.Error())
+		fields["error"] = t.secrets.Redact(err.Error())
 	} else {
 		fields["status"] = resp.StatusCode
 		fields["requestID"] = resp.Header.Get("X-Amz-Request-Id")

@@ -9,6 +9,8 @@ import (
 	"net/http/httptrace"
 	"sync"
 	"time"
+
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
 )
 
 // watchdog ends a request that makes no progress. While the body is sent and
@@ -124,9 +126,8 @@ func (w *watch) stop() {
 
 // explain returns why the watch canceled the request, if it did, or err.
 func (w *watch) explain(ctx context.Context, err error) error {
-	var stalled *fault
-	if errors.As(context.Cause(ctx), &stalled) {
-		return stalled
+	if cause := context.Cause(ctx); s3err.HasKind(cause) {
+		return cause
 	}
 	return err
 }

@@ -10,21 +10,11 @@ import (
 	"time"
 
 	"github.com/longshore-dev/velero-plugin/internal/settings"
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
 	"github.com/minio/minio-go/v7/pkg/encrypt"
 	"github.com/sirupsen/logrus"
-)
-
-// The operations, as errors name them.
-const (
-	opOpen   = "open location"
-	opPut    = "put object"
-	opGet    = "get object"
-	opExists = "look for object"
-	opList   = "list objects"
-	opDelete = "delete object"
-	opSign   = "sign a URL for object"
 )
 
 // Store is a storage location. It never changes, and its methods may be called
@@ -32,7 +22,7 @@ const (
 type Store struct {
 	settings Settings
 	log      logrus.FieldLogger
-	secrets  *secrets
+	secrets  *s3err.Secrets
 
 	endpoint endpoint
 	region   string
@@ -64,7 +54,7 @@ func Open(ctx context.Context, log logrus.FieldLogger, config map[string]string)
 }
 
 func connect(ctx context.Context, log logrus.FieldLogger, parsed Settings, config map[string]string) (*Store, error) {
-	s := &Store{settings: parsed, log: log, secrets: &secrets{}, firstPause: firstPause}
+	s := &Store{settings: parsed, log: log, secrets: &s3err.Secrets{}, firstPause: firstPause}
 	s.endpoint = awsEndpoint(&parsed)
 	if parsed.S3URL != "" {
 		s.endpoint = endpointOf(parsed.S3URL, &parsed)
@@ -84,15 +74,15 @@ func connect(ctx context.Context, log logrus.FieldLogger, parsed Settings, confi
 func (s *Store) rememberSecrets(config map[string]string) {
 	for _, value := range config {
 		if settings.LooksSecret(value) {
-			s.secrets.add(value)
+			s.secrets.Add(value)
 		}
 	}
 	proxy := s.settings.ProxyURL.Reveal()
-	s.secrets.add(proxy)
+	s.secrets.Add(proxy)
 	if proxy, err := proxyAddress(proxy); err == nil && proxy.User != nil {
 		password, _ := proxy.User.Password()
 		_, encoded, _ := strings.Cut(proxy.User.String(), ":")
-		s.secrets.add(password, encoded, base64.StdEncoding.EncodeToString([]byte(proxy.User.Username()+":"+password)))
+		s.secrets.Add(password, encoded, base64.StdEncoding.EncodeToString([]byte(proxy.User.Username()+":"+password)))
 	}
 }
 
@@ -114,7 +104,7 @@ func (s *Store) prepare(ctx context.Context) (err error) {
 	s.memory = newMemory(int64(s.settings.UploadMemoryLimit))
 	s.sendMD5.Store(s.settings.ContentMD5 || s.settings.ObjectLockMode != "" || s.settings.ObjectLockLegalHold)
 	s.sse, err = encryption(ctx, &s.settings)
-	s.secrets.add(customerKeyForms(s.sse)...)
+	s.secrets.Add(customerKeyForms(s.sse)...)
 	return err
 }
 

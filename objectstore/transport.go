@@ -5,13 +5,14 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
 	"sync"
 	"time"
+
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
 )
 
 const (
@@ -117,27 +118,26 @@ func (b plainBody) Read(p []byte) (int, error) {
 	case err == nil || err == io.EOF:
 		return n, err
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		return n, &fault{kind: KindUnreachable, text: "the connection broke off in the middle of the answer"}
+		return n, faultf(KindUnreachable, "the connection broke off in the middle of the answer")
 	}
 	return n, plainWireError(b.ctx, err)
 }
 
 func plainWireError(ctx context.Context, err error) error {
-	var stalled *fault
 	switch {
-	case errors.As(err, &stalled):
+	case s3err.HasKind(err):
 		return err
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return &fault{kind: KindUnreachable, text: "the storage closed the connection before it answered"}
+		return faultf(KindUnreachable, "the storage closed the connection before it answered")
 	case classify(err) == KindUnknown:
-		return &fault{kind: KindUnreachable, text: err.Error(), err: err}
+		return faultf(KindUnreachable, "%w", err)
 	case classify(err) == KindTrust:
 		// Bare, a tls.RecordHeaderError is replaced by net/http with a text.
-		return &fault{kind: KindTrust, text: err.Error(), err: err}
+		return faultf(KindTrust, "%w", err)
 	case classify(err) == KindTimeout:
-		return &fault{kind: KindTimeout, text: fmt.Sprintf("%v (connecting may take %v, the TLS handshake %v)", err, dialTimeout, handshakeTimeout), err: err}
+		return faultf(KindTimeout, "%w (connecting may take %v, the TLS handshake %v)", err, dialTimeout, handshakeTimeout)
 	}
 	return err
 }

@@ -35,7 +35,7 @@ func TestEveryErrorIsExplained(t *testing.T) {
 // kinds are the values of the constants of type Kind.
 func kinds(t *testing.T) []string {
 	t.Helper()
-	file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(root, "objectstore", "errors.go"), nil, 0)
+	file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(root, "objectstore", "internal", "s3err", "kind.go"), nil, 0)
 	require.NoError(t, err)
 	var all []string
 	ast.Inspect(file, func(node ast.Node) bool {

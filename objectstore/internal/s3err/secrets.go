@@ -1,21 +1,21 @@
-package objectstore
+package s3err
 
 import (
 	"strings"
 	"sync"
 )
 
-// secrets remembers the secrets that a store has used, so that no text that
+// Secrets remembers the secrets that a location has used, so that no text that
 // leaves it can hold one, whoever wrote the text.
-type secrets struct {
+type Secrets struct {
 	mu       sync.Mutex
 	known    map[string]bool
 	replacer *strings.Replacer
 }
 
-// add remembers secrets. Short ones are left out: scrubbing them would garble
+// Add remembers secrets. Short ones are left out: redacting them would garble
 // the text and protect nothing.
-func (s *secrets) add(values ...string) {
+func (s *Secrets) Add(values ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, value := range values {
@@ -25,7 +25,7 @@ func (s *secrets) add(values ...string) {
 	}
 }
 
-func (s *secrets) remember(value string) {
+func (s *Secrets) remember(value string) {
 	if s.known == nil {
 		s.known = map[string]bool{}
 	}
@@ -37,8 +37,8 @@ func (s *secrets) remember(value string) {
 	s.replacer = strings.NewReplacer(pairs...)
 }
 
-// scrub returns text with every known secret replaced.
-func (s *secrets) scrub(text string) string {
+// Redact returns text with every known secret replaced.
+func (s *Secrets) Redact(text string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.replacer == nil {
@@ -55,7 +55,7 @@ func (s *secrets) scrub(text string) string {
 const ellipsis = "…"
 
 // withoutHalf cuts the beginning of a known secret off the end of text.
-func (s *secrets) withoutHalf(text string) string {
+func (s *Secrets) withoutHalf(text string) string {
 	const telling = 4 // bytes; less gives nothing away
 	for secret := range s.known {
 		for n := len(secret); n >= telling; n-- {
