@@ -10,6 +10,7 @@ import (
 
 	"github.com/longshore-dev/velero-plugin/internal/settings"
 	"github.com/longshore-dev/velero-plugin/internal/testbed"
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/account"
 	"github.com/minio/minio-go/v7"
 	"github.com/stretchr/testify/require"
 )
@@ -65,7 +66,7 @@ func TestMetadataOfAnotherObject(t *testing.T) {
 }
 
 func TestStretches(t *testing.T) {
-	growing := stretchesOf(scheduleFor(&Settings{}, endpoint{}))
+	growing := stretchesOf(scheduleFor(&Settings{}, account.Endpoint{}))
 	require.Equal(t, growing, parseStretches(growing.String()))
 	require.Less(t, len(growing.String()), 200)
 	fixed := stretchesOf(schedule{fixed: 5 * settings.MiB})

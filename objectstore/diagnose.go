@@ -11,8 +11,8 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/account"
 	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
-	"github.com/minio/minio-go/v7/pkg/credentials"
 	"github.com/sirupsen/logrus"
 )
 
@@ -24,7 +24,6 @@ import (
 // parts there are, and locks nothing that it stores, so that it can be removed.
 type Diagnosis struct {
 	*Store
-	source provider
 }
 
 // diagnosisAnswer is how long the storage may take to begin an answer.
@@ -41,11 +40,7 @@ func Diagnose(log logrus.FieldLogger, config map[string]string) (*Diagnosis, err
 	parsed.RequestTimeout = min(parsed.RequestTimeout, diagnosisAnswer)
 	parsed.PartSize = minPartSize
 	parsed.ObjectLockMode, parsed.ObjectLockRetention, parsed.ObjectLockLegalHold = "", 0, false
-	s := &Store{settings: parsed, log: log, secrets: &s3err.Secrets{}, firstPause: firstPause}
-	s.endpoint = awsEndpoint(&parsed)
-	if parsed.S3URL != "" {
-		s.endpoint = endpointOf(parsed.S3URL, &parsed)
-	}
+	s := &Store{settings: parsed, log: log, secrets: &s3err.Secrets{}, endpoint: parsed.Endpoint(), firstPause: firstPause}
 	s.rememberSecrets(config)
 	return &Diagnosis{Store: s}, nil
 }
@@ -57,16 +52,16 @@ func (d *Diagnosis) PartSize() int { return int(minPartSize) }
 func (d *Diagnosis) Settings() Settings { return d.settings }
 
 // Endpoint is where requests go.
-func (d *Diagnosis) Endpoint() url.URL { return d.endpoint.url }
+func (d *Diagnosis) Endpoint() url.URL { return d.endpoint.URL }
 
 // Proxy returns the proxy by which the storage is reached, without its password,
 // or "".
 func (d *Diagnosis) Proxy() (*url.URL, error) {
-	proxy := proxyFor(&d.settings)
+	proxy := d.settings.Proxy()
 	if proxy == nil {
 		return nil, nil
 	}
-	u, err := proxy(&http.Request{URL: &d.endpoint.url})
+	u, err := proxy(&http.Request{URL: &d.endpoint.URL})
 	if u == nil || err != nil {
 		return nil, err
 	}
@@ -110,41 +105,18 @@ func (d *Diagnosis) Greet(ctx context.Context) (Greeting, error) {
 
 // FindRegion finds the region to sign for, and says where it is from.
 func (d *Diagnosis) FindRegion(ctx context.Context) (region, source string, err error) {
-	d.region, err = regionFor(ctx, &d.settings, d.endpoint, plainErrors{transportFor(&d.settings)})
-	switch {
-	case err != nil:
+	d.region, source, err = d.settings.FindRegion(ctx, plainErrors{transportFor(&d.settings)})
+	if err != nil {
 		return "", "", d.failed(opOpen, d.settings.Bucket, "", err)
-	case d.settings.Region != "":
-		return d.region, "by the location's config", nil
-	case regionOfHost(d.endpoint.url) != "":
-		return d.region, "by the host of s3Url", nil
-	case d.endpoint.aws():
-		return d.region, "AWS says so", nil
 	}
-	return d.region, "since nothing says otherwise", nil
-}
-
-// Identity says whose credentials are used, without the secret.
-type Identity struct {
-	Source    string // the provider that answered
-	AccessKey string
-	Expires   time.Time // zero for never
+	return d.region, source, nil
 }
 
 // Identify finds the credentials. The region must be known.
-func (d *Diagnosis) Identify(ctx context.Context) (Identity, error) {
-	if d.settings.Anonymous {
-		d.creds = credentials.NewStatic("", "", "", credentials.SignatureAnonymous)
-		return Identity{Source: "anonymous"}, nil
-	}
-	d.source = provider{settings: &d.settings, region: d.region, secrets: d.secrets, log: d.log, client: credentialsClient(&d.settings)}
-	d.creds = credentials.New(&d.source)
-	if _, err := d.creds.GetWithContext(&credentials.CredContext{Context: ctx}); err != nil {
-		return Identity{}, d.failed(opOpen, d.settings.Bucket, "", err)
-	}
-	found := Identity{Source: d.source.current.Source, AccessKey: d.source.current.AccessKeyID}
-	if d.source.current.CanExpire {
-		found.Expires = d.source.current.Expires
+func (d *Diagnosis) Identify(ctx context.Context) (found account.Identity, err error) {
+	d.creds, found, err = account.Credentials(ctx, &d.settings.Settings, d.region, d.secrets, d.log)
+	if err != nil {
+		return account.Identity{}, d.failed(opOpen, d.settings.Bucket, "", err)
 	}
 	return found, nil
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/account"
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/encrypt"
 	"github.com/minio/minio-go/v7/pkg/tags"
@@ -27,19 +29,19 @@ var checksumAlgorithms = map[string]minio.ChecksumType{
 
 // checksumFor returns the checksum to send along. Only AWS is known to take it
 // everywhere.
-func checksumFor(s *Settings, e endpoint) minio.ChecksumType {
+func checksumFor(s *Settings, e account.Endpoint) minio.ChecksumType {
 	word := strings.ToUpper(s.ChecksumAlgorithm)
-	if word == "AUTO" && e.aws() {
+	if word == "AUTO" && e.AWS() {
 		return minio.ChecksumCRC64NVME
 	}
 	return checksumAlgorithms[word]
 }
 
 // encryption returns the server-side encryption of the settings, nil for none.
-func encryption(ctx context.Context, s *Settings) (encrypt.ServerSide, error) {
+func encryption(ctx context.Context, s *Settings, secrets *s3err.Secrets) (encrypt.ServerSide, error) {
 	switch {
-	case s.customerKey():
-		return customerEncryption(ctx, s)
+	case s.HasCustomerKey():
+		return s.CustomerKey(ctx, secrets)
 	case s.KMSKeyID != "" || strings.HasPrefix(s.ServerSideEncryption, "aws:kms"):
 		return newKMS(s)
 	case s.ServerSideEncryption != "":
@@ -141,7 +143,7 @@ func (s *Store) partOptions(body *payload) minio.PutObjectPartOptions {
 // refuses those here.
 func (m *multipart) completeOptions() (minio.PutObjectOptions, error) {
 	o := minio.PutObjectOptions{}
-	if m.settings.customerKey() {
+	if m.settings.HasCustomerKey() {
 		o.ServerSideEncryption = m.sse
 	}
 	if m.checksum != minio.ChecksumCRC64NVME || m.parts[0].ChecksumCRC64NVME == "" {
@@ -174,7 +176,7 @@ func (m *multipart) completeParts() []minio.CompletePart {
 // readOptions are the options of reading an object or its metadata.
 func (s *Store) readOptions() minio.GetObjectOptions {
 	var o minio.GetObjectOptions
-	if s.settings.customerKey() {
+	if s.settings.HasCustomerKey() {
 		o.ServerSideEncryption = s.sse
 	}
 	if s.checksum != minio.ChecksumNone {

@@ -1,6 +1,9 @@
 package objectstore
 
-import "github.com/longshore-dev/velero-plugin/internal/settings"
+import (
+	"github.com/longshore-dev/velero-plugin/internal/settings"
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/account"
+)
 
 // Limits of S3 (docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html).
 const (
@@ -34,11 +37,11 @@ var growth = []struct {
 }
 
 // scheduleFor returns the schedule for the settings at the endpoint.
-func scheduleFor(s *Settings, e endpoint) schedule {
+func scheduleFor(s *Settings, e account.Endpoint) schedule {
 	switch {
 	case s.PartSize != 0:
 		return schedule{fixed: s.PartSize}
-	case e.equalParts():
+	case e.EqualParts():
 		return schedule{fixed: equalPart}
 	}
 	return schedule{}

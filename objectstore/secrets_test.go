@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -53,7 +54,7 @@ func requireWithout(t *testing.T, secret, text string) {
 func TestSecretInWrongKey(t *testing.T) {
 	withoutEnvironment(t)
 	keys := []string{"secretKey", "aws_secret_access_key", "password", "regoin"}
-	for field := range reflect.TypeFor[Settings]().Fields() {
+	for field := range slices.Values(reflect.VisibleFields(reflect.TypeFor[Settings]())) {
 		if key := field.Tag.Get("key"); key != "" && key != "bucket" && key != "prefix" {
 			keys = append(keys, key)
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/longshore-dev/velero-plugin/internal/settings"
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/account"
 	"github.com/minio/minio-go/v7"
 	"github.com/stretchr/testify/require"
 )
@@ -147,7 +148,7 @@ func TestEndpoint(t *testing.T) {
 		maps.Copy(config, c.config)
 		s, err := Open(t.Context(), testLog(t), config)
 		require.NoError(t, err, "%v", c.config)
-		require.Equal(t, c.lookup, s.endpoint.lookup, "%v", c.config)
+		require.Equal(t, c.lookup, s.endpoint.Lookup, "%v", c.config)
 		require.Equal(t, c.region, s.region, "%v", c.config)
 		signed, err := s.CreateSignedURL(t.Context(), c.config["bucket"], "key", time.Hour)
 		require.NoError(t, err)
@@ -163,7 +164,7 @@ func TestUnknownAWSRegion(t *testing.T) {
 }
 
 func TestSchedule(t *testing.T) {
-	growing := scheduleFor(&Settings{}, endpoint{})
+	growing := scheduleFor(&Settings{}, account.Endpoint{})
 	total := int64(0)
 	for n := 1; n <= maxParts; n++ {
 		size := int64(growing.size(n))
@@ -175,7 +176,7 @@ func TestSchedule(t *testing.T) {
 		}
 	}
 	require.GreaterOrEqual(t, total, int64(maxObjectSize))
-	r2 := endpointOf("https://abc.r2.cloudflarestorage.com", &Settings{})
+	r2 := (&account.Settings{S3URL: "https://abc.r2.cloudflarestorage.com"}).Endpoint()
 	require.Equal(t, scheduleFor(&Settings{}, r2).size(1), scheduleFor(&Settings{}, r2).size(9999))
 	fixed := scheduleFor(&Settings{PartSize: 64 * settings.MiB}, r2)
 	require.Equal(t, 64*settings.MiB, settings.Bytes(fixed.size(9999)))
@@ -193,8 +194,8 @@ func FuzzSettings(f *testing.F) {
 			return
 		}
 		if s.S3URL != "" {
-			require.NotEmpty(t, endpointOf(s.S3URL, &s).url.Host)
+			require.NotEmpty(t, s.Endpoint().URL.Host)
 		}
-		require.Positive(t, scheduleFor(&s, endpoint{}).size(1))
+		require.Positive(t, scheduleFor(&s, account.Endpoint{}).size(1))
 	})
 }

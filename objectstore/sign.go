@@ -24,7 +24,7 @@ func (s *Store) CreateSignedURL(ctx context.Context, bucket, key string, ttl tim
 }
 
 func (s *Store) sign(ctx context.Context, bucket, key string, ttl time.Duration) (*url.URL, error) {
-	if s.settings.customerKey() {
+	if s.settings.HasCustomerKey() {
 		return nil, faultf(KindUnsupported, "the location encrypts with a customer's key (SSE-C), which the holder of a URL would have to send as a header; velero backup logs, describe --details and download do not work with SSE-C")
 	}
 	if s.settings.Anonymous {

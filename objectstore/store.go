@@ -2,7 +2,6 @@ package objectstore
 
 import (
 	"context"
-	"encoding/base64"
 	"fmt"
 	"net/http"
 	"strings"
@@ -10,6 +9,7 @@ import (
 	"time"
 
 	"github.com/longshore-dev/velero-plugin/internal/settings"
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/account"
 	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
@@ -24,7 +24,7 @@ type Store struct {
 	log      logrus.FieldLogger
 	secrets  *s3err.Secrets
 
-	endpoint endpoint
+	endpoint account.Endpoint
 	region   string
 	creds    *credentials.Credentials
 	client   *minio.Core
@@ -54,11 +54,7 @@ func Open(ctx context.Context, log logrus.FieldLogger, config map[string]string)
 }
 
 func connect(ctx context.Context, log logrus.FieldLogger, parsed Settings, config map[string]string) (*Store, error) {
-	s := &Store{settings: parsed, log: log, secrets: &s3err.Secrets{}, firstPause: firstPause}
-	s.endpoint = awsEndpoint(&parsed)
-	if parsed.S3URL != "" {
-		s.endpoint = endpointOf(parsed.S3URL, &parsed)
-	}
+	s := &Store{settings: parsed, log: log, secrets: &s3err.Secrets{}, endpoint: parsed.Endpoint(), firstPause: firstPause}
 	s.rememberSecrets(config)
 	for _, step := range []func(context.Context) error{s.identify, s.prepare, s.dial, s.probe} {
 		if err := step(ctx); err != nil {
@@ -77,22 +73,16 @@ func (s *Store) rememberSecrets(config map[string]string) {
 			s.secrets.Add(value)
 		}
 	}
-	proxy := s.settings.ProxyURL.Reveal()
-	s.secrets.Add(proxy)
-	if proxy, err := proxyAddress(proxy); err == nil && proxy.User != nil {
-		password, _ := proxy.User.Password()
-		_, encoded, _ := strings.Cut(proxy.User.String(), ":")
-		s.secrets.Add(password, encoded, base64.StdEncoding.EncodeToString([]byte(proxy.User.Username()+":"+password)))
-	}
+	s.secrets.Add(s.settings.ProxySecrets()...)
 }
 
 // identify finds the region and the credentials.
 func (s *Store) identify(ctx context.Context) (err error) {
 	wire := watchdog{next: transportFor(&s.settings), stall: s.settings.StallTimeout, answer: s.settings.RequestTimeout}
-	if s.region, err = regionFor(ctx, &s.settings, s.endpoint, plainErrors{wire}); err != nil {
+	if s.region, _, err = s.settings.FindRegion(ctx, plainErrors{wire}); err != nil {
 		return err
 	}
-	s.creds, err = newCredentials(ctx, &s.settings, s.region, s.secrets, s.log)
+	s.creds, _, err = account.Credentials(ctx, &s.settings.Settings, s.region, s.secrets, s.log)
 	return err
 }
 
@@ -103,8 +93,7 @@ func (s *Store) prepare(ctx context.Context) (err error) {
 	s.schedule = scheduleFor(&s.settings, s.endpoint)
 	s.memory = newMemory(int64(s.settings.UploadMemoryLimit))
 	s.sendMD5.Store(s.settings.ContentMD5 || s.settings.ObjectLockMode != "" || s.settings.ObjectLockLegalHold)
-	s.sse, err = encryption(ctx, &s.settings)
-	s.secrets.Add(customerKeyForms(s.sse)...)
+	s.sse, err = encryption(ctx, &s.settings, s.secrets)
 	return err
 }
 
@@ -115,17 +104,17 @@ func (s *Store) dial(ctx context.Context) (err error) {
 	}
 	s.public = s.client
 	if s.settings.PublicURL != "" {
-		s.public, err = s.newClient(ctx, endpointOf(s.settings.PublicURL, &s.settings))
+		s.public, err = s.newClient(ctx, s.settings.PublicEndpoint())
 	}
 	return err
 }
 
-func (s *Store) newClient(ctx context.Context, e endpoint) (*minio.Core, error) {
-	client, err := minio.NewCore(e.url.Host, &minio.Options{
+func (s *Store) newClient(ctx context.Context, e account.Endpoint) (*minio.Core, error) {
+	client, err := minio.NewCore(e.URL.Host, &minio.Options{
 		Creds:        s.creds,
-		Secure:       e.secure(),
+		Secure:       e.Secure(),
 		Region:       s.region,
-		BucketLookup: e.lookup,
+		BucketLookup: e.Lookup,
 		Transport:    s.wire(),
 		MaxRetries:   1, // see retry.go
 	})
@@ -148,12 +137,12 @@ func accelerateHost(dualStack bool) string {
 
 // checkHost makes sure that minio-go knows the AWS region: for one it does not
 // know it silently goes to us-east-1.
-func (s *Store) checkHost(ctx context.Context, client *minio.Core, e endpoint) error {
-	if !e.aws() || s.region == defaultRegion || s.settings.Anonymous || s.settings.Accelerate {
+func (s *Store) checkHost(ctx context.Context, client *minio.Core, e account.Endpoint) error {
+	if !e.AWS() || s.region == account.DefaultRegion || s.settings.Anonymous || s.settings.Accelerate {
 		return nil
 	}
 	u, err := client.PresignedGetObject(ctx, "bucket", "key", time.Minute, nil)
-	if err == nil && strings.Contains(u.Host, defaultRegion) {
+	if err == nil && strings.Contains(u.Host, account.DefaultRegion) {
 		return faultf(KindRegion, "region %q is not known to this version of the plugin; set s3Url to an endpoint outside amazonaws.com, or use a newer version", s.region)
 	}
 	return err

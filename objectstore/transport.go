@@ -8,10 +8,10 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"sync"
 	"time"
 
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/account"
 	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
 )
 
@@ -53,12 +53,12 @@ func transportFor(s *Settings) *http.Transport {
 // connection and its flow control.
 func newTransport(s *Settings) *http.Transport {
 	return &http.Transport{
-		Proxy:               proxyFor(s),
+		Proxy:               s.Proxy(),
 		DialContext:         dialing((&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext),
 		TLSHandshakeTimeout: handshakeTimeout,
 		TLSClientConfig: &tls.Config{
 			MinVersion:         tls.VersionTLS12,
-			RootCAs:            rootsFor(s.CACert).pool,
+			RootCAs:            account.Roots(s.CACert).Pool,
 			InsecureSkipVerify: s.InsecureSkipTLSVerify, //nolint:gosec // the user's explicit choice
 		},
 		TLSNextProto:        map[string]func(string, *tls.Conn) http.RoundTripper{},
@@ -68,27 +68,6 @@ func newTransport(s *Settings) *http.Transport {
 		WriteBufferSize:     wireBuffer,
 		ReadBufferSize:      wireBuffer,
 	}
-}
-
-func proxyFor(s *Settings) func(*http.Request) (*url.URL, error) {
-	switch proxy := s.ProxyURL.Reveal(); proxy {
-	case "":
-		return http.ProxyFromEnvironment
-	case "none":
-		return nil
-	default:
-		u, err := proxyAddress(proxy)
-		return func(*http.Request) (*url.URL, error) { return u, err }
-	}
-}
-
-// proxyAddress parses the address of a proxy. The error does not repeat it.
-func proxyAddress(proxy string) (*url.URL, error) {
-	u, err := url.Parse(proxy)
-	if err != nil {
-		return nil, errors.New("proxyUrl is no URL")
-	}
-	return u, nil
 }
 
 // plainErrors turns an error of net/http into one that says more: what is

@@ -7,7 +7,8 @@
 //
 // and, where only some words are accepted, a third: oneof:"auto,path,virtual".
 // A key that ends in ".*" fills a map[string]string with all keys that start so.
-// Fields hold their defaults before Decode is called; the function that returns
+// A struct may embed others that hold a part of the fields. Fields hold their
+// defaults before Decode is called; the function that returns
 // such a struct is the one place where defaults stand.
 //
 // Field types: string, bool, int, float64, time.Duration, Bytes, Secret,
@@ -68,14 +69,13 @@ type field struct {
 func fieldsOf(into any) []field {
 	v := reflect.Indirect(reflect.ValueOf(into))
 	var fields []field
-	for i := range v.NumField() {
-		tag := v.Type().Field(i).Tag
-		if key := tag.Get("key"); key != "" {
+	for _, f := range reflect.VisibleFields(v.Type()) {
+		if key := f.Tag.Get("key"); key != "" {
 			fields = append(fields, field{
 				key:   key,
-				help:  tag.Get("help"),
-				oneof: words(tag.Get("oneof")),
-				value: v.Field(i),
+				help:  f.Tag.Get("help"),
+				oneof: words(f.Tag.Get("oneof")),
+				value: v.FieldByIndex(f.Index),
 			})
 		}
 	}

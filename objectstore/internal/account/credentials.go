@@ -1,4 +1,4 @@
-package objectstore
+package account
 
 import (
 	"bytes"
@@ -52,28 +52,44 @@ type provider struct {
 	changed bool      // and they were others
 }
 
-// newCredentials returns the credentials for the settings, or an error where
-// there are none. It never falls back to anonymous requests.
-func newCredentials(ctx context.Context, s *Settings, region string, known *s3err.Secrets, log logrus.FieldLogger) (*credentials.Credentials, error) {
+// Identity says whose credentials are used, without the secret.
+type Identity struct {
+	Source    string // the provider that answered
+	AccessKey string
+	Expires   time.Time // zero for never
+}
+
+// Credentials returns the credentials for the settings, or an error where there
+// are none. It never falls back to anonymous requests. secrets learns each
+// secret that they ever hold.
+func Credentials(ctx context.Context, s *Settings, region string, secrets *s3err.Secrets, log logrus.FieldLogger) (*credentials.Credentials, Identity, error) {
 	if s.Anonymous {
-		return credentials.NewStatic("", "", "", credentials.SignatureAnonymous), nil
+		return credentials.NewStatic("", "", "", credentials.SignatureAnonymous), Identity{Source: "anonymous"}, nil
 	}
-	p := &provider{settings: s, region: region, secrets: known, log: log, client: credentialsClient(s)}
+	p := &provider{settings: s, region: region, secrets: secrets, log: log, client: credentialsClient(s)}
 	creds := credentials.New(p)
 	if _, err := creds.GetWithContext(&credentials.CredContext{Context: ctx}); err != nil {
-		return nil, err
+		return nil, Identity{}, err
 	}
-	return creds, nil
+	return creds, p.identity(), nil
+}
+
+func (p *provider) identity() Identity {
+	found := Identity{Source: p.current.Source, AccessKey: p.current.AccessKeyID}
+	if p.current.CanExpire {
+		found.Expires = p.current.Expires
+	}
+	return found
 }
 
 // credentialsClient always verifies certificates: insecureSkipTLSVerify is
 // about the storage. The SDK wants a client that it can add AWS_CA_BUNDLE to.
 func credentialsClient(s *Settings) *awshttp.BuildableClient {
 	return awshttp.NewBuildableClient().WithTimeout(credentialsTimeout).WithTransportOptions(func(t *http.Transport) {
-		t.Proxy = exceptNearby(proxyFor(s))
+		t.Proxy = exceptNearby(s.Proxy())
 		t.DialContext = (&net.Dialer{Timeout: 5 * time.Second}).DialContext
-		t.TLSHandshakeTimeout = handshakeTimeout
-		t.TLSClientConfig.RootCAs = rootsFor(s.CACert).pool
+		t.TLSHandshakeTimeout = 10 * time.Second
+		t.TLSClientConfig.RootCAs = Roots(s.CACert).Pool
 	})
 }
 
@@ -106,7 +122,7 @@ func (p *provider) RetrieveWithCredContext(cc *credentials.CredContext) (credent
 		ctx = cc.Context
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, credentialsTimeout,
-		faultf(KindTimeout, "fetching the credentials took more than %v", credentialsTimeout))
+		s3err.Errorf(s3err.Timeout, "fetching the credentials took more than %v", credentialsTimeout))
 	defer cancel()
 	stamp := stampOf(p.paths())
 	fetched, err := p.fetch(ctx)
@@ -142,7 +158,7 @@ func (p *provider) refused(err error) error {
 	if file := p.file(); file != "" {
 		where = fmt.Sprintf("profile %q of %s", p.profile(), file)
 	}
-	return faultf(KindCredentials, "no credentials from %s: %w", where, withoutOutput(err))
+	return s3err.Errorf(s3err.Credentials, "no credentials from %s: %w", where, withoutOutput(err))
 }
 
 // unread are the words of the files and variables that the credentials were to
@@ -204,7 +220,7 @@ func (p *provider) options() []func(*config.LoadOptions) error {
 		config.WithDefaultRegion(stsRegion(p.region)),
 		config.WithRetryMaxAttempts(3),
 	}
-	if sample := rootsFor(p.settings.CACert).sample; sample != nil {
+	if sample := Roots(p.settings.CACert).sample; sample != nil {
 		options = append(options, config.WithCustomCABundle(bytes.NewReader(sample)))
 	}
 	if file := p.file(); file != "" {
@@ -236,7 +252,7 @@ func stsRegion(region string) string {
 	if isAWSRegion(region) {
 		return region
 	}
-	return defaultRegion
+	return DefaultRegion
 }
 
 // file is the credentials file that the location or velero install names.

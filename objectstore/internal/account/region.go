@@ -1,4 +1,4 @@
-package objectstore
+package account
 
 import (
 	"context"
@@ -11,7 +11,8 @@ import (
 	"github.com/minio/minio-go/v7/pkg/s3utils"
 )
 
-const defaultRegion = "us-east-1"
+// DefaultRegion is signed for where nothing says otherwise.
+const DefaultRegion = "us-east-1"
 
 // vendorRegions finds the region in the hosts of storages that put it there
 // and check it.
@@ -34,24 +35,26 @@ func regionOfHost(u url.URL) string {
 	return ""
 }
 
-// regionFor returns the region to sign for. It asks AWS only where the location
-// names neither a region nor an address that shows one.
-func regionFor(ctx context.Context, s *Settings, e endpoint, via http.RoundTripper) (string, error) {
+// FindRegion returns the region to sign for, and what says so. It asks AWS only
+// where the location names neither a region nor an address that shows one.
+func (s *Settings) FindRegion(ctx context.Context, via http.RoundTripper) (region, source string, err error) {
+	e := s.Endpoint()
 	if s.Region != "" {
-		return s.Region, nil
+		return s.Region, "by the location's config", nil
 	}
-	if region := regionOfHost(e.url); region != "" {
-		return region, nil
+	if region := regionOfHost(e.URL); region != "" {
+		return region, "by the host of s3Url", nil
 	}
-	if !e.aws() || s.Bucket == "" {
-		return defaultRegion, nil
+	if !e.AWS() || s.Bucket == "" {
+		return DefaultRegion, "since nothing says otherwise", nil
 	}
-	return lookUpRegion(ctx, e, s.Bucket, via)
+	region, err = lookUpRegion(ctx, e, s.Bucket, via)
+	return region, "AWS says so", err
 }
 
 // lookUpRegion asks AWS where the bucket is. AWS tells anyone, in a header that
 // comes with every answer, 403 included.
-func lookUpRegion(ctx context.Context, e endpoint, bucket string, via http.RoundTripper) (string, error) {
+func lookUpRegion(ctx context.Context, e Endpoint, bucket string, via http.RoundTripper) (string, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, 30*time.Second, fmt.Errorf("no answer from %s in 30s", e))
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodHead, e.String()+"/"+bucket, nil)

@@ -1,4 +1,4 @@
-package objectstore
+package account
 
 import (
 	"crypto/sha256"
@@ -8,12 +8,12 @@ import (
 	"sync"
 )
 
-// roots are the certificates that a location trusts beside the system's. To
+// Trust is the certificates that a location trusts beside the system's. To
 // parse a whole bundle takes longer than all else that opens a location does, so
 // they are kept until the bundle's file changes.
-type roots struct {
+type Trust struct {
 	bundle fileStamp
-	pool   *x509.CertPool // nil means the system's
+	Pool   *x509.CertPool // nil means the system's
 	// sample is one certificate of the bundle, for the SDK, which insists on
 	// adding what AWS_CA_BUNDLE names to a pool that has it already.
 	sample []byte
@@ -21,15 +21,15 @@ type roots struct {
 
 var knownRoots = struct {
 	sync.Mutex
-	byCA map[[sha256.Size]byte]roots
-}{byCA: map[[sha256.Size]byte]roots{}}
+	byCA map[[sha256.Size]byte]Trust
+}{byCA: map[[sha256.Size]byte]Trust{}}
 
-// rootsFor returns the system's certificates with those of ca and of the file
+// Roots returns the system's certificates with those of ca and of the file
 // that AWS_CA_BUNDLE names. The pool is the caller's own.
-func rootsFor(ca string) roots {
+func Roots(ca string) Trust {
 	path := os.Getenv("AWS_CA_BUNDLE")
 	if ca == "" && path == "" {
-		return roots{}
+		return Trust{}
 	}
 	key, stamp := sha256.Sum256([]byte(ca)), fileStamp(path)+stampOf([]string{path})
 	knownRoots.Lock()
@@ -40,23 +40,23 @@ func rootsFor(ca string) roots {
 		r.bundle = stamp
 		knownRoots.byCA[key] = r
 	}
-	if r.pool != nil {
-		r.pool = r.pool.Clone()
+	if r.Pool != nil {
+		r.Pool = r.Pool.Clone()
 	}
 	return r
 }
 
-func readRoots(ca, path string) roots {
+func readRoots(ca, path string) Trust {
 	bundle, _ := os.ReadFile(path) //nolint:gosec // the SDK's own variable, and its error
 	if ca == "" && len(bundle) == 0 {
-		return roots{}
+		return Trust{}
 	}
 	pool, err := x509.SystemCertPool()
 	if err != nil {
 		pool = x509.NewCertPool()
 	}
 	pool.AppendCertsFromPEM([]byte(ca))
-	return roots{pool: pool, sample: sampleOf(bundle, pool.AppendCertsFromPEM(bundle))}
+	return Trust{Pool: pool, sample: sampleOf(bundle, pool.AppendCertsFromPEM(bundle))}
 }
 
 // sampleOf returns the first certificate of a bundle that has been parsed.

@@ -1,4 +1,4 @@
-package objectstore
+package account
 
 import (
 	"context"
@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/longshore-dev/velero-plugin/internal/kube"
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
 	"github.com/minio/minio-go/v7/pkg/encrypt"
 	"k8s.io/client-go/rest"
 )
@@ -25,8 +26,12 @@ const customerKeySize = 32
 // secretTimeout bounds reading the key's Secret.
 const secretTimeout = 30 * time.Second
 
-// customerEncryption is SSE-C with the key that the settings name.
-func customerEncryption(ctx context.Context, s *Settings) (encrypt.ServerSide, error) {
+// HasCustomerKey tells whether the location uses SSE-C.
+func (s *Settings) HasCustomerKey() bool { return s.CustomerKeyFile != "" || s.CustomerKeySecret != "" }
+
+// CustomerKey is SSE-C with the key that the settings name. It tells secrets
+// the key, and what is sent of it.
+func (s *Settings) CustomerKey(ctx context.Context, secrets *s3err.Secrets) (encrypt.ServerSide, error) {
 	setting, where := "customerKeyEncryptionFile", s.CustomerKeyFile
 	read := func() ([]byte, error) { return os.ReadFile(s.CustomerKeyFile) }
 	if s.CustomerKeySecret != "" {
@@ -38,21 +43,19 @@ func customerEncryption(ctx context.Context, s *Settings) (encrypt.ServerSide, e
 		err = unnamed.Err // the name may be the key itself
 	}
 	if err != nil {
-		return nil, faultf(KindInvalid, "%s: %w", setting, err)
+		return nil, s3err.Errorf(s3err.Invalid, "%s: %w", setting, err)
 	}
 	sse, err := encrypt.NewSSEC(key)
 	if err != nil {
-		return nil, faultf(KindInvalid, "%s: %q holds %d bytes, and an SSE-C key has %d", setting, where, len(key), customerKeySize)
+		return nil, s3err.Errorf(s3err.Invalid, "%s: %q holds %d bytes, and an SSE-C key has %d", setting, where, len(key), customerKeySize)
 	}
+	secrets.Add(customerKeyForms(sse)...)
 	return sse, nil
 }
 
 // customerKeyForms are an SSE-C key and what is sent of it, for a server that
 // quotes it.
 func customerKeyForms(sse encrypt.ServerSide) []string {
-	if sse == nil || sse.Type() != encrypt.SSEC {
-		return nil
-	}
 	h := http.Header{}
 	sse.Marshal(h)
 	sent := h.Get("X-Amz-Server-Side-Encryption-Customer-Key")
@@ -72,7 +75,7 @@ func readSecret(ctx context.Context, nameAndKey string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, secretTimeout, faultf(KindTimeout, "no answer from the Kubernetes API in %v", secretTimeout))
+	ctx, cancel := context.WithTimeoutCause(ctx, secretTimeout, s3err.Errorf(s3err.Timeout, "no answer from the Kubernetes API in %v", secretTimeout))
 	defer cancel()
 	host, _, err := rest.DefaultServerUrlFor(config)
 	if err != nil {
