@@ -1,6 +1,7 @@
 package snapshotter
 
 import (
+	"strings"
 	"time"
 
 	"github.com/longshore-dev/velero-plugin/internal/settings"
@@ -12,6 +13,12 @@ type Settings struct {
 	SnapshotClasses map[string]string `key:"snapshotClass.*" help:"VolumeSnapshotClass for the volumes of the driver that the key ends in, as in snapshotClass.ebs.csi.aws.com. It goes before snapshotClass."`
 	Drivers         []string          `key:"drivers" help:"CSI drivers whose volumes this location takes; volumes of others are left to Velero's next location. Empty takes all."`
 
+	RenamedDrivers  map[string]string `key:"driver.*" help:"CSI driver that has taken the place of the one that the key ends in, as in driver.ebs.csi.aws.com: ebs.csi.eks.amazonaws.com: snapshots of the old name are restored and deleted by the new one, which must know their handles."`
+	SnapshotSecrets []string          `key:"snapshotSecrets" help:"Secrets, as namespace/name, that a driver may be given for a snapshot although no VolumeSnapshotClass of it names them: those of snapshots taken with a class that has changed since, or in another cluster."`
+
+	SigningKeySecret string `key:"signingKeySecret" help:"Secret in Velero's namespace, as name/key, whose value signs the IDs of snapshots: see SECURITY.md. The value is a key of at least 32 characters, or several, one a line: the first signs, all are accepted."`
+	RequireSignature bool   `key:"requireSignature" help:"Refuses to restore or delete a snapshot whose ID has no signature, as those of backups from before signingKeySecret was set. A signature that no key made is always refused."`
+
 	WaitFor          string        `key:"waitFor" oneof:"handle,ready" help:"What a backup waits for: handle, when the point in time is cut and the storage has named the snapshot, or ready, when the storage says that it can be restored, which may include an upload."`
 	SnapshotTimeout  time.Duration `key:"snapshotTimeout" help:"How long one volume's snapshot may take."`
 	RestoreTimeout   time.Duration `key:"restoreTimeout" help:"How long it may take to make one volume from a snapshot."`
@@ -19,6 +26,7 @@ type Settings struct {
 	ErrorGracePeriod time.Duration `key:"errorGracePeriod" help:"How long a driver may go on failing, and retrying, before its error is final."`
 
 	StorageClasses   map[string]string `key:"storageClass.*" help:"StorageClass with which to restore volumes of the class that the key ends in, as in storageClass.old: new. It goes before Velero's own mapping (the ConfigMap of its change-storage-class action)."`
+	ClasslessStorage string            `key:"storageClass." help:"StorageClass with which to restore volumes that have none."`
 	StagingNamespace string            `key:"stagingNamespace" help:"Namespace for the objects that exist while a volume is restored or a snapshot deleted. Velero's own if empty."`
 	SweepAfter       time.Duration     `key:"sweepAfter" help:"Age at which leftovers of a plugin process that was killed are removed. 0 leaves them."`
 
@@ -59,6 +67,7 @@ func (s Settings) Validate(problems *settings.Problems) {
 			problems.Add(key, value.String(), "a duration above 0")
 		}
 	}
+	s.validateTrust(problems)
 	// A call under way must never be taken for a crashed one.
 	if s.SweepAfter != 0 && s.SweepAfter <= s.longest() {
 		problems.Add("sweepAfter", s.SweepAfter.String(), "0, or more than each of the timeouts, "+s.longest().String())
@@ -68,6 +77,25 @@ func (s Settings) Validate(problems *settings.Problems) {
 	}
 	if s.KubeBurst < 1 {
 		problems.Addf("kubeBurst: %d is not accepted; it takes a whole number from 1", s.KubeBurst)
+	}
+}
+
+func (s Settings) validateTrust(problems *settings.Problems) {
+	if name, key, ok := strings.Cut(s.SigningKeySecret, "/"); s.SigningKeySecret != "" && (!ok || name == "" || key == "" || strings.Contains(key, "/")) {
+		problems.Add("signingKeySecret", s.SigningKeySecret, "the name of a Secret in Velero's namespace and a key in it, as in longshore-signing/keys")
+	}
+	if s.RequireSignature && s.SigningKeySecret == "" {
+		problems.Addf("requireSignature: true is not accepted without signingKeySecret, which names the key that signs")
+	}
+	for _, secret := range s.SnapshotSecrets {
+		if namespace, name, ok := strings.Cut(secret, "/"); !ok || namespace == "" || name == "" || strings.Contains(name, "/") {
+			problems.Add("snapshotSecrets", secret, "namespaces and names of Secrets, as in rook-ceph/rook-csi-rbd-provisioner, separated by commas")
+		}
+	}
+	for old, driver := range s.RenamedDrivers {
+		if driver == "" || driver == old {
+			problems.Add("driver."+old, driver, "the name of another CSI driver")
+		}
 	}
 }
 

@@ -111,6 +111,23 @@ var known = sync.OnceValue(func() kinds {
 	return kinds{serializer.NewCodecFactory(scheme), runtime.NewParameterCodec(scheme)}
 })
 
+// SecretValue returns what a Secret holds under key. This package has no other
+// way to a Secret, so that the rights for it can name the one.
+func (c *Client) SecretValue(ctx context.Context, namespace, name, key string) ([]byte, error) {
+	secrets := Resource[corev1.Secret, corev1.SecretList]{c.core, "secrets", namespace}
+	secret, err := Retry(ctx, func(ctx context.Context) (*corev1.Secret, error) {
+		return secrets.Get(ctx, name, metav1.GetOptions{})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read Secret %s/%s: %w", namespace, name, err)
+	}
+	value, found := secret.Data[key]
+	if !found {
+		return nil, fmt.Errorf("Secret %s/%s has no key %q", namespace, name, key)
+	}
+	return value, nil
+}
+
 // PersistentVolumes is the client for PersistentVolumes.
 func (c *Client) PersistentVolumes() PersistentVolumes {
 	return Resource[corev1.PersistentVolume, corev1.PersistentVolumeList]{c.core, "persistentvolumes", ""}

@@ -1,6 +1,10 @@
 // Package ids holds the IDs that Velero carries from call to call: of volumes, of
 // snapshots and of the volumes made from them, as text that this plugin alone
-// writes and reads.
+// writes and reads. [Keys] signs the IDs of snapshots.
+//
+// Backups live longer than releases. So each text names the version of its form,
+// every version that was ever written stays readable, and a reader refuses what
+// it does not know rather than obey a part of it.
 package ids
 
 import (
@@ -20,11 +24,11 @@ const (
 )
 
 // VolumeID names the volume behind a PersistentVolume. It goes from GetVolumeID
-// to GetVolumeInfo and CreateSnapshot, and is kept in the backup.
+// to GetVolumeInfo and CreateSnapshot.
 type VolumeID struct {
 	Driver, Handle string
 	PV             string // the PersistentVolume's name
-	StorageClass   string // "" for a volume made by hand
+	StorageClass   string // "" for a volume that has none
 }
 
 // SnapshotID holds all that a restore or a deletion needs to know of a snapshot,
@@ -46,32 +50,59 @@ type SnapshotID struct {
 	ManagedBy string
 	// Topology is where the source volume can be reached.
 	Topology Topology
+
+	// Since version 2.
+
+	// AttributesClass is the source volume's VolumeAttributesClass, "" for none.
+	AttributesClass string
+	// Claim and PV are the source volume's claim and PersistentVolume, by which a
+	// StorageClass may name secrets. Claim is empty for a volume without one.
+	Claim ClaimRef
+	PV    string
+	// Secrets are those that the source volume was made and used with.
+	Secrets Secrets
+	// Group is the group snapshot that the snapshot is part of, if any.
+	Group Group
+}
+
+// Group is a group snapshot: snapshots of several volumes taken at one moment,
+// which a driver may allow to be deleted only together. The zero value is none.
+type Group struct {
+	Handle       string   // as the driver named it
+	Members      []string // the handles of all its snapshots, the bearer's among them
+	Class        string   // VolumeGroupSnapshotClass it was taken with
+	DeleteSecret SecretRef
 }
 
 // NewVolumeID describes a volume made from a snapshot. It goes from
-// CreateVolumeFromSnapshot to SetVolumeID.
+// CreateVolumeFromSnapshot to SetVolumeID, in one restore of one Velero, and is
+// never stored.
 type NewVolumeID struct {
 	Driver, Handle string
 	// Staging is the name of the PersistentVolume that keeps the volume known
-	// until Velero's own has it, "" if there is none.
-	Staging    string
-	Size       int64 // in bytes
-	FSType     string
-	Attributes map[string]string
-	Topology   Topology
+	// until Velero's own has it, "" if there is none. StagingUID is its UID, the
+	// precondition of whatever is done to it.
+	Staging, StagingUID string
+	Size                int64 // in bytes
+	FSType              string
+	Attributes          map[string]string
+	Topology            Topology
+	// StorageClass is the class the volume was made with, as the cluster's owner
+	// named it, not the copy that a restore makes.
+	StorageClass string
+	// AttributesClass is the volume's VolumeAttributesClass, "" for none.
+	AttributesClass string
+	// Secrets are those that the volume was made with and that its
+	// PersistentVolume names.
+	Secrets Secrets
 }
 
-// SecretRef names a Secret, never its content. The zero value names none.
-type SecretRef struct {
+// ClaimRef names a PersistentVolumeClaim. The zero value names none.
+type ClaimRef struct {
 	Namespace, Name string
 }
 
-func (s SecretRef) String() string {
-	if s == (SecretRef{}) {
-		return ""
-	}
-	return s.Namespace + "/" + s.Name
-}
+func (c ClaimRef) String() string { return SecretRef(c).String() }
 
 func (id VolumeID) String() string {
 	t := newIDText(volumeScheme, id.Driver, id.Handle)
@@ -91,29 +122,56 @@ func (id SnapshotID) String() string {
 	t.add("deleteSecret", id.DeleteSecret.String())
 	t.add("listSecret", id.ListSecret.String())
 	t.add("managedBy", id.ManagedBy)
-	for _, term := range id.Topology {
-		t.add("topology", term.String())
-	}
+	t.addTopology(id.Topology)
+	t.add("attributesClass", id.AttributesClass)
+	t.add("claim", id.Claim.String())
+	t.add("pv", id.PV)
+	t.addSecrets(id.Secrets)
+	t.addGroup(id.Group)
 	return t.String()
 }
 
 func (id NewVolumeID) String() string {
 	t := newIDText(newVolumeScheme, id.Driver, id.Handle)
 	t.add("staging", id.Staging)
+	t.add("stagingUID", id.StagingUID)
 	t.add("size", FormatSize(id.Size))
 	t.add("fsType", id.FSType)
-	for _, term := range id.Topology {
-		t.add("topology", term.String())
-	}
+	t.addTopology(id.Topology)
 	for _, name := range slices.Sorted(maps.Keys(id.Attributes)) {
 		// An attribute may be empty, which no value may: it ends in a mark.
 		t.add("attribute."+name, id.Attributes[name]+attributeEnd)
 	}
+	t.add("class", id.StorageClass)
+	t.add("attributesClass", id.AttributesClass)
+	t.addSecrets(id.Secrets)
 	return t.String()
 }
 
 const attributeEnd = "."
 
+func (t *idText) addTopology(topology Topology) {
+	for _, term := range topology {
+		t.add("topology", term.String())
+	}
+}
+
+func (t *idText) addSecrets(secrets Secrets) {
+	for _, s := range secrets.named() {
+		t.add("secret."+s.use, s.ref.String())
+	}
+}
+
+func (t *idText) addGroup(group Group) {
+	t.add("group", group.Handle)
+	t.add("groupClass", group.Class)
+	t.add("groupSecret", group.DeleteSecret.String())
+	for _, member := range group.Members {
+		t.add("member", member)
+	}
+}
+
+// FormatSize writes a size in bytes as Kubernetes does.
 func FormatSize(bytes int64) string {
 	return resource.NewQuantity(bytes, resource.BinarySI).String()
 }

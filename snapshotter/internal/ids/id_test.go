@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -45,6 +46,13 @@ var snapshotIDs = map[string]SnapshotID{
 			{{Key: "empty", Operator: corev1.NodeSelectorOpIn, Values: []string{"", "x"}}},
 		},
 	},
+	"the rest of it": {
+		Driver: "rbd.csi.ceph.com", Handle: "0001-6f1c", Size: 1 << 30, Class: "ceph",
+		Mode: corev1.PersistentVolumeFilesystem, AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
+		AttributesClass: "gold", Claim: ClaimRef{Namespace: "shop", Name: "data-0"}, PV: "pvc-1",
+		Secrets: allSecrets,
+		Group:   Group{Handle: "group/7", Class: "ceph-groups", DeleteSecret: SecretRef{Namespace: "rook-ceph", Name: "group"}, Members: []string{"0001-6f1b", "0001-6f1c", "a&b"}},
+	},
 	"odd topology": {
 		Driver: "d", Handle: "h", Size: 1, Mode: corev1.PersistentVolumeFilesystem,
 		AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOncePod},
@@ -56,6 +64,19 @@ var newVolumeIDs = map[string]NewVolumeID{
 	"plain": {Driver: "hostpath.csi.k8s.io", Handle: "v1", Size: 1 << 30, FSType: "ext4", Topology: zoneA,
 		Attributes: map[string]string{"storage.kubernetes.io/csiProvisionerIdentity": "1-2-host", "kind": "slow & steady", "empty": "", "a=b": "."}},
 	"bare": {Driver: "d", Handle: "h", Size: 5},
+	"the rest of it": {
+		Driver: "d", Handle: "h", Size: 1, Staging: "pvc-2", StagingUID: "0f3b1a52", StorageClass: "fast", AttributesClass: "gold",
+		Secrets: Secrets{NodeStage: SecretRef{Namespace: "a", Name: "b"}},
+	},
+}
+
+var allSecrets = Secrets{
+	Provisioner:       SecretRef{Namespace: "rook-ceph", Name: "provisioner"},
+	ControllerPublish: SecretRef{Namespace: "rook-ceph", Name: "publisher"},
+	NodeStage:         SecretRef{Namespace: "shop", Name: "data-0-luks"},
+	NodePublish:       SecretRef{Namespace: "rook-ceph", Name: "node"},
+	ControllerExpand:  SecretRef{Namespace: "rook-ceph", Name: "expander"},
+	NodeExpand:        SecretRef{Namespace: "rook-ceph", Name: "node-expander"},
 }
 
 func TestIDsSurviveTheirText(t *testing.T) {
@@ -77,49 +98,58 @@ func TestIDsSurviveTheirText(t *testing.T) {
 }
 
 func TestSnapshotIDIsReadable(t *testing.T) {
-	require.Equal(t, "csi://hostpath.csi.k8s.io/dadc5c81?v=1&size=1Gi&mode=Filesystem&access=ReadWriteOnce&class=hostpath", snapshotIDs["plain"].String())
+	require.Equal(t, "csi://hostpath.csi.k8s.io/dadc5c81?v=2&size=1Gi&mode=Filesystem&access=ReadWriteOnce&class=hostpath", snapshotIDs["plain"].String())
 }
 
-// TestGoldenIDs reads what every released version has written: backups live
-// longer than releases. A file is never changed, only added.
+// TestGoldenIDs compares what this version writes with its golden files. Those of
+// earlier versions are what stands in users' backups: they are never changed.
 func TestGoldenIDs(t *testing.T) {
 	golden := map[string][]string{}
 	for name, id := range volumeIDs {
-		golden["volume.v1"] = append(golden["volume.v1"], name+"\t"+id.String())
+		golden["volume.v2"] = append(golden["volume.v2"], name+"\t"+id.String())
 	}
 	for name, id := range snapshotIDs {
-		golden["snapshot.v1"] = append(golden["snapshot.v1"], name+"\t"+id.String())
+		golden["snapshot.v2"] = append(golden["snapshot.v2"], name+"\t"+id.String())
 	}
 	for name, id := range newVolumeIDs {
-		golden["newvolume.v1"] = append(golden["newvolume.v1"], name+"\t"+id.String())
+		golden["newvolume.v2"] = append(golden["newvolume.v2"], name+"\t"+id.String())
 	}
 	for file, lines := range golden {
+		slices.Sort(lines)
 		path := filepath.Join("testdata", "ids", file)
 		if *update {
-			require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
 			require.NoError(t, os.WriteFile(path, []byte(strings.Join(lines, "\n")+"\n"), 0o600))
 		}
 		content, err := os.ReadFile(path)
 		require.NoError(t, err)
-		require.ElementsMatch(t, lines, strings.Split(strings.TrimSpace(string(content)), "\n"), file)
+		require.Equal(t, lines, strings.Split(strings.TrimSpace(string(content)), "\n"), file)
 	}
 }
 
+// TestGoldenIDsAreParsed reads what every version has written: backups live
+// longer than releases.
 func TestGoldenIDsAreParsed(t *testing.T) {
-	for _, line := range goldenLines(t, "volume.v1") {
-		id, err := ParseVolumeID(line.text)
-		require.NoError(t, err)
-		require.Equal(t, volumeIDs[line.name], id)
+	for _, version := range []string{"v1", "v2"} {
+		for _, line := range goldenLines(t, "volume."+version) {
+			id, err := ParseVolumeID(line.text)
+			require.NoError(t, err)
+			require.Equal(t, volumeIDs[line.name], id)
+		}
+		for _, line := range goldenLines(t, "snapshot."+version) {
+			id, err := ParseSnapshotID(line.text)
+			require.NoError(t, err)
+			require.Equal(t, snapshotIDs[line.name], id)
+		}
+		for _, line := range goldenLines(t, "newvolume."+version) {
+			id, err := ParseNewVolumeID(line.text)
+			require.NoError(t, err)
+			require.Equal(t, newVolumeIDs[line.name], id)
+		}
 	}
-	for _, line := range goldenLines(t, "snapshot.v1") {
-		id, err := ParseSnapshotID(line.text)
+	for _, line := range goldenLines(t, "snapshot.v2.signed") {
+		id, err := keysOf(t, oldKey).Parse(line.text, true)
 		require.NoError(t, err)
 		require.Equal(t, snapshotIDs[line.name], id)
-	}
-	for _, line := range goldenLines(t, "newvolume.v1") {
-		id, err := ParseNewVolumeID(line.text)
-		require.NoError(t, err)
-		require.Equal(t, newVolumeIDs[line.name], id)
 	}
 }
 
@@ -157,39 +187,54 @@ func TestDocumentedIDs(t *testing.T) {
 
 func TestWrongIDs(t *testing.T) {
 	const good = "csi://d/h?v=1&size=1Gi&mode=Filesystem&access=ReadWriteOnce"
-	_, err := ParseSnapshotID(good)
-	require.NoError(t, err)
+	good2 := strings.Replace(good, "v=1", "v=2", 1)
+	mac := "01234567:" + strings.Repeat("A", 43)
+	for _, text := range []string{good, good2, good2 + "&group=g&member=h", good2 + "&signature=" + mac} {
+		_, err := ParseSnapshotID(text)
+		require.NoError(t, err)
+	}
 	for text, reason := range map[string]string{
-		"":                                  "does not begin with csi://",
-		"snap-0123":                         "does not begin with csi://",
-		volumeIDs["plain"].String():         "does not begin with csi://",
-		"csi://d/h":                         "no version",
-		"csi://d/?v=1":                      "no handle",
-		"csi://d?v=1":                       "no handle",
-		"csi://-d/h?v=1":                    "no name of a CSI driver",
-		"csi://d/h?v=2&size=1Gi":            `version "2"`,
-		"csi://d/h?size=1Gi":                `version ""`,
-		"csi://d/%zz?v=1":                   "wrong escape",
-		"csi://d/%4?v=1":                    "middle of an escape",
-		"csi://d/%61?v=1":                   "not escaped the way",
-		"csi://d/a b?v=1":                   "not escaped the way",
-		good + "&colour=red":                `"colour" is not known`,
-		good + "&size=2Gi":                  "size stands there 2 times",
-		good + "&":                          "key=value",
-		good + "&class=":                    "key=value",
-		good + "&deleteSecret=x":            "namespace/name",
-		good + "&topology=zone":             "label:value",
-		good + "&access=Always":             "no access mode",
-		"csi://d/h?v=1&size=1Gi":            "neither Filesystem nor Block",
-		"csi://d/h?v=1&mode=Block":          "no size",
-		"csi://d/h?v=1&size=-1&mode=B":      "no size",
-		"csi://d/h?v=1&size=1Gi&mode=Block": "lacks access",
+		"":                                    "does not begin with csi://",
+		"snap-0123":                           "does not begin with csi://",
+		volumeIDs["plain"].String():           "does not begin with csi://",
+		"csi://d/h":                           "no version",
+		"csi://d/?v=1":                        "no handle",
+		"csi://d?v=1":                         "no handle",
+		"csi://-d/h?v=1":                      "no name of a CSI driver",
+		"csi://d/h?v=3&size=1Gi":              `version "3"`,
+		"csi://d/h?v=01&size=1Gi":             `version "01"`,
+		"csi://d/h?size=1Gi":                  `version ""`,
+		"csi://d/%zz?v=1":                     "wrong escape",
+		"csi://d/%4?v=1":                      "middle of an escape",
+		"csi://d/%61?v=1":                     "not escaped the way",
+		"csi://d/a b?v=1":                     "not escaped the way",
+		good + "&colour=red":                  `"colour" is not known`,
+		good + "&claim=a/b":                   `"claim" is not known to this release in version 1`,
+		good + "&signature=x":                 `"signature" is not known`,
+		good2 + "&claim=a":                    "namespace/name",
+		good2 + "&secret.node-stage=a":        "namespace/name",
+		good2 + "&secret.kitchen=a/b":         `"secret.kitchen" is not known`,
+		good2 + "&group=g":                    "not among them",
+		good2 + "&group=g&member=i":           "not among them",
+		good2 + "&member=h":                   "lacks group",
+		good2 + "&signature=x":                "no signature",
+		good2 + "&signature=" + mac + "&pv=p": "not the last field",
+		good + "&size=2Gi":                    "size stands there 2 times",
+		good + "&":                            "key=value",
+		good + "&class=":                      "key=value",
+		good + "&deleteSecret=x":              "namespace/name",
+		good + "&topology=zone":               "label:value",
+		good + "&access=Always":               "no access mode",
+		"csi://d/h?v=1&size=1Gi":              "neither Filesystem nor Block",
+		"csi://d/h?v=1&mode=Block":            "no size",
+		"csi://d/h?v=1&size=-1&mode=B":        "no size",
+		"csi://d/h?v=1&size=1Gi&mode=Block":   "lacks access",
 	} {
 		_, err := ParseSnapshotID(text)
 		require.ErrorContains(t, err, reason, text)
 		require.ErrorContains(t, err, "no snapshot ID of this plugin")
 	}
-	_, err = ParseVolumeID("csi-volume://d/h?v=1")
+	_, err := ParseVolumeID("csi-volume://d/h?v=1")
 	require.ErrorContains(t, err, "lacks pv")
 	_, err = ParseNewVolumeID("csi-new-volume://d/h?v=1&size=1Gi&attribute.a=b")
 	require.ErrorContains(t, err, "cut off")
@@ -204,10 +249,14 @@ func FuzzSnapshotID(f *testing.F) {
 			Driver: driver, Handle: handle, Size: size, Class: class, ManagedBy: name,
 			Mode:        corev1.PersistentVolumeBlock,
 			AccessModes: knownAccessModes,
+			Group:       Group{Handle: "g" + value, Members: []string{"m" + key, handle}},
+			PV:          key,
 			Topology:    Topology{{{Key: key, Operator: corev1.NodeSelectorOpIn, Values: []string{value, key}}}},
 		}
 		if !strings.Contains(namespace, "/") && !strings.Contains(name, "/") && namespace != "" && name != "" {
 			id.ListSecret = SecretRef{Namespace: namespace, Name: name}
+			id.Claim = ClaimRef(id.ListSecret)
+			id.Secrets.NodeStage = id.ListSecret
 		}
 		parsed, err := ParseSnapshotID(id.String())
 		if !driverName.MatchString(driver) || handle == "" || size <= 0 {

@@ -2,6 +2,7 @@ package ids
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,7 +19,9 @@ func ParseVolumeID(text string) (VolumeID, error) {
 	return id, r.done("volume", text)
 }
 
-// ParseSnapshotID reads what SnapshotID.String writes, and nothing else.
+// ParseSnapshotID reads what SnapshotID.String and Keys.Sign write, and nothing
+// else. It does not check a signature: an ID that came from a backup is for
+// [Keys.Parse] to read.
 func ParseSnapshotID(text string) (SnapshotID, error) {
 	r := readID(snapshotScheme, text)
 	id := SnapshotID{
@@ -32,6 +35,14 @@ func ParseSnapshotID(text string) (SnapshotID, error) {
 		ListSecret:   r.secret("listSecret"),
 		ManagedBy:    r.one("managedBy"),
 		Topology:     r.topology("topology"),
+	}
+	if r.version() >= 2 {
+		id.AttributesClass = r.one("attributesClass")
+		id.Claim = ClaimRef(r.secret("claim"))
+		id.PV = r.one("pv")
+		id.Secrets = r.secrets("secret.")
+		id.Group = r.group(id.Handle)
+		r.signature(text)
 	}
 	return id, r.done("snapshot", text)
 }
@@ -47,6 +58,12 @@ func ParseNewVolumeID(text string) (NewVolumeID, error) {
 		FSType:     r.one("fsType"),
 		Topology:   r.topology("topology"),
 		Attributes: r.attributes("attribute."),
+	}
+	if r.version() >= 2 {
+		id.StagingUID = r.one("stagingUID")
+		id.StorageClass = r.one("class")
+		id.AttributesClass = r.one("attributesClass")
+		id.Secrets = r.secrets("secret.")
 	}
 	return id, r.done("new volume", text)
 }
@@ -67,7 +84,7 @@ func readID(scheme, text string) *idReader {
 
 func (r *idReader) done(kind, text string) error {
 	if err := cmp.Or(r.err, r.text.end()); err != nil {
-		return fmt.Errorf("%q is no %s ID of this plugin: %w", text, kind, err)
+		return fmt.Errorf("%q is no %s ID of this plugin: %w", Short(text), kind, err)
 	}
 	return nil
 }
@@ -86,6 +103,7 @@ func (r *idReader) fail(err error) {
 
 func (r *idReader) driver() string { return r.text.driver }
 func (r *idReader) handle() string { return r.text.handle }
+func (r *idReader) version() int   { return r.text.version }
 
 func (r *idReader) one(key string) string {
 	value, err := r.text.one(key)
@@ -99,7 +117,7 @@ func (r *idReader) size(key string) int64 {
 	value := r.one(key)
 	quantity, err := resource.ParseQuantity(value)
 	if err != nil || quantity.Value() <= 0 || FormatSize(quantity.Value()) != value {
-		r.fail(fmt.Errorf("%s: %q is no size", key, value))
+		r.fail(fmt.Errorf("%s: %q is no size", key, Short(value)))
 	}
 	return quantity.Value()
 }
@@ -107,7 +125,7 @@ func (r *idReader) size(key string) int64 {
 func (r *idReader) mode(key string) corev1.PersistentVolumeMode {
 	mode := corev1.PersistentVolumeMode(r.one(key))
 	if mode != corev1.PersistentVolumeFilesystem && mode != corev1.PersistentVolumeBlock {
-		r.fail(fmt.Errorf("%s: %q is neither Filesystem nor Block", key, mode))
+		r.fail(fmt.Errorf("%s: %q is neither Filesystem nor Block", key, Short(string(mode))))
 	}
 	return mode
 }
@@ -121,7 +139,7 @@ func (r *idReader) accessModes(key string) []corev1.PersistentVolumeAccessMode {
 	for _, value := range r.text.all(key) {
 		mode := corev1.PersistentVolumeAccessMode(value)
 		if !slices.Contains(knownAccessModes, mode) {
-			r.fail(fmt.Errorf("%s: %q is no access mode", key, value))
+			r.fail(fmt.Errorf("%s: %q is no access mode", key, Short(value)))
 		}
 		modes = append(modes, mode)
 	}
@@ -133,9 +151,45 @@ func (r *idReader) secret(key string) SecretRef {
 	value := r.one(key)
 	namespace, name, ok := strings.Cut(value, "/")
 	if value != "" && (!ok || namespace == "" || name == "" || strings.Contains(name, "/")) {
-		r.fail(fmt.Errorf("%s: %q is not of the form namespace/name", key, value))
+		r.fail(fmt.Errorf("%s: %q is not of the form namespace/name", key, Short(value)))
 	}
 	return SecretRef{Namespace: namespace, Name: name}
+}
+
+func (r *idReader) secrets(prefix string) Secrets {
+	var secrets Secrets
+	for _, s := range secrets.named() {
+		*s.ref = r.secret(prefix + s.use)
+	}
+	return secrets
+}
+
+func (r *idReader) group(handle string) Group {
+	group := Group{
+		Handle:       r.one("group"),
+		Members:      r.text.all("member"),
+		Class:        r.one("groupClass"),
+		DeleteSecret: r.secret("groupSecret"),
+	}
+	if group.Handle == "" {
+		if group.Class != "" || group.DeleteSecret != (SecretRef{}) || len(group.Members) > 0 {
+			r.fail(errors.New("it lacks group"))
+		}
+		return Group{}
+	}
+	if !slices.Contains(group.Members, handle) {
+		r.fail(errors.New("member: the snapshot itself is not among them"))
+	}
+	return group
+}
+
+// signature reads a signature, which has to be the last field: it stands for all
+// the text before it.
+func (r *idReader) signature(text string) {
+	value := r.one(signatureKey)
+	if value != "" && (!signatureForm.MatchString(value) || !strings.HasSuffix(text, signatureField+value)) {
+		r.fail(fmt.Errorf("%s: %q is no signature, or not the last field", signatureKey, Short(value)))
+	}
 }
 
 func (r *idReader) topology(key string) Topology {
@@ -157,7 +211,7 @@ func (r *idReader) attributes(prefix string) map[string]string {
 	}
 	for name, value := range attributes {
 		if !strings.HasSuffix(value, attributeEnd) {
-			r.fail(fmt.Errorf("%s%s is cut off", prefix, name))
+			r.fail(fmt.Errorf("%s%s is cut off", prefix, Short(name)))
 		}
 		attributes[name] = strings.TrimSuffix(value, attributeEnd)
 	}

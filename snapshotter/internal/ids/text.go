@@ -9,20 +9,22 @@ import (
 
 // The IDs of this package are text of one form,
 //
-//	scheme://driver/handle?v=1&key=value&key=value
+//	scheme://driver/handle?v=2&key=value&key=value
 //
 // with everything but unreserved characters and a few that no parser minds
 // percent-encoded, so that any handle a driver invents survives. The form is
 // read by eye in `velero backup describe --details`, and by idText only: it
 // needs no other parser to agree.
 
-// idVersion is the version of the form that is written. A reader refuses a
-// newer one, since it cannot know what the ID says.
-const idVersion = 1
+// idVersion is the version of the form that is written. Version 2 has more keys
+// than version 1. A reader refuses a newer one, since it cannot know what the ID
+// says.
+const idVersion = 2
 
 // idText is an ID taken apart: the values of each key in the order they stand.
 type idText struct {
 	scheme, driver, handle string
+	version                int // as read
 	keys                   []string
 	values                 map[string][]string
 }
@@ -69,7 +71,7 @@ func parseIDText(scheme, text string) (*idText, error) {
 	}
 	driver, escapedHandle, _ := strings.Cut(path, "/")
 	if !driverName.MatchString(driver) {
-		return nil, fmt.Errorf("%q is no name of a CSI driver", driver)
+		return nil, fmt.Errorf("%q is no name of a CSI driver", Short(driver))
 	}
 	handle, err := unescape(escapedHandle)
 	if err != nil {
@@ -94,21 +96,28 @@ func (t *idText) parseQuery(query string) error {
 			return err
 		}
 		if key == "" || value == "" {
-			return fmt.Errorf("%q is not of the form key=value", pair)
+			return fmt.Errorf("%q is not of the form key=value", Short(pair))
 		}
 		t.add(key, value)
 	}
-	if v, err := t.one("v"); err != nil || v != strconv.Itoa(idVersion) {
-		return fmt.Errorf("version %q is not known to this release, which reads version %d", v, idVersion)
+	return t.parseVersion()
+}
+
+func (t *idText) parseVersion() error {
+	text, err := t.one("v")
+	for t.version = 1; t.version <= idVersion; t.version++ {
+		if err == nil && text == strconv.Itoa(t.version) {
+			return nil
+		}
 	}
-	return nil
+	return fmt.Errorf("version %q is not known to this release, which reads versions 1 to %d", Short(text), idVersion)
 }
 
 // one removes and returns the single value of key, "" if there is none.
 func (t *idText) one(key string) (string, error) {
 	values := t.all(key)
 	if len(values) > 1 {
-		return "", fmt.Errorf("%s stands there %d times", key, len(values))
+		return "", fmt.Errorf("%s stands there %d times", Short(key), len(values))
 	}
 	if len(values) == 0 {
 		return "", nil
@@ -145,7 +154,7 @@ func (t *idText) prefixed(prefix string) (map[string]string, error) {
 func (t *idText) end() error {
 	for _, key := range t.keys {
 		if _, left := t.values[key]; left {
-			return fmt.Errorf("%q is not known to this release", key)
+			return fmt.Errorf("%q is not known to this release in version %d", Short(key), t.version)
 		}
 	}
 	return nil
@@ -185,17 +194,17 @@ func unescapeBut(plain, s string) (string, error) {
 			continue
 		}
 		if i+2 >= len(s) {
-			return "", fmt.Errorf("%q ends in the middle of an escape", s)
+			return "", fmt.Errorf("%q ends in the middle of an escape", Short(s))
 		}
 		c, err := strconv.ParseUint(s[i+1:i+3], 16, 8)
 		if err != nil {
-			return "", fmt.Errorf("%q holds a wrong escape", s)
+			return "", fmt.Errorf("%q holds a wrong escape", Short(s))
 		}
 		b.WriteByte(byte(c))
 		i += 2
 	}
 	if escapeBut(plain, b.String()) != s {
-		return "", fmt.Errorf("%q is not escaped the way this plugin does", s)
+		return "", fmt.Errorf("%q is not escaped the way this plugin does", Short(s))
 	}
 	return b.String(), nil
 }

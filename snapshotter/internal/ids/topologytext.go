@@ -67,7 +67,7 @@ func parseTerm(text string) (Term, error) {
 		term = append(term, requirement)
 	}
 	if term.String() != text {
-		return nil, fmt.Errorf("%q is not written the way this plugin does", text)
+		return nil, fmt.Errorf("%q is not written the way this plugin does", Short(text))
 	}
 	return term, nil
 }
@@ -76,7 +76,7 @@ func parseRequirement(text string) (Requirement, error) {
 	rest, field := strings.CutPrefix(text, fieldMark)
 	parts := strings.Split(rest, betweenParts)
 	if len(parts) < 2 || len(parts) > 3 {
-		return Requirement{}, fmt.Errorf("%q is not of the form label:value", text)
+		return Requirement{}, fmt.Errorf("%q is not of the form label:value", Short(text))
 	}
 	key, keyErr := unescapeBut(plainInTerm, parts[0])
 	operator, operatorErr := string(corev1.NodeSelectorOpIn), error(nil)
