@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/minio/minio-go/v7"
@@ -56,9 +59,9 @@ func (s *Store) deleteVersions(ctx context.Context, bucket, key string) (int, er
 	if err != nil {
 		return 0, err
 	}
-	for i := len(versions) - 1; i >= 0; i-- {
+	for _, version := range versions {
 		err := s.remove(ctx, bucket, key, minio.RemoveObjectOptions{
-			VersionID:        versions[i],
+			VersionID:        version,
 			GovernanceBypass: s.settings.BypassGovernance,
 		})
 		if err != nil {
@@ -68,22 +71,25 @@ func (s *Store) deleteVersions(ctx context.Context, bucket, key string) (int, er
 	return len(versions), nil
 }
 
-// versionsOf returns the versions and delete markers of key, the newest first.
+// versionsOf returns the versions and delete markers of key, the newest last.
 func (s *Store) versionsOf(ctx context.Context, bucket, key string) (versions []string, err error) {
-	err = s.retry(ctx, func(ctx context.Context) error {
-		versions = nil
-		listed := s.client.ListObjectsIter(expectXML(ctx, "ListVersionsResult"), bucket, minio.ListObjectsOptions{
-			Prefix: key, Recursive: true, WithVersions: true,
-		})
-		for o := range listed {
-			if o.Err != nil {
-				return o.Err
-			}
-			if o.Key == key {
-				versions = append(versions, o.VersionID)
+	latest := ""
+	p := &pager{Store: s, bucket: bucket, root: "ListVersionsResult", after: byVersion, query: url.Values{
+		"versions": {""}, "prefix": {key}, "max-keys": {"1000"},
+	}}
+	err = p.all(ctx, func() { versions, latest = nil, "" }, func(found page) {
+		for _, v := range slices.Concat(found.Version, found.DeleteMarker) {
+			switch {
+			case v.Key != key:
+			case strings.EqualFold(v.IsLatest, "true"):
+				latest = v.VersionID
+			default:
+				versions = append(versions, v.VersionID)
 			}
 		}
-		return ctx.Err()
 	})
+	if latest != "" {
+		versions = append(versions, latest)
+	}
 	return versions, err
 }

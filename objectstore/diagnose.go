@@ -159,7 +159,7 @@ func (d *Diagnosis) GetRange(ctx context.Context, key string, offset, length int
 	}
 	var data []byte
 	err := d.retry(ctx, func(ctx context.Context) error {
-		body, _, header, err := d.client.GetObject(ctx, d.settings.Bucket, key, options)
+		body, _, header, err := d.client.GetObject(expectObject(ctx), d.settings.Bucket, key, options)
 		if err != nil {
 			return err
 		}

@@ -2,6 +2,7 @@ package objectstore
 
 import (
 	"context"
+	"net/url"
 
 	"github.com/minio/minio-go/v7"
 )
@@ -10,7 +11,7 @@ import (
 // not be read and a server that is no S3 server are errors: "no" makes Velero
 // act as if the backup had never been.
 func (s *Store) ObjectExists(ctx context.Context, bucket, key string) (bool, error) {
-	_, err := s.stat(ctx, bucket, key)
+	_, err := s.head(ctx, bucket, key)
 	if classify(err) == KindNotFound {
 		err = s.requireBucket(ctx, bucket)
 		if err == nil {
@@ -39,7 +40,16 @@ func (s *Store) explained(ctx context.Context, bucket string, err error) error {
 	return err
 }
 
-func (s *Store) stat(ctx context.Context, bucket, key string) (info minio.ObjectInfo, err error) {
+// stat looks at an object. Its size is known, or there is an error.
+func (s *Store) stat(ctx context.Context, bucket, key string) (minio.ObjectInfo, error) {
+	info, err := s.head(ctx, bucket, key)
+	if err == nil && info.Size < 0 {
+		info.Size, err = s.sizeOf(ctx, bucket, key, info.ETag)
+	}
+	return info, err
+}
+
+func (s *Store) head(ctx context.Context, bucket, key string) (info minio.ObjectInfo, err error) {
 	err = s.retry(ctx, func(ctx context.Context) (err error) {
 		info, err = s.client.StatObject(ctx, bucket, key, s.readOptions())
 		return err
@@ -65,12 +75,11 @@ func (s *Store) requireBucket(ctx context.Context, bucket string) error {
 
 // listOne lists one key of the bucket.
 func (s *Store) listOne(ctx context.Context, bucket string) error {
-	ctx, cancel := context.WithCancel(expectXML(ctx, "ListBucketResult"))
-	defer cancel()
-	for o := range s.client.ListObjectsIter(ctx, bucket, minio.ListObjectsOptions{Prefix: s.settings.Prefix, MaxKeys: 1, UseV1: s.settings.ListObjectsVersion != "2"}) {
-		return o.Err
+	values := url.Values{"prefix": {s.settings.Prefix}, "delimiter": {""}, "max-keys": {"1"}}
+	if s.settings.ListObjectsVersion == "2" {
+		values.Set("list-type", "2")
 	}
-	return context.Cause(ctx)
+	return s.query(ctx, bucket, values, "ListBucketResult", &page{})
 }
 
 // orNoBucket returns err, or the error that says more where err only says that

@@ -2,11 +2,11 @@ package objectstore
 
 import (
 	"context"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/minio/minio-go/v7"
 	"github.com/sirupsen/logrus"
 )
 
@@ -17,7 +17,8 @@ import (
 func (s *Store) ListCommonPrefixes(ctx context.Context, bucket, prefix, delimiter string) ([]string, error) {
 	start := time.Now()
 	var prefixes []string
-	err := s.list(ctx, bucket, prefix, delimiter == "/", func(key string) {
+	begin := func() { prefixes = nil }
+	err := s.list(ctx, bucket, prefix, delimiter == "/", begin, func(key string) {
 		if p, ok := commonPrefix(key, prefix, delimiter); ok {
 			prefixes = append(prefixes, p)
 		}
@@ -46,7 +47,8 @@ func commonPrefix(key, prefix, delimiter string) (string, bool) {
 func (s *Store) ListObjects(ctx context.Context, bucket, prefix string) ([]string, error) {
 	start := time.Now()
 	var keys []string
-	err := s.list(ctx, bucket, prefix, false, func(key string) { keys = append(keys, key) })
+	begin := func() { keys = nil }
+	err := s.list(ctx, bucket, prefix, false, begin, func(key string) { keys = append(keys, key) })
 	if err != nil {
 		return nil, s.failed(opList, bucket, prefix, err)
 	}
@@ -57,67 +59,42 @@ func (s *Store) ListObjects(ctx context.Context, bucket, prefix string) ([]strin
 	return keys, nil
 }
 
-// listing is one listing under way. It goes on behind the last key it saw after
-// a request that failed, so that a long listing does not begin again.
-type listing struct {
-	*Store
-	bucket, prefix string
-	folders        bool // let the server group keys by "/"
-	v1             bool
-	last           string
-	each           func(key string)
+// list calls each with every key under prefix; it may do so twice for some. With
+// folders it gives pseudo-folders in place of the keys in them. begin is called
+// first, and again whenever the listing starts anew.
+func (s *Store) list(ctx context.Context, bucket, prefix string, folders bool, begin func(), each func(string)) error {
+	err := s.pager(bucket, prefix, folders, s.settings.ListObjectsVersion == "1").all(ctx, begin, eachName(each))
+	if classify(err) == KindUnsupported && s.settings.ListObjectsVersion == "auto" {
+		err = s.pager(bucket, prefix, folders, true).all(ctx, begin, eachName(each))
+	}
+	if err == nil {
+		s.bucketOK.Store(bucket == s.settings.Bucket)
+	}
+	return err
 }
 
-// list calls each with every key under prefix; it may do so twice for some.
-// With folders it gives pseudo-folders in place of the keys in them.
-func (s *Store) list(ctx context.Context, bucket, prefix string, folders bool, each func(string)) error {
-	l := &listing{Store: s, bucket: bucket, prefix: prefix, folders: folders, each: each, v1: s.settings.ListObjectsVersion == "1"}
-	for {
-		before := l.last
-		err := s.retry(ctx, l.pages)
-		switch {
-		case err == nil:
-			s.bucketOK.Store(bucket == s.settings.Bucket)
-			return nil
-		case classify(err) == KindUnsupported && !l.v1 && s.settings.ListObjectsVersion == "auto":
-			l.v1 = true
-		case ctx.Err() != nil || l.last == before || !passing(err):
-			return err
+func eachName(each func(string)) func(page) {
+	return func(p page) {
+		for _, o := range p.Contents {
+			each(o.Key)
+		}
+		for _, folder := range p.CommonPrefixes {
+			each(folder.Prefix)
 		}
 	}
 }
 
-// passing tells whether a failure may be over by the time of the next request.
-func passing(err error) bool {
-	switch classify(err) {
-	case KindThrottled, KindServer, KindUnreachable, KindTimeout:
-		return true
+// pager lists the bucket with S3's second call for that, or with the first.
+func (s *Store) pager(bucket, prefix string, folders, v1 bool) *pager {
+	p := &pager{Store: s, bucket: bucket, root: "ListBucketResult", after: byMarker, query: url.Values{
+		"prefix": {prefix}, "delimiter": {""}, "max-keys": {"1000"},
+	}}
+	if folders {
+		p.query.Set("delimiter", "/")
 	}
-	return false
-}
-
-// pages reads pages from behind the last key to the end.
-func (l *listing) pages(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(withPages(expectXML(ctx, "ListBucketResult")))
-	defer cancel()
-	noOwner := false
-	objects := l.client.ListObjectsIter(ctx, l.bucket, minio.ListObjectsOptions{
-		Prefix:     l.prefix,
-		Recursive:  !l.folders,
-		UseV1:      l.v1,
-		StartAfter: l.last,
-		FetchOwner: &noOwner,
-	})
-	for o := range objects {
-		if o.Err != nil {
-			return o.Err
-		}
-		if !strings.HasPrefix(o.Key, l.prefix) {
-			return faultf(KindNotS3, "the listing of %q shows the key %q", l.prefix, o.Key)
-		}
-		l.each(o.Key)
-		l.last = max(l.last, o.Key)
+	if !v1 {
+		p.query.Set("list-type", "2")
+		p.after = byToken
 	}
-	// The iterator ends without a word when its context does.
-	return context.Cause(ctx)
+	return p
 }

@@ -82,7 +82,6 @@ func (k kms) Marshal(h http.Header) {
 // multipartOptions are the options of an object, as a multipart upload begins.
 func (s *Store) multipartOptions() minio.PutObjectOptions {
 	o := s.newOptions()
-	o.UserMetadata[partsName] = stretchesOf(s.schedule).String()
 	if s.checksum != minio.ChecksumNone {
 		o.UserMetadata["x-amz-checksum-algorithm"] = s.checksum.String()
 	}

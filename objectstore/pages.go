@@ -1,37 +1,231 @@
 package objectstore
 
 import (
+	"cmp"
 	"context"
-	"net/http"
-	"sync"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
 )
 
-type pagesKey struct{}
+const (
+	// listTimeout bounds a whole listing, of however many pages.
+	listTimeout = 15 * time.Minute
+	// listLimit is how many bytes the names of a listing may have together.
+	listLimit = 48 << 20
+	// idlePages is how many pages in a row may bring nothing new. A server may
+	// give empty pages while it skips what was deleted.
+	idlePages = 20
+	// listRestarts is how often a listing may begin again.
+	listRestarts = 2
+)
 
-// pagesSeen notes which pages a listing has asked for. A server that gives out
-// the same continuation twice would keep it going for ever.
-type pagesSeen struct {
-	mu    sync.Mutex
-	pages map[string]bool
+// page is one answer to a listing. Only what is needed is read: a date or a size
+// in an odd form does no harm.
+type page struct {
+	IsTruncated           string
+	EncodingType          string
+	NextContinuationToken string // of the second call
+	NextMarker            string // of the first, and not of every server
+	NextKeyMarker         string // of versions
+	NextVersionIDMarker   string `xml:"NextVersionIdMarker"`
+	Contents              []entry
+	CommonPrefixes        []folder
+	Version, DeleteMarker []entry
 }
 
-func withPages(ctx context.Context) context.Context {
-	return context.WithValue(ctx, pagesKey{}, &pagesSeen{pages: map[string]bool{}})
+// entry is an object, or a version of one.
+type entry struct {
+	Key       string
+	Size      string
+	ETag      string
+	VersionID string `xml:"VersionId"`
+	IsLatest  string
 }
 
-// checkPage refuses a request for a page that its listing has had.
-func checkPage(req *http.Request) error {
-	seen, ok := req.Context().Value(pagesKey{}).(*pagesSeen)
-	if !ok {
-		return nil
+// folder stands for all keys that begin so.
+type folder struct{ Prefix string }
+
+// pager gives the pages of one listing.
+type pager struct {
+	*Store
+	bucket string
+	query  url.Values // of every page
+	root   string
+	after  func(*pager, page, []string) (url.Values, error) // the query of the page behind one with these names
+
+	seen  map[string]bool // nil as long as the names ascend
+	last  string
+	bytes int
+	idle  int
+}
+
+// all calls each with every page. A page that fails is asked for again with the
+// same continuation, so that nothing depends on the order of the names. Where a
+// continuation is not accepted any more, begin is called and the listing starts
+// anew. The listing is complete, or there is an error.
+func (p *pager) all(ctx context.Context, begin func(), each func(page)) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, listTimeout, faultf(KindTimeout, "the listing was not complete after %v", listTimeout))
+	defer cancel()
+	for restarts := 0; ; restarts++ {
+		begin()
+		p.seen, p.last, p.bytes, p.idle = map[string]bool{}, "", 0, 0
+		pages, err := p.once(ctx, each)
+		if err == nil || ctx.Err() != nil || pages == 0 || restarts == listRestarts || classify(err) != KindUnknown {
+			return err
+		}
 	}
-	query := req.URL.Query()
-	page := query.Get("continuation-token") + query.Get("marker")
-	seen.mu.Lock()
-	defer seen.mu.Unlock()
-	if seen.pages[page] {
-		return faultf(KindNotS3, "the listing goes in a circle: the storage gave the continuation %q twice", page)
+}
+
+// once reads the pages from the first to the last, and returns how many came.
+func (p *pager) once(ctx context.Context, each func(page)) (pages int, err error) {
+	where := url.Values{}
+	for {
+		found, err := p.page(ctx, where)
+		if err != nil {
+			return pages, err
+		}
+		pages++
+		names, err := p.names(&found)
+		if err != nil {
+			return pages, err
+		}
+		each(found)
+		if !strings.EqualFold(strings.TrimSpace(found.IsTruncated), "true") {
+			return pages, nil
+		}
+		if where, err = p.behind(found, names, where); err != nil {
+			return pages, err
+		}
 	}
-	seen.pages[page] = true
-	return nil
+}
+
+func (p *pager) page(ctx context.Context, where url.Values) (found page, err error) {
+	values := url.Values{"encoding-type": {"url"}}
+	for _, more := range []url.Values{p.query, where} {
+		for name, value := range more {
+			values[name] = value
+		}
+	}
+	err = p.retry(ctx, func(ctx context.Context) error {
+		found = page{}
+		return p.Store.query(ctx, p.bucket, values, p.root, &found)
+	})
+	return found, err
+}
+
+// behind returns the query of the page behind found, which must be another one
+// than that of found and, in the end, lead to something new.
+func (p *pager) behind(found page, names []string, where url.Values) (url.Values, error) {
+	following, err := p.after(p, found, names)
+	if err != nil {
+		return nil, err
+	}
+	if following.Encode() == where.Encode() {
+		return nil, faultf(KindNotS3, "the listing makes no progress: the storage gave the continuation %q twice", following.Encode())
+	}
+	if p.progress(names) {
+		p.idle = 0
+	} else if p.idle++; p.idle > idlePages {
+		return nil, faultf(KindNotS3, "the listing makes no progress: %d pages in a row brought nothing new", p.idle)
+	}
+	return following, nil
+}
+
+// progress tells whether a page brought a name that was not there before.
+func (p *pager) progress(names []string) bool {
+	if len(names) == 0 {
+		return false
+	}
+	if first, last := slices.Min(names), slices.Max(names); first > p.last || p.last == "" {
+		p.last = last
+		return true
+	}
+	fresh := false
+	for _, name := range names {
+		fresh = fresh || !p.seen[name]
+		p.seen[name] = true
+	}
+	return fresh
+}
+
+// names decodes the names of a page in place and returns them.
+func (p *pager) names(found *page) (names []string, err error) {
+	take := func(name *string, version string) {
+		if err == nil {
+			*name, err = unescape(*found, *name)
+		}
+		if !strings.HasPrefix(*name, p.query.Get("prefix")) && err == nil {
+			err = faultf(KindNotS3, "the listing of %q shows the key %q", p.query.Get("prefix"), *name)
+		}
+		p.bytes += len(*name)
+		names = append(names, strings.TrimSuffix(*name+"\x00"+version, "\x00"))
+	}
+	for i := range found.Contents {
+		take(&found.Contents[i].Key, "")
+	}
+	for i := range found.CommonPrefixes {
+		take(&found.CommonPrefixes[i].Prefix, "")
+	}
+	for _, list := range [][]entry{found.Version, found.DeleteMarker} {
+		for i := range list {
+			take(&list[i].Key, cmp.Or(list[i].VersionID, "null"))
+		}
+	}
+	if p.bytes > listLimit && err == nil {
+		err = faultf(KindNotS3, "the names of the listing have more than %d bytes", listLimit)
+	}
+	return names, err
+}
+
+// The ways on behind a page.
+
+func byToken(_ *pager, found page, _ []string) (url.Values, error) {
+	if found.NextContinuationToken == "" {
+		return nil, faultf(KindUnsupported, "the listing goes on, and the storage gave no continuation token")
+	}
+	return url.Values{"continuation-token": {found.NextContinuationToken}}, nil
+}
+
+// byMarker goes on behind the last name where the server does not say where: S3
+// itself does not for a listing without delimiter.
+func byMarker(p *pager, found page, names []string) (url.Values, error) {
+	marker, err := unescape(found, found.NextMarker)
+	if err != nil {
+		return nil, err
+	}
+	if marker == "" && len(names) > 0 && ascend(found) && slices.Min(names) > p.last {
+		marker = slices.Max(names)
+	}
+	if marker == "" {
+		return nil, faultf(KindNotS3, "the listing goes on, and the storage did not say where")
+	}
+	return url.Values{"marker": {marker}}, nil
+}
+
+// ascend tells whether the names of a page are in order.
+func ascend(found page) bool {
+	return slices.IsSortedFunc(found.Contents, func(a, b entry) int { return strings.Compare(a.Key, b.Key) }) &&
+		slices.IsSortedFunc(found.CommonPrefixes, func(a, b folder) int { return strings.Compare(a.Prefix, b.Prefix) })
+}
+
+func byVersion(_ *pager, found page, _ []string) (url.Values, error) {
+	if found.NextKeyMarker == "" {
+		return nil, faultf(KindNotS3, "the listing of versions goes on, and the storage did not say where")
+	}
+	marker, err := unescape(found, found.NextKeyMarker)
+	return url.Values{"key-marker": {marker}, "version-id-marker": {found.NextVersionIDMarker}}, err
+}
+
+// unescape decodes a name of a page.
+func unescape(found page, name string) (string, error) {
+	if !strings.EqualFold(found.EncodingType, "url") {
+		return name, nil
+	}
+	plain, err := url.QueryUnescape(name)
+	if err != nil {
+		return "", faultf(KindNotS3, "a name of the listing is not encoded as it says: %w", err)
+	}
+	return plain, nil
 }

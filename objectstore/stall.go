@@ -31,13 +31,16 @@ func withPatience(ctx context.Context, d time.Duration) context.Context {
 	return context.WithValue(ctx, patienceKey{}, d)
 }
 
+func patienceOf(ctx context.Context) time.Duration {
+	d, _ := ctx.Value(patienceKey{}).(time.Duration)
+	return d
+}
+
 // RoundTrip implements http.RoundTripper.
 func (w watchdog) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(req.Context())
 	answer := w.answer
-	if patience, ok := ctx.Value(patienceKey{}).(time.Duration); ok {
-		answer = max(answer, patience)
-	}
+	answer = max(answer, patienceOf(ctx))
 	watch := &watch{cancel: cancel, stall: w.stall, answer: answer}
 	watched := req.Clone(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: watch.over}))
 	if req.Body != nil && req.Body != http.NoBody {

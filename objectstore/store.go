@@ -2,6 +2,7 @@ package objectstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -29,6 +30,8 @@ type Store struct {
 	creds    *credentials.Credentials
 	client   *minio.Core
 	public   *minio.Core // signs URLs
+	locator  *minio.Client
+	http     http.RoundTripper
 
 	sse      encrypt.ServerSide
 	tags     map[string]string
@@ -99,6 +102,7 @@ func (s *Store) prepare(ctx context.Context) (err error) {
 
 // dial makes the clients. Nothing is sent yet.
 func (s *Store) dial(ctx context.Context) (err error) {
+	s.http = s.wire()
 	if s.client, err = s.newClient(ctx, s.endpoint); err != nil {
 		return err
 	}
@@ -110,22 +114,29 @@ func (s *Store) dial(ctx context.Context) (err error) {
 }
 
 func (s *Store) newClient(ctx context.Context, e account.Endpoint) (*minio.Core, error) {
-	client, err := minio.NewCore(e.URL.Host, &minio.Options{
+	options := minio.Options{
 		Creds:        s.creds,
 		Secure:       e.Secure(),
 		Region:       s.region,
 		BucketLookup: e.Lookup,
-		Transport:    s.wire(),
+		Transport:    s.http,
 		MaxRetries:   1, // see retry.go
-	})
+	}
+	client, err := minio.NewCore(e.URL.Host, &options)
 	if err != nil {
 		return nil, faultf(KindInvalid, "%s: %w", e, err)
 	}
-	client.SetS3EnableDualstack(s.settings.DualStack)
-	if s.settings.Accelerate {
-		client.SetS3TransferAccelerate(accelerateHost(s.settings.DualStack))
+	options.Creds = credentials.NewStaticV4("locator", "locator", "") // for an address, any will do
+	if s.locator == nil {
+		s.locator, err = minio.New(e.URL.Host, &options)
 	}
-	return client, s.checkHost(ctx, client, e)
+	for _, c := range []*minio.Client{client.Client, s.locator} {
+		c.SetS3EnableDualstack(s.settings.DualStack)
+		if s.settings.Accelerate {
+			c.SetS3TransferAccelerate(accelerateHost(s.settings.DualStack))
+		}
+	}
+	return client, errors.Join(err, s.checkHost(ctx, client, e))
 }
 
 func accelerateHost(dualStack bool) string {
@@ -155,7 +166,7 @@ func (s *Store) wire() http.RoundTripper {
 	t = requestLog{next: t, log: s.log, secrets: s.secrets}
 	t = resign{next: t, creds: s.creds, region: s.region, always: s.alwaysHeaders(), bodies: s.settings.PayloadSigning == "sha256"}
 	t = plainErrors{next: t}
-	return guard{next: t}
+	return answers{next: t, time: s.settings.RequestTimeout}
 }
 
 // alwaysHeaders belong on every request.

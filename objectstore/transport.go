@@ -67,6 +67,8 @@ func newTransport(s *Settings) *http.Transport {
 		DisableCompression:  true,
 		WriteBufferSize:     wireBuffer,
 		ReadBufferSize:      wireBuffer,
+
+		MaxResponseHeaderBytes: headerLimit,
 	}
 }
 

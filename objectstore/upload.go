@@ -154,7 +154,7 @@ func (u *upload) confirm(ctx context.Context, etag string) error {
 // parts, or both are not. There are servers that answer a multipart upload with
 // an ETag of its parts and give the object one of its content.
 func comparable(a, b string) bool {
-	return a != "" && b != "" && strings.Contains(a, "-") == strings.Contains(b, "-")
+	return a != "" && b != "" && isOfParts(a) == isOfParts(b)
 }
 
 // confirmEncryption removes an object that was to be encrypted and is not. There

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -51,63 +52,45 @@ var stored = []minio.ChecksumType{
 	minio.ChecksumCRC64NVME, minio.ChecksumCRC32C, minio.ChecksumCRC32, minio.ChecksumSHA256, minio.ChecksumSHA1,
 }
 
-// checkFor returns the cheapest check that the answer and the settings allow,
-// or nil.
-func (s *Store) checkFor(info minio.ObjectInfo, h http.Header) *check {
+// checkFor returns the cheapest check that the answer and the settings allow, or
+// nil. size is that of the object.
+func (s *Store) checkFor(info minio.ObjectInfo, h http.Header, size int64) (*check, error) {
+	value, ownSize, own := ownCRC(info)
+	byETag := s.etagCheck(info, h)
+	if own && ownSize != size {
+		// A server may leave the metadata of an object to the one that replaces it.
+		if byETag == nil {
+			return nil, faultf(KindCorrupt, "the object was stored with %d bytes, and the storage gives %d", ownSize, size)
+		}
+		return byETag, nil
+	}
 	if s.settings.VerifyDownloads == "never" {
-		return nil
+		return nil, nil
 	}
-	if c := ownCheck(info); c != nil {
-		return c
+	if c := newCheck(minio.ChecksumCRC32C, value); c != nil {
+		return c, nil
 	}
-	parts := partsOf(info)
 	for _, algorithm := range stored {
-		if c := storedCheck(algorithm, info, parts); c != nil {
-			return c
+		value, _, ofParts := strings.Cut(info.Checksum(algorithm), "-")
+		if c := newCheck(algorithm, value); c != nil && !ofParts && info.ChecksumMode != "COMPOSITE" {
+			return c, nil
 		}
 	}
-	if s.settings.VerifyDownloads == "always" || (info.Size >= 0 && info.Size <= cheapMD5) {
-		return s.etagCheck(info, h, parts)
+	if s.settings.VerifyDownloads == "always" || size <= cheapMD5 {
+		return byETag, nil
 	}
-	return nil
+	return nil, nil
 }
 
-// ownCheck is that of an object written with one request.
-func ownCheck(info minio.ObjectInfo) *check {
-	value, size, _ := strings.Cut(info.UserMetadata[crcName], ":")
-	if size != strconv.FormatInt(info.Size, 10) || strings.Contains(info.ETag, "-") {
-		return nil
+// ownCRC returns the checksum and the size that the store has kept with an object
+// written with one request.
+func ownCRC(info minio.ObjectInfo) (value string, size int64, ok bool) {
+	value, text, _ := strings.Cut(info.UserMetadata[crcName], ":")
+	size, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || size < 0 || isOfParts(info.ETag) {
+		return "", -1, false
 	}
-	return newCheck(minio.ChecksumCRC32C, value)
-}
-
-// partsOf returns the sizes of the parts that an object was written with, or nil
-// where they are not known.
-func partsOf(info minio.ObjectInfo) stretches {
-	parts := parseStretches(info.UserMetadata[partsName])
-	_, count, _ := strings.Cut(info.ETag, "-")
-	if count == "" || info.Size < 0 || count != strconv.Itoa(parts.count(info.Size)) {
-		return nil
-	}
-	return parts
-}
-
-// storedCheck is the check for a checksum that S3 keeps: of the whole object, or
-// of the checksums of its parts.
-func storedCheck(algorithm minio.ChecksumType, info minio.ObjectInfo, parts stretches) *check {
-	value, _, ofParts := strings.Cut(info.Checksum(algorithm), "-")
-	c := newCheck(algorithm, value)
-	switch {
-	case c == nil:
-		return nil
-	case !ofParts && info.ChecksumMode != "COMPOSITE":
-		return c
-	case parts == nil:
-		return nil
-	}
-	c.what += " of the parts"
-	c.hash = newComposite(algorithm.Hasher, parts)
-	return c
+	return value, size, true
 }
 
 // newCheck returns the check for a checksum of a whole object, nil for none.
@@ -119,17 +102,18 @@ func newCheck(algorithm minio.ChecksumType, value string) *check {
 	return &check{what: algorithm.String(), hash: algorithm.Hasher(), want: want}
 }
 
-func (s *Store) etagCheck(info minio.ObjectInfo, h http.Header, parts stretches) *check {
-	sum, _, ofParts := strings.Cut(info.ETag, "-")
-	if !isMD5(sum) || !s.plainETag(h) || ofParts && parts == nil {
+var ofParts = regexp.MustCompile(`-[0-9]+$`)
+
+// isOfParts tells whether an ETag has the form that S3 gives to an object of a
+// multipart upload.
+func isOfParts(etag string) bool { return ofParts.MatchString(etag) }
+
+func (s *Store) etagCheck(info minio.ObjectInfo, h http.Header) *check {
+	if !isMD5(info.ETag) || !s.plainETag(h) {
 		return nil
 	}
-	want, _ := hex.DecodeString(sum)
-	c := &check{what: etagMD5, hash: md5.New(), want: want} //nolint:gosec // see above
-	if ofParts {
-		c.hash = newComposite(md5.New, parts)
-	}
-	return c
+	want, _ := hex.DecodeString(info.ETag)
+	return &check{what: etagMD5, hash: md5.New(), want: want} //nolint:gosec // see above
 }
 
 // plainETag tells whether an ETag that looks like an MD5 is that of the content:

@@ -61,7 +61,7 @@ func (s *Settings) validateTrust(p *settings.Problems) {
 	if s.CACert != "" && !x509.NewCertPool().AppendCertsFromPEM([]byte(s.CACert)) {
 		p.Addf("caCert: holds no certificate; it takes PEM blocks of type CERTIFICATE (in the BackupStorageLocation: base64 of them)")
 	}
-	if s.CACert != "" && strings.HasPrefix(s.S3URL, "http://") && !strings.HasPrefix(s.PublicURL, "https://") {
+	if s.CACert != "" && strings.HasPrefix(strings.ToLower(s.S3URL), "http://") && !strings.HasPrefix(strings.ToLower(s.PublicURL), "https://") {
 		p.Addf("caCert: has no meaning with s3Url %q; use https or remove it", s.S3URL)
 	}
 }
@@ -93,7 +93,7 @@ func (s *Settings) validateIdentity(p *settings.Problems) {
 
 func (s *Settings) validateCustomerKey(p *settings.Problems) {
 	refuseWith(p, s.CustomerKeyFile != "" && s.CustomerKeySecret != "", "customerKeyEncryptionFile", "customerKeyEncryptionSecret")
-	if s.HasCustomerKey() && strings.HasPrefix(s.S3URL, "http://") {
+	if s.HasCustomerKey() && strings.HasPrefix(strings.ToLower(s.S3URL), "http://") {
 		p.Addf("s3Url: %q is plain http, and an SSE-C key must not travel unencrypted; use https", s.S3URL)
 	}
 	if s.CustomerKeySecret != "" && strings.Count(s.CustomerKeySecret, "/") != 1 {

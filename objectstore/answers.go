@@ -1,0 +1,268 @@
+package objectstore
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// Bounds of an answer that is no object, in bytes.
+const (
+	documentLimit = 16 << 20 // a page of a listing is a few hundred KiB
+	refusalLimit  = 1 << 20
+	headerLimit   = 1 << 20
+)
+
+// answers reads every answer that is no object whole, within bounds of size and
+// time, before anything else looks at it. It refuses what no S3 server says, and
+// replaces headers that would make minio-go refuse a good answer.
+type answers struct {
+	next http.RoundTripper
+	time time.Duration // that a whole document may take from its header on
+}
+
+type objectKey struct{}
+
+// expectObject lets a successful answer to requests under ctx be an object,
+// which is not bounded and is read by the caller.
+func expectObject(ctx context.Context) context.Context {
+	return context.WithValue(ctx, objectKey{}, true)
+}
+
+type expectKey struct{}
+
+// expectXML makes answers with status 200 to requests under ctx an error unless
+// they are a whole XML document whose first element's name starts with root.
+func expectXML(ctx context.Context, root string) context.Context {
+	return context.WithValue(ctx, expectKey{}, root)
+}
+
+// RoundTrip implements http.RoundTripper.
+func (a answers) RoundTrip(req *http.Request) (*http.Response, error) {
+	ctx, cancel := context.WithCancelCause(req.Context())
+	asked := req.Clone(ctx)
+	asked.Header.Set("Accept-Encoding", "identity")
+	resp, err := a.next.RoundTrip(asked)
+	if err != nil {
+		cancel(nil)
+		return nil, err
+	}
+	repairHeaders(resp.Header)
+	if isPage(resp) {
+		_ = resp.Body.Close()
+		cancel(nil)
+		return nil, faultf(KindNotS3, "the answer is a page (Content-Type %s)", resp.Header.Get("Content-Type"))
+	}
+	if object, _ := ctx.Value(objectKey{}).(bool); object && resp.StatusCode/100 == 2 {
+		resp.Body = &canceling{resp.Body, cancel}
+		return resp, nil
+	}
+	defer cancel(nil)
+	if err := a.bound(ctx, cancel, resp); err != nil {
+		return nil, err
+	}
+	return resp, nil
+}
+
+// canceling ends a request when its body is closed.
+type canceling struct {
+	io.ReadCloser
+	cancel context.CancelCauseFunc
+}
+
+// Close implements io.Closer.
+func (c *canceling) Close() error {
+	err := c.ReadCloser.Close()
+	c.cancel(nil)
+	return err
+}
+
+// bound reads the document and puts it in place of the body.
+func (a answers) bound(ctx context.Context, cancel context.CancelCauseFunc, resp *http.Response) error {
+	limit := max(a.time, patienceOf(ctx))
+	timer := time.AfterFunc(limit, func() {
+		cancel(faultf(KindTimeout, "the answer was not complete after %v", limit))
+	})
+	defer timer.Stop()
+	document, err := readDocument(resp)
+	_ = resp.Body.Close()
+	if err != nil {
+		return err
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(document))
+	if root, ok := ctx.Value(expectKey{}).(string); ok && resp.StatusCode/100 == 2 {
+		return requireXML(document, root)
+	}
+	return nil
+}
+
+func readDocument(resp *http.Response) ([]byte, error) {
+	limit := int64(documentLimit)
+	if resp.StatusCode/100 != 2 {
+		limit = refusalLimit
+	}
+	body, err := decoded(resp.Header, resp.Body)
+	if err != nil {
+		return nil, err
+	}
+	document, err := io.ReadAll(io.LimitReader(body, limit+1))
+	if int64(len(document)) > limit {
+		return nil, faultf(KindNotS3, "the answer (HTTP %d) is larger than %d bytes", resp.StatusCode, limit)
+	}
+	return document, err
+}
+
+// decoded undoes an encoding of body that nobody asked for: there are proxies
+// that compress whatever passes.
+func decoded(h http.Header, body io.Reader) (io.Reader, error) {
+	switch encoding := encodingOf(h); encoding {
+	case "":
+		return body, nil
+	case "gzip":
+		plain, err := gzip.NewReader(body)
+		if errors.Is(err, io.EOF) {
+			return bytes.NewReader(nil), nil // HEAD, or an empty answer
+		}
+		if err != nil {
+			return nil, faultf(KindNotS3, "the answer should be compressed with gzip and is not: %w", err)
+		}
+		return unzipped{plain}, nil
+	default:
+		return nil, faultf(KindNotS3, "the answer has the Content-Encoding %q, which was not asked for", encoding)
+	}
+}
+
+// encodingOf is the encoding in which an answer was sent, "" for none.
+func encodingOf(h http.Header) string {
+	switch encoding := strings.ToLower(strings.TrimSpace(h.Get("Content-Encoding"))); encoding {
+	case "identity", "aws-chunked":
+		return ""
+	case "x-gzip":
+		return "gzip"
+	default:
+		return encoding
+	}
+}
+
+// unzipped gives the errors of damaged or incomplete data their kind.
+type unzipped struct{ *gzip.Reader }
+
+// Read implements io.Reader.
+func (u unzipped) Read(p []byte) (int, error) {
+	n, err := u.Reader.Read(p)
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		err = faultf(KindUnreachable, "the compressed answer ended early")
+	case errors.Is(err, gzip.ErrChecksum), errors.Is(err, gzip.ErrHeader):
+		err = faultf(KindCorrupt, "the compressed answer is damaged: %w", err)
+	}
+	return n, err
+}
+
+// isPage tells a web page from an object: S3 names its answers.
+func isPage(resp *http.Response) bool {
+	return resp.StatusCode/100 == 2 && strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html") && !saysAmz(resp.Header)
+}
+
+// saysAmz tells whether an answer has a header that only S3 has.
+func saysAmz(h http.Header) bool {
+	for name := range h {
+		if strings.HasPrefix(name, "X-Amz-") {
+			return true
+		}
+	}
+	return false
+}
+
+// repairHeaders makes headers fit for minio-go, which refuses a good answer for
+// an odd value in a header that nobody needs.
+func repairHeaders(h http.Header) {
+	for _, unused := range []string{"Expires", "X-Amz-Restore", "X-Amz-Expiration", "X-Amz-Tagging", "X-Amz-Tagging-Count", "X-Minio-Source-Mtime"} {
+		h.Del(unused)
+	}
+	if _, err := http.ParseTime(h.Get("Last-Modified")); err != nil {
+		h.Set("Last-Modified", time.Unix(0, 0).UTC().Format(http.TimeFormat))
+	}
+	// A proxy that changes nothing but the encoding makes an ETag weak.
+	if etag, weak := strings.CutPrefix(h.Get("Etag"), "W/"); weak {
+		h.Set("Etag", etag)
+	}
+}
+
+// requireXML reads a document to the end of its root.
+func requireXML(document []byte, root string) error {
+	decoder := newDecoder(document)
+	for depth := 0; ; {
+		token, err := decoder.RawToken()
+		if err != nil {
+			return notXML(document, root, err)
+		}
+		switch token := token.(type) {
+		case xml.StartElement:
+			if depth == 0 && !isRoot(token.Name.Local, root) {
+				return notXML(document, root, nil)
+			}
+			depth++
+		case xml.EndElement:
+			if depth--; depth == 0 {
+				return nil
+			}
+		}
+	}
+}
+
+func isRoot(name, root string) bool { return strings.HasPrefix(name, root) || name == "Error" }
+
+// newDecoder reads XML as S3 servers write it: also as version 1.1, and with any
+// name for UTF-8.
+func newDecoder(document []byte) *xml.Decoder {
+	start := document[:min(len(document), 64)]
+	decoder := xml.NewDecoder(io.MultiReader(
+		bytes.NewReader(bytes.Replace(start, []byte(`version="1.1"`), []byte(`version="1.0"`), 1)),
+		bytes.NewReader(document[len(start):]),
+	))
+	decoder.CharsetReader = func(_ string, input io.Reader) (io.Reader, error) { return input, nil }
+	return decoder
+}
+
+// notXML says why a document is not the one with that root. One that breaks off
+// was cut on its way.
+func notXML(document []byte, root string, err error) error {
+	var syntax *xml.SyntaxError
+	broken := errors.As(err, &syntax) && strings.Contains(syntax.Msg, "unexpected EOF")
+	if isRoot(rootOf(document), root) && (broken || errors.Is(err, io.EOF)) {
+		return faultf(KindUnreachable, "the answer ended early: %d bytes of a %s", len(document), root)
+	}
+	why := ""
+	if err != nil && !errors.Is(err, io.EOF) {
+		why = fmt.Sprintf(" (%v)", err)
+	}
+	return faultf(KindNotS3, "the answer is no %s but starts with %q%s", root, firstWords(document), why)
+}
+
+// rootOf returns the name of the first XML element in a document, or "".
+func rootOf(document []byte) string {
+	decoder := newDecoder(document)
+	for {
+		token, err := decoder.RawToken()
+		if err != nil {
+			return ""
+		}
+		if element, ok := token.(xml.StartElement); ok {
+			return element.Name.Local
+		}
+	}
+}
+
+func firstWords(document []byte) string {
+	start := document[:min(len(document), 1<<10)]
+	text := strings.ToValidUTF8(strings.Join(strings.Fields(string(start)), " "), "?")
+	return text[:min(len(text), 60)]
+}
