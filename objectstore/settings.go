@@ -41,7 +41,7 @@ type Settings struct {
 	ExpectedBucketOwner  string         `key:"expectedBucketOwner" help:"AWS account that must own the bucket, or requests fail."`
 	DeleteVersions       bool           `key:"deleteVersions" help:"Delete every version of an object and its delete markers, so that a versioned bucket shrinks. Cannot be undone."`
 	BypassGovernance     bool           `key:"bypassGovernanceRetention" help:"With deleteVersions: delete versions locked in GOVERNANCE mode, if the credentials may."`
-	VerifyDownloads      string         `key:"verifyDownloads" oneof:"auto,always,never" help:"Compare what is read with what was stored. auto: by a checksum that the storage or this plugin has stored with the object, which costs little, and for small objects by the MD5 in the ETag. always: by the MD5 in the ETag too, also of objects that this plugin has stored in parts, which halves the speed. never: only the length is compared."`
+	VerifyDownloads      string         `key:"verifyDownloads" oneof:"auto,always,never" help:"Compare what is read with what was stored. auto: by a checksum that the storage or this plugin has stored with the object, which costs little, and for small objects by the MD5 in the ETag. always: by the MD5 in the ETag too, which halves the speed. never: only the length is compared. Where nothing else tells, an object that was stored in parts is known by its length and ETag alone."`
 	WriteProbe           bool           `key:"writeProbe" help:"Write, read and delete a small object under the prefix when the location is opened. Not for locations that are read-only."`
 }
 
