@@ -3,120 +3,16 @@ package snapshotter
 import (
 	"context"
 	"fmt"
-	"slices"
-	"strings"
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
+	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/longshore-dev/velero-plugin/internal/kube"
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/classes"
 )
-
-const (
-	// veleroClass is the annotation by which a claim chooses its class, and the
-	// label by which a class offers itself, as in Velero's own CSI support.
-	veleroClass  = "velero.io/csi-volumesnapshot-class"
-	defaultClass = "snapshot.storage.kubernetes.io/is-default-class"
-)
-
-// wish is what has a say in the choice of a class.
-type wish struct {
-	driver     string
-	annotation string            // the claim's
-	perDriver  map[string]string // snapshotClass.<driver>
-	general    string            // snapshotClass
-}
-
-// chooseClass chooses a volume's VolumeSnapshotClass. The first that says
-// something decides: the claim's annotation, the location's class for the
-// driver, the location's class if it is one of the driver, the class with
-// Velero's label, the default class, the driver's only class.
-func chooseClass(w wish, classes []snapshotv1.VolumeSnapshotClass) (*snapshotv1.VolumeSnapshotClass, error) {
-	if w.annotation != "" {
-		return named(w, classes, w.annotation, "the claim's annotation "+veleroClass)
-	}
-	if name := w.perDriver[w.driver]; name != "" {
-		return named(w, classes, name, "the setting snapshotClass."+w.driver)
-	}
-	if w.general != "" {
-		general := classOf(classes, w.general)
-		if general == nil {
-			return named(w, classes, w.general, "the setting snapshotClass")
-		}
-		if general.Driver == w.driver {
-			return general, nil
-		}
-	}
-	return offered(w, classes)
-}
-
-// named returns the class that somebody named, which has to fit.
-func named(w wish, classes []snapshotv1.VolumeSnapshotClass, name, by string) (*snapshotv1.VolumeSnapshotClass, error) {
-	class := classOf(classes, name)
-	if class == nil {
-		return nil, fmt.Errorf("no VolumeSnapshotClass %q, which %s names; %s", name, by, candidates(w.driver, classes))
-	}
-	if class.Driver != w.driver {
-		return nil, fmt.Errorf("VolumeSnapshotClass %q, which %s names, is for driver %s, not %s; %s", name, by, class.Driver, w.driver, candidates(w.driver, classes))
-	}
-	return class, nil
-}
-
-// offered chooses among the driver's classes by what the classes say.
-func offered(w wish, classes []snapshotv1.VolumeSnapshotClass) (*snapshotv1.VolumeSnapshotClass, error) {
-	own := ofDriver(w.driver, classes)
-	for _, mark := range []struct {
-		name string
-		has  func(snapshotv1.VolumeSnapshotClass) bool
-	}{
-		{"the label " + veleroClass, func(c snapshotv1.VolumeSnapshotClass) bool { _, has := c.Labels[veleroClass]; return has }},
-		{"the annotation " + defaultClass, func(c snapshotv1.VolumeSnapshotClass) bool { return c.Annotations[defaultClass] == "true" }},
-		{"driver " + w.driver, func(snapshotv1.VolumeSnapshotClass) bool { return true }},
-	} {
-		marked := slices.DeleteFunc(slices.Clone(own), func(c snapshotv1.VolumeSnapshotClass) bool { return !mark.has(c) })
-		if len(marked) == 1 {
-			return &marked[0], nil
-		}
-		if len(marked) > 1 {
-			return nil, fmt.Errorf("several VolumeSnapshotClasses have %s: %s; name one by the setting snapshotClass.%s or the claim's annotation %s",
-				mark.name, names(marked), w.driver, veleroClass)
-		}
-	}
-	return nil, fmt.Errorf("no VolumeSnapshotClass for driver %s; %s", w.driver, candidates(w.driver, classes))
-}
-
-func classOf(classes []snapshotv1.VolumeSnapshotClass, name string) *snapshotv1.VolumeSnapshotClass {
-	i := slices.IndexFunc(classes, func(c snapshotv1.VolumeSnapshotClass) bool { return c.Name == name })
-	if i < 0 {
-		return nil
-	}
-	return &classes[i]
-}
-
-func ofDriver(driver string, classes []snapshotv1.VolumeSnapshotClass) []snapshotv1.VolumeSnapshotClass {
-	return slices.DeleteFunc(slices.Clone(classes), func(c snapshotv1.VolumeSnapshotClass) bool { return c.Driver != driver })
-}
-
-// candidates says which classes there are.
-func candidates(driver string, classes []snapshotv1.VolumeSnapshotClass) string {
-	if own := ofDriver(driver, classes); len(own) > 0 {
-		return fmt.Sprintf("the classes of driver %s are %s", driver, names(own))
-	}
-	if len(classes) == 0 {
-		return "the cluster has no VolumeSnapshotClass at all: create one"
-	}
-	return fmt.Sprintf("the cluster has no class for driver %s, only %s: create one", driver, names(classes))
-}
-
-func names(classes []snapshotv1.VolumeSnapshotClass) string {
-	var all []string
-	for _, c := range classes {
-		all = append(all, fmt.Sprintf("%s (%s)", c.Name, c.Driver))
-	}
-	slices.Sort(all)
-	return strings.Join(all, ", ")
-}
 
 // listClasses lists the cluster's VolumeSnapshotClasses. It is the first call to
 // the snapshot API, and tells where that is not installed.
@@ -134,14 +30,63 @@ func (s *Snapshotter) listClasses(ctx context.Context) ([]snapshotv1.VolumeSnaps
 }
 
 func (s *Snapshotter) classFor(ctx context.Context, driver string, v source) (*snapshotv1.VolumeSnapshotClass, error) {
-	classes, err := s.listClasses(ctx)
+	list, err := s.listClasses(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return chooseClass(wish{
-		driver:     driver,
-		annotation: v.claim.Annotations[veleroClass],
-		perDriver:  s.settings.SnapshotClasses,
-		general:    s.settings.SnapshotClass,
-	}, classes)
+	return classes.ForSnapshot(s.snapshotWish(driver, v.claim.Annotations), list)
+}
+
+func (s *Snapshotter) snapshotWish(driver string, claim map[string]string) classes.SnapshotWish {
+	return classes.SnapshotWish{Driver: driver, Claim: claim, PerDriver: s.settings.SnapshotClasses, General: s.settings.SnapshotClass}
+}
+
+// storageClassFor returns the class with which to restore a volume of the old
+// class. It fails when that class is missing or is not the driver's, naming
+// those that are.
+func (s *Snapshotter) storageClassFor(ctx context.Context, old, driver string) (*storagev1.StorageClass, error) {
+	list, err := s.listStorageClasses(ctx)
+	if err != nil {
+		return nil, err
+	}
+	mapping, err := s.veleroMapping(ctx)
+	if err != nil {
+		return nil, err
+	}
+	choice, err := classes.ForRestore(classes.StorageWish{
+		Driver: driver, Old: old, Mapped: s.settings.StorageClasses, Classless: s.settings.ClasslessStorage, ConfigMaps: mapping,
+	}, list)
+	if choice.Warning != "" {
+		s.log.WithField("storageClass", choice.Class.Name).Warn(choice.Warning)
+	}
+	return choice.Class, err
+}
+
+func (s *Snapshotter) listStorageClasses(ctx context.Context) ([]storagev1.StorageClass, error) {
+	list, err := kube.Retry(ctx, func(ctx context.Context) (*storagev1.StorageClassList, error) {
+		return s.kube.StorageClasses().List(ctx, metav1.ListOptions{})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list StorageClasses: %w", err)
+	}
+	return list.Items, nil
+}
+
+func (s *Snapshotter) veleroMapping(ctx context.Context) ([]corev1.ConfigMap, error) {
+	list, err := kube.Retry(ctx, func(ctx context.Context) (*corev1.ConfigMapList, error) {
+		return s.kube.ConfigMaps(s.velero).List(ctx, metav1.ListOptions{LabelSelector: classes.VeleroMapping})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look for Velero's mapping of storage classes in namespace %s: %w", s.velero, err)
+	}
+	return list.Items, nil
+}
+
+// locationDrivers are the drivers that the location serves.
+func (s *Snapshotter) locationDrivers() classes.Drivers {
+	return classes.Drivers{Taken: s.settings.Drivers, Renamed: s.settings.RenamedDrivers}
+}
+
+func waitsForConsumer(class *storagev1.StorageClass) bool {
+	return class.VolumeBindingMode != nil && *class.VolumeBindingMode == storagev1.VolumeBindingWaitForFirstConsumer
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 
@@ -62,8 +63,8 @@ func (s shot) judge(ctx context.Context, p *patience, message string) error {
 	if _, err := s.find(ctx, s.id); err != nil && ctx.Err() == nil {
 		return fmt.Errorf("%w (the driver says: %s)", err, message)
 	}
-	classes, err := s.listClasses(ctx)
-	if err == nil && classOf(classes, s.class.Name) == nil {
+	list, err := s.listClasses(ctx)
+	if err == nil && !slices.ContainsFunc(list, func(c snapshotv1.VolumeSnapshotClass) bool { return c.Name == s.class.Name }) {
 		// csi-snapshotter does not let go of a content for which it may have asked
 		// the driver, and cannot ask again without the class.
 		return fmt.Errorf("VolumeSnapshotClass %s %w; %s is being deleted, which csi-snapshotter may finish only when the class is there again (the driver says: %s)",

@@ -9,6 +9,7 @@ import (
 
 	"github.com/longshore-dev/velero-plugin/internal/kube"
 	"github.com/longshore-dev/velero-plugin/internal/settings"
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/classes"
 )
 
 // OpenOn makes a Snapshotter like Open, for the cluster of the client and Velero
@@ -30,11 +31,11 @@ func (s *Snapshotter) StagingNamespace() string { return s.staging }
 // ClassOf returns the VolumeSnapshotClass for the volumes of a driver whose
 // claims name none.
 func (s *Snapshotter) ClassOf(ctx context.Context, driver string) (*snapshotv1.VolumeSnapshotClass, error) {
-	classes, err := s.listClasses(ctx)
+	list, err := s.listClasses(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return chooseClass(wish{driver: driver, perDriver: s.settings.SnapshotClasses, general: s.settings.SnapshotClass}, classes)
+	return classes.ForSnapshot(s.snapshotWish(driver, nil), list)
 }
 
 // Drivers counts the nodes that have each CSI driver.

@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/longshore-dev/velero-plugin/internal/kube"
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/classes"
 	"github.com/longshore-dev/velero-plugin/snapshotter/internal/ids"
 )
 
@@ -98,7 +99,7 @@ func contentUsable(p *patience, now *snapshotv1.VolumeSnapshotContent) (bool, st
 // controller would set both too late.
 func (s *Snapshotter) staticContent(r request, id ids.SnapshotID, policy snapshotv1.DeletionPolicy, class *string, node string) *snapshotv1.VolumeSnapshotContent {
 	content := &snapshotv1.VolumeSnapshotContent{
-		ObjectMeta: r.meta("", deleteAnnotations(id.DeleteSecret), map[string]string{annotationBeingDeleted: "yes"}),
+		ObjectMeta: r.meta("", classes.DeleteAnnotations(id.DeleteSecret), map[string]string{annotationBeingDeleted: "yes"}),
 		Spec: snapshotv1.VolumeSnapshotContentSpec{
 			DeletionPolicy:          policy,
 			Driver:                  id.Driver,

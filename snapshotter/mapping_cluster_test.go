@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/longshore-dev/velero-plugin/internal/testbed"
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/classes"
 	"github.com/longshore-dev/velero-plugin/snapshotter/internal/ids"
 )
 
@@ -64,7 +65,7 @@ func TestClusterChoosesByAnnotation(t *testing.T) {
 	claims := b.Kube.CoreV1().PersistentVolumeClaims(b.namespace)
 	claim, err := claims.Get(t.Context(), "data", metav1.GetOptions{})
 	require.NoError(t, err)
-	claim.Annotations[veleroClass] = "nowhere"
+	claim.Annotations[classes.VeleroClass] = "nowhere"
 	_, err = claims.Update(t.Context(), claim, metav1.UpdateOptions{})
 	require.NoError(t, err)
 	_, err = b.CreateSnapshot(t.Context(), b.volumeID(pv), "", nil)

@@ -58,31 +58,3 @@ func TestOwner(t *testing.T) {
 	require.Equal(t, "a", ownerOf(ids.SnapshotID{ManagedBy: "gone"}, []string{"a", "b"}))
 	require.Equal(t, "gone", ownerOf(ids.SnapshotID{ManagedBy: "gone"}, nil))
 }
-
-func TestChooseStorageClass(t *testing.T) {
-	class := func(name, driver string, standard bool) storagev1.StorageClass {
-		c := storagev1.StorageClass{ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{}}, Provisioner: driver}
-		if standard {
-			c.Annotations[annotationDefaultS] = "true"
-		}
-		return c
-	}
-	classes := []storagev1.StorageClass{class("a", "d", false), class("b", "d", true), class("c", "e", false)}
-	got, err := chooseStorageClass(classes, "a", "the backup", "d")
-	require.NoError(t, err)
-	require.Equal(t, "a", got.Name)
-	got, err = chooseStorageClass(classes, "", "", "d")
-	require.NoError(t, err)
-	require.Equal(t, "b", got.Name)
-	got, err = chooseStorageClass(classes, "", "", "e")
-	require.NoError(t, err)
-	require.Equal(t, "c", got.Name)
-	_, err = chooseStorageClass(classes, "gone", "the backup", "d")
-	require.ErrorContains(t, err, `no StorageClass "gone", which the backup names`)
-	require.ErrorContains(t, err, "driver d has a, b")
-	require.ErrorContains(t, err, "storageClass.gone")
-	_, err = chooseStorageClass(classes, "c", "the backup", "d")
-	require.ErrorContains(t, err, "is for driver e")
-	_, err = chooseStorageClass(classes[:1:1], "", "", "f")
-	require.ErrorContains(t, err, "none")
-}

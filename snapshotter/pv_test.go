@@ -92,7 +92,7 @@ func TestGetVolumeIDSaysWhyNot(t *testing.T) {
 	s := &Snapshotter{log: logrus.New()}
 	id, err := s.GetVolumeID(t.Context(), []byte(oldPV))
 	require.NoError(t, err)
-	require.Equal(t, "csi-volume://d/old?v=1&pv=pvc-1&class=fast", id)
+	require.Equal(t, "csi-volume://d/old?v=2&pv=pvc-1&class=fast", id)
 	class, iops, err := s.GetVolumeInfo(t.Context(), id, "")
 	require.NoError(t, err)
 	require.Equal(t, "fast", class)

@@ -12,6 +12,7 @@ import (
 	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/classes"
 	"github.com/longshore-dev/velero-plugin/snapshotter/internal/ids"
 )
 
@@ -135,11 +136,11 @@ func (s *Snapshotter) lookupClassFor(ctx context.Context, id ids.SnapshotID) (*s
 	if id.ListSecret == (ids.SecretRef{}) {
 		return nil, nil
 	}
-	classes, err := s.listClasses(ctx)
+	list, err := s.listClasses(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return lookupClass(id, classes), nil
+	return classes.LookupClass(id, list), nil
 }
 
 // claimSize is what the claim has to ask for: the provisioner refuses less than

@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/longshore-dev/velero-plugin/internal/kube"
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/classes"
 	"github.com/longshore-dev/velero-plugin/snapshotter/internal/ids"
 )
 
@@ -121,13 +122,16 @@ func (s shot) content(ctx context.Context) (*snapshotv1.VolumeSnapshotContent, e
 	if err != nil {
 		return nil, err
 	}
-	secret, err := createSecretOf(s.class, s.name, s.claim.Namespace)
+	secret, err := classes.CreateSecret(s.class, classes.SnapshotNames{Content: s.name, Snapshot: s.name, Namespace: s.claim.Namespace})
 	if err != nil {
+		return nil, err
+	}
+	if _, err := classes.ListSecret(s.class, s.name); err != nil {
 		return nil, err
 	}
 	marks := map[string]string{annotationBeingDeleted: "yes", annotationBeingCreated: "yes"}
 	content := &snapshotv1.VolumeSnapshotContent{
-		ObjectMeta: s.meta("", deleteAnnotations(secret), marks, map[string]string{annotationClaim: s.claimName()}),
+		ObjectMeta: s.meta("", classes.DeleteAnnotations(secret), marks, map[string]string{annotationClaim: s.claimName()}),
 		Spec: snapshotv1.VolumeSnapshotContentSpec{
 			DeletionPolicy:          snapshotv1.VolumeSnapshotContentDelete,
 			Driver:                  s.id.Driver,
@@ -197,6 +201,7 @@ func (s shot) describe(content *snapshotv1.VolumeSnapshotContent) ids.SnapshotID
 	if s.volume.Spec.VolumeMode != nil {
 		mode = *s.volume.Spec.VolumeMode
 	}
+	list, _ := classes.ListSecret(s.class, content.Name) // content has seen the error
 	return ids.SnapshotID{
 		Driver:       s.id.Driver,
 		Handle:       handleOf(content),
@@ -204,8 +209,8 @@ func (s shot) describe(content *snapshotv1.VolumeSnapshotContent) ids.SnapshotID
 		Mode:         mode,
 		AccessModes:  s.volume.Spec.AccessModes,
 		Class:        s.class.Name,
-		DeleteSecret: deleteSecretOf(content),
-		ListSecret:   listSecretOf(s.class, content.Name),
+		DeleteSecret: classes.DeleteSecretOf(content),
+		ListSecret:   list,
 		ManagedBy:    content.Labels[labelManagedByNode],
 		Topology:     ids.TopologyOf(s.volume.Spec.NodeAffinity),
 	}
