@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -87,7 +88,14 @@ func (c *Cluster) applyBase(ctx context.Context) error {
 	if err := c.waitEstablished(ctx, names...); err != nil {
 		return err
 	}
-	return c.Apply(ctx, baseObjects(c.Zones, c.topologyKey()))
+	if err := c.Apply(ctx, c.baseObjects()); err != nil {
+		return err
+	}
+	err = c.Apply(ctx, fmt.Sprintf(attributesClasses, DriverName, AttributesGold, AttributesSilver))
+	if meta.IsNoMatchError(err) {
+		return nil
+	}
+	return err
 }
 
 // waitEstablished waits until the API server serves the defined kinds.

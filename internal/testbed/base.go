@@ -6,11 +6,11 @@ import (
 )
 
 // baseObjects are the driver, the nodes that have it, and the classes.
-func baseObjects(zones []string, topologyKey string) string {
+func (c *Cluster) baseObjects() string {
 	var text strings.Builder
-	fmt.Fprintf(&text, classes, DriverName, ClassImmediate, ClassWaitForFirstConsumer, SnapshotClass)
-	for _, zone := range zones {
-		fmt.Fprintf(&text, node, NodeName(zone), TopologyKey, zone, DriverName, NodeKey, topologyKey)
+	fmt.Fprintf(&text, classes, DriverName, ClassImmediate, ClassWaitForFirstConsumer, ClassRetain, SnapshotClass)
+	for _, zone := range c.Zones {
+		fmt.Fprintf(&text, node, NodeName(zone), TopologyKey, zone, DriverName, NodeKey, strings.Join(c.topologyKeys(), ","))
 	}
 	return text.String()
 }
@@ -39,9 +39,17 @@ reclaimPolicy: Delete
 allowVolumeExpansion: true
 volumeBindingMode: WaitForFirstConsumer
 ---
+apiVersion: storage.k8s.io/v1
+kind: StorageClass
+metadata: {name: %[4]s}
+provisioner: %[1]s
+reclaimPolicy: Retain
+allowVolumeExpansion: true
+volumeBindingMode: Immediate
+---
 apiVersion: snapshot.storage.k8s.io/v1
 kind: VolumeSnapshotClass
-metadata: {name: %[4]s}
+metadata: {name: %[5]s}
 driver: %[1]s
 deletionPolicy: Delete
 `
@@ -61,4 +69,19 @@ metadata: {name: %[1]s}
 spec:
   drivers:
   - {name: %[4]s, nodeID: %[1]s, topologyKeys: [%[6]s]}
+`
+
+// attributesClasses are there where the API server has the kind (1.34 and later).
+const attributesClasses = `
+apiVersion: storage.k8s.io/v1
+kind: VolumeAttributesClass
+metadata: {name: %[2]s}
+driverName: %[1]s
+parameters: {tier: %[2]s}
+---
+apiVersion: storage.k8s.io/v1
+kind: VolumeAttributesClass
+metadata: {name: %[3]s}
+driverName: %[1]s
+parameters: {tier: %[3]s}
 `

@@ -32,12 +32,28 @@ type ClaimOptions struct {
 	Labels map[string]string
 	// Block makes a raw block volume.
 	Block bool
+	// AttributesClass is the VolumeAttributesClass, none if empty.
+	AttributesClass string
+	// AccessModes are ReadWriteOnce if empty.
+	AccessModes []corev1.PersistentVolumeAccessMode
 	// Snapshot is the VolumeSnapshot in the claim's namespace to restore from.
 	Snapshot string
+
+	label func(metav1.Object)
 }
 
-// CreateClaim makes a claim and waits until it is Bound.
-func (c *Cluster) CreateClaim(ctx context.Context, o ClaimOptions) (*corev1.PersistentVolumeClaim, error) {
+// CreateClaim makes a claim and waits until it is Bound. It gets a volume of its
+// own, also where there is one that the controllers would rather bind to it (see
+// AddForeign).
+func (c *Cluster) CreateClaim(ctx context.Context, o ClaimOptions) (claim *corev1.PersistentVolumeClaim, err error) {
+	err = c.withoutForeign(ctx, func() error {
+		claim, err = c.createClaim(ctx, o)
+		return err
+	})
+	return claim, err
+}
+
+func (c *Cluster) createClaim(ctx context.Context, o ClaimOptions) (*corev1.PersistentVolumeClaim, error) {
 	claim, err := c.claim(o)
 	if err != nil {
 		return nil, fmt.Errorf("create claim %s/%s: %w", o.Namespace, o.Name, err)
@@ -58,6 +74,9 @@ func (c *Cluster) claim(o ClaimOptions) (*corev1.PersistentVolumeClaim, error) {
 	if o.Node == "" {
 		o.Node = NodeName(c.Zones[0])
 	}
+	if len(o.AccessModes) == 0 {
+		o.AccessModes = []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce}
+	}
 	size, err := resource.ParseQuantity(o.Size)
 	if err != nil {
 		return nil, fmt.Errorf("size %q: %w", o.Size, err)
@@ -69,7 +88,7 @@ func (c *Cluster) claim(o ClaimOptions) (*corev1.PersistentVolumeClaim, error) {
 	claim := &corev1.PersistentVolumeClaim{
 		ObjectMeta: metav1.ObjectMeta{Name: o.Name, Labels: o.Labels},
 		Spec: corev1.PersistentVolumeClaimSpec{
-			AccessModes:      []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
+			AccessModes:      o.AccessModes,
 			StorageClassName: &o.Class,
 			VolumeMode:       &mode,
 			Resources: corev1.VolumeResourceRequirements{
@@ -77,12 +96,18 @@ func (c *Cluster) claim(o ClaimOptions) (*corev1.PersistentVolumeClaim, error) {
 			},
 		},
 	}
-	if o.Class != ClassImmediate {
+	if o.AttributesClass != "" {
+		claim.Spec.VolumeAttributesClassName = &o.AttributesClass
+	}
+	if o.Class != ClassImmediate && o.Class != ClassRetain {
 		claim.Annotations = map[string]string{selectedNode: o.Node}
 	}
 	if o.Snapshot != "" {
 		group := "snapshot.storage.k8s.io"
 		claim.Spec.DataSource = &corev1.TypedLocalObjectReference{APIGroup: &group, Kind: "VolumeSnapshot", Name: o.Snapshot}
+	}
+	if o.label != nil {
+		o.label(claim)
 	}
 	return claim, nil
 }
@@ -140,12 +165,24 @@ func (c *Cluster) ClaimDir(ctx context.Context, namespace, name string) (string,
 	if err != nil {
 		return "", err
 	}
+	return filepath.Join(c.volumeFolder(handle), "data"), nil
+}
+
+// folderOf is the folder of a handle, which the driver makes longer when it is told to.
+func folderOf(handle string) string {
+	folder, _, _ := strings.Cut(handle, "/")
+	return folder
+}
+
+// volumeFolder is where the driver keeps the volume of that handle.
+func (c *Cluster) volumeFolder(handle string) string {
+	folder := folderOf(handle)
 	storages := c.storages()
 	i := slices.IndexFunc(storages, func(storage string) bool {
-		_, err := os.Stat(filepath.Join(storage, "volumes", handle))
+		_, err := os.Stat(filepath.Join(storage, "volumes", folder))
 		return err == nil
 	})
-	return filepath.Join(storages[max(i, 0)], "volumes", handle, "data"), nil
+	return filepath.Join(storages[max(i, 0)], "volumes", folder)
 }
 
 // ClaimImage is the file that holds the bytes of a bound raw block claim.

@@ -20,10 +20,15 @@ const (
 	DriverName = "hostpath.longshore.dev"
 	// TopologyKey is the node label and CSI topology key of a zone.
 	TopologyKey = "topology.kubernetes.io/zone"
-	// ClassImmediate (the default class) and ClassWaitForFirstConsumer are the
-	// storage classes.
+	// ClassImmediate (the default class), ClassWaitForFirstConsumer and ClassRetain,
+	// which keeps volumes and binds immediately, are the storage classes.
 	ClassImmediate            = "hostpath"
 	ClassWaitForFirstConsumer = "hostpath-wait"
+	ClassRetain               = "hostpath-retain"
+	// AttributesGold and AttributesSilver are the classes of volume attributes; each
+	// has its own name as the parameter "tier". Kubernetes before 1.34 has none.
+	AttributesGold   = "gold"
+	AttributesSilver = "silver"
 	// SnapshotClass is the volume snapshot class, with deletion policy Delete.
 	SnapshotClass = "hostpath"
 )
@@ -44,6 +49,11 @@ type ClusterOptions struct {
 	// Args are added to the command line of the part of that name, for instance
 	// {CSIDriver.Name: {"--zonal-snapshots"}}.
 	Args map[string][]string
+	// ExtraCreateMetadata starts the sidecars with --extra-create-metadata, as most
+	// drivers' charts do.
+	ExtraCreateMetadata bool
+	// NoTopology gives the driver no topology at all.
+	NoTopology bool
 	// Audit has the API server keep books of its requests, for Cluster.Requests.
 	Audit bool
 	// Distributed gives each node a driver with a storage of its own and sidecars
@@ -66,16 +76,15 @@ type Cluster struct {
 	// Zones has the zone of each node.
 	Zones []string
 
-	bed    *Bed
-	dir    string
-	socket string
-	args   map[string][]string
-	audit  bool
+	bed     *Bed
+	dir     string
+	socket  string
+	options ClusterOptions
 
-	distributed bool
-
-	mu    sync.Mutex
-	parts map[string]*Process
+	mu      sync.Mutex
+	parts   map[string]*Process
+	added   []string // storages of added drivers
+	foreign *Foreign
 }
 
 // clusterParts are the parts of a cluster.
@@ -113,7 +122,7 @@ func (b *Bed) StartCluster(ctx context.Context, o ClusterOptions) (*Cluster, err
 }
 
 func (b *Bed) prepareCluster(o ClusterOptions) (*Cluster, error) {
-	c := &Cluster{Name: o.Name, Zones: o.Zones, Storage: o.Storage, args: o.Args, audit: o.Audit, distributed: o.Distributed, bed: b, parts: map[string]*Process{}}
+	c := &Cluster{Name: o.Name, Zones: o.Zones, Storage: o.Storage, options: o, bed: b, parts: map[string]*Process{}}
 	if err := c.checkArgs(); err != nil {
 		return nil, err
 	}
@@ -129,7 +138,7 @@ func (b *Bed) prepareCluster(o ClusterOptions) (*Cluster, error) {
 }
 
 func (c *Cluster) checkArgs() error {
-	for name := range c.args {
+	for name := range c.options.Args {
 		if !slices.ContainsFunc(clusterParts(), func(p Part) bool { return p.Name == name }) {
 			return fmt.Errorf("arguments for %q, which is no part of a cluster", name)
 		}
@@ -197,7 +206,7 @@ func (c *Cluster) runAs(ctx context.Context, name string, part Part, n int, comm
 	p, err := c.bed.startOnPorts(ctx, c.Name+"-"+name, n, func(ports []int) Command {
 		cmd := command(ports)
 		cmd.Path, cmd.Dir = program, c.dir
-		cmd.Args = append(cmd.Args, c.args[part.Name]...)
+		cmd.Args = append(cmd.Args, c.options.Args[part.Name]...)
 		return cmd
 	})
 	if err != nil {

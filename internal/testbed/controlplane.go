@@ -44,7 +44,7 @@ func (c *Cluster) startAPIServer(ctx context.Context, etcd string) error {
 		return err
 	}
 	var audit []string
-	if c.audit {
+	if c.options.Audit {
 		if audit, err = c.auditArgs(); err != nil {
 			return err
 		}

@@ -10,19 +10,23 @@ import (
 // volumes are each on one node.
 const NodeKey = "topology.hostpath.longshore.dev/node"
 
-// topologyKey is the key by which the cluster's driver says where a volume is.
-func (c *Cluster) topologyKey() string {
-	if c.distributed {
-		return NodeKey
+// topologyKeys are the keys by which the cluster's driver says where a volume is.
+func (c *Cluster) topologyKeys() []string {
+	switch {
+	case c.options.Distributed:
+		return []string{NodeKey}
+	case c.options.NoTopology:
+		return nil
+	default:
+		return []string{TopologyKey}
 	}
-	return TopologyKey
 }
 
 // storages are the folders of the driver's volumes and snapshots: those of each
 // node, for a distributed driver.
 func (c *Cluster) storages() []string {
-	if !c.distributed {
-		return []string{c.Storage}
+	if !c.options.Distributed {
+		return append([]string{c.Storage}, c.added...)
 	}
 	var all []string
 	for _, zone := range c.Zones {
@@ -47,7 +51,7 @@ func (c *Cluster) startNode(ctx context.Context, node, storage string) error {
 		return err
 	}
 	err = c.runAs(ctx, CSIDriver.Name+"-"+node, CSIDriver, 0, func([]int) Command {
-		return c.driverCommand(socket, storage, node, NodeKey+"="+node, node)
+		return c.driverCommand(DriverName, socket, storage, node, topologyArgs(NodeKey+"="+node, node)...)
 	})
 	if err != nil {
 		return err
@@ -64,19 +68,22 @@ func (c *Cluster) startNode(ctx context.Context, node, storage string) error {
 
 // nodeOf is the name of a part on a node: the part's own where there is but one.
 func (c *Cluster) nodeOf(part Part, node string) string {
-	if !c.distributed {
+	if !c.options.Distributed {
 		return part.Name
 	}
 	return part.Name + "-" + node
 }
 
-func (c *Cluster) driverCommand(socket, storage, node, topology string, zones ...string) Command {
+func topologyArgs(segment string, zones ...string) []string {
+	return []string{"--topology", segment, "--zones", strings.Join(zones, ",")}
+}
+
+func (c *Cluster) driverCommand(name, socket, storage, node string, args ...string) Command {
 	return Command{
-		Args: []string{
-			"--endpoint", "unix://" + socket, "--data", storage, "--name", DriverName,
-			"--node-id", node, "--topology", topology, "--zones", strings.Join(zones, ","),
-			"--control", c.controlFile(), "--call-log", c.callLog(),
-		},
+		Args: append([]string{
+			"--endpoint", "unix://" + socket, "--data", storage, "--name", name, "--node-id", node,
+			"--control", c.controlFile(), "--call-log", c.callLog(), "--log-secrets",
+		}, args...),
 		Ready: answersOn(socket),
 	}
 }

@@ -17,4 +17,24 @@
 //	cluster, err := bed.StartCluster(ctx, testbed.ClusterOptions{})
 //	velero, err := bed.StartVelero(ctx, cluster, testbed.VeleroOptions{S3: s3})
 //	out, err := velero.CLI(ctx, "backup", "create", "b1", "--wait")
+//
+// # The field
+//
+// A cluster can be put into the conditions that users have:
+//
+//   - Cluster.AddForeign: Available and Released volumes, snapshots and a second
+//     Velero of others; Foreign.Verify tells what of it was touched;
+//   - Cluster.ControlDriver: a driver that copies slowly, fails, rounds, refuses,
+//     lacks a capability, or has long handles; Cluster.DriverCalls and
+//     Cluster.StoredVolumes tell what it was asked for and has;
+//   - Cluster.AddDriver: a second driver, also one that serves the same storage under
+//     another name;
+//   - Cluster.WatchVolumes: what Mayastor and vSphere do when PersistentVolumes come
+//     and go;
+//   - Cluster.LoseWebhook: a policy engine that is down;
+//   - Cluster.SetTopologyKeys, ClusterOptions.NoTopology: nodes and drivers without
+//     topology;
+//   - ClusterOptions.ExtraCreateMetadata, ClassRetain, ClassWaitForFirstConsumer,
+//     AttributesGold: the variants of sidecars and classes;
+//   - Bed.StartVelero with a Namespace: a second Velero in the same cluster.
 package testbed

@@ -2,13 +2,11 @@ package testbed
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -19,8 +17,10 @@ type Leftovers struct {
 	VolumeSnapshots, Claims                   []string
 	VolumeSnapshotContents, PersistentVolumes []string
 	// StorageVolumes and StorageSnapshots are the handles in the driver's own
-	// books, StorageTemp what it has half made.
-	StorageVolumes, StorageSnapshots, StorageTemp []string
+	// books (the beginning of one that DriverControl.HandleLength made long),
+	// StorageTemp what it has half made, StorageForgotten the volumes that the
+	// driver no longer knows (see LikeVSphere).
+	StorageVolumes, StorageSnapshots, StorageTemp, StorageForgotten []string
 }
 
 // Leftovers lists everything of these kinds in the cluster and in its storage;
@@ -69,7 +69,7 @@ func (c *Cluster) listObjects(ctx context.Context, l *Leftovers) error {
 func (c *Cluster) listStorage(l *Leftovers) error {
 	for _, storage := range c.storages() {
 		for folder, names := range map[string]*[]string{
-			"volumes": &l.StorageVolumes, "snapshots": &l.StorageSnapshots, "tmp": &l.StorageTemp,
+			"volumes": &l.StorageVolumes, "snapshots": &l.StorageSnapshots, "tmp": &l.StorageTemp, forgotten: &l.StorageForgotten,
 		} {
 			entries, err := os.ReadDir(filepath.Join(storage, folder))
 			if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -81,73 +81,4 @@ func (c *Cluster) listStorage(l *Leftovers) error {
 		}
 	}
 	return nil
-}
-
-// DriverRule makes calls of the CSI driver slow or fail; the keys are those of
-// the control file in the driver's README.
-type DriverRule struct {
-	Method  string `json:"method"`
-	Match   string `json:"match,omitempty"`
-	Delay   string `json:"delay,omitempty"`
-	Code    string `json:"code,omitempty"`
-	Message string `json:"message,omitempty"`
-	Times   int    `json:"times,omitempty"`
-	After   bool   `json:"after,omitempty"`
-}
-
-// DriverControl changes the CSI driver's behaviour while it runs. The zero value
-// makes it normal again.
-type DriverControl struct {
-	Rules              []DriverRule `json:"rules,omitempty"`
-	SnapshotReadyDelay string       `json:"snapshotReadyDelay,omitempty"`
-	ListSnapshots      *bool        `json:"listSnapshots,omitempty"`
-}
-
-// ControlDriver tells the cluster's CSI driver how to behave from the next call on.
-func (c *Cluster) ControlDriver(control DriverControl) error {
-	text, err := json.Marshal(control)
-	if err != nil {
-		return fmt.Errorf("control the driver: %w", err)
-	}
-	fresh := c.controlFile() + ".new"
-	if err := os.WriteFile(fresh, text, 0o600); err != nil {
-		return fmt.Errorf("control the driver: %w", err)
-	}
-	return os.Rename(fresh, c.controlFile())
-}
-
-// DriverCall is a call that the CSI driver answered.
-type DriverCall struct {
-	Time           time.Time `json:"time"`
-	Node           string    `json:"node"`
-	Method         string    `json:"method"`
-	Name           string    `json:"name"`
-	VolumeID       string    `json:"volumeId"`
-	SnapshotID     string    `json:"snapshotId"`
-	SourceVolumeID string    `json:"sourceVolumeId"`
-	ResultID       string    `json:"resultId"`
-	Secrets        []string  `json:"secrets"`
-	Code           string    `json:"code"`
-	Message        string    `json:"message"`
-}
-
-// DriverCalls returns the calls that the cluster's driver answered so far.
-func (c *Cluster) DriverCalls() ([]DriverCall, error) {
-	file, err := os.Open(c.callLog())
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read the driver's calls: %w", err)
-	}
-	defer file.Close()
-	var calls []DriverCall
-	for decoder := json.NewDecoder(file); decoder.More(); {
-		var call DriverCall
-		if err := decoder.Decode(&call); err != nil {
-			return nil, fmt.Errorf("read the driver's calls: %w", err)
-		}
-		calls = append(calls, call)
-	}
-	return calls, nil
 }

@@ -8,7 +8,7 @@ import (
 
 // startStorage starts the CSI driver and then the programs that call it.
 func (c *Cluster) startStorage(ctx context.Context) error {
-	if c.distributed {
+	if c.options.Distributed {
 		return c.startDistributed(ctx)
 	}
 	if err := c.startDriver(ctx); err != nil {
@@ -25,8 +25,16 @@ func (c *Cluster) startStorage(ctx context.Context) error {
 
 func (c *Cluster) startDriver(ctx context.Context) error {
 	return c.run(ctx, CSIDriver, 0, func([]int) Command {
-		return c.driverCommand(c.socket, c.Storage, NodeName(c.Zones[0]), TopologyKey+"="+c.Zones[0], c.Zones...)
+		return c.driverCommand(DriverName, c.socket, c.Storage, NodeName(c.Zones[0]), c.zoneArgs()...)
 	})
+}
+
+// zoneArgs are the driver's arguments about the zones.
+func (c *Cluster) zoneArgs() []string {
+	if c.options.NoTopology {
+		return nil
+	}
+	return topologyArgs(TopologyKey+"="+c.Zones[0], c.Zones...)
 }
 
 // answersOn is a probe that is content with a unix socket that takes connections.
@@ -45,7 +53,14 @@ func (c *Cluster) controlFile() string { return filepath.Join(c.dir, "driver-con
 func (c *Cluster) callLog() string { return filepath.Join(c.dir, "driver-calls.log") }
 
 func (c *Cluster) startSidecar(ctx context.Context, part Part, node, socket string, args ...string) error {
-	return c.runAs(ctx, c.nodeOf(part, node), part, 1, func(ports []int) Command {
+	return c.startSidecarAs(ctx, c.nodeOf(part, node), part, node, socket, args...)
+}
+
+func (c *Cluster) startSidecarAs(ctx context.Context, name string, part Part, node, socket string, args ...string) error {
+	if c.options.ExtraCreateMetadata {
+		args = append(args, "--extra-create-metadata")
+	}
+	return c.runAs(ctx, name, part, 1, func(ports []int) Command {
 		return Command{
 			Args: append([]string{
 				"--kubeconfig=" + c.Kubeconfig, "--csi-address=unix://" + socket,
@@ -68,7 +83,7 @@ func (c *Cluster) startSnapshotController(ctx context.Context) error {
 			},
 			Ready: answersHTTP("http://" + address(ports[0]) + "/metrics"),
 		}
-		if c.distributed {
+		if c.options.Distributed {
 			cmd.Args = append(cmd.Args, "--enable-distributed-snapshotting")
 		}
 		return cmd

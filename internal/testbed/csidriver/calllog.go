@@ -24,6 +24,7 @@ import (
 // callRecord is one line of the call log.
 type callRecord struct {
 	Time             time.Time `json:"time"`
+	Driver           string    `json:"driver"`
 	Node             string    `json:"node"`
 	Method           string    `json:"method"`
 	Name             string    `json:"name,omitempty"`
@@ -33,14 +34,17 @@ type callRecord struct {
 	SourceSnapshotID string    `json:"sourceSnapshotId,omitempty"`
 	ResultID         string    `json:"resultId,omitempty"`
 	Secrets          []string  `json:"secrets,omitempty"`
-	Rule             *int      `json:"rule,omitempty"`
-	Code             string    `json:"code"`
-	Message          string    `json:"message,omitempty"`
-	Milliseconds     int64     `json:"ms"`
+	// SecretValues are kept only where the command line asks for them.
+	SecretValues map[string]string `json:"secretValues,omitempty"`
+	Mutable      map[string]string `json:"mutableParameters,omitempty"`
+	Rule         *int              `json:"rule,omitempty"`
+	Code         string            `json:"code"`
+	Message      string            `json:"message,omitempty"`
+	Milliseconds int64             `json:"ms"`
 }
 
-func newCallRecord(node, method string, req any) *callRecord {
-	call := &callRecord{Time: time.Now().UTC(), Node: node, Method: method}
+func newCallRecord(cfg config, method string, req any) *callRecord {
+	call := &callRecord{Time: time.Now().UTC(), Driver: cfg.name, Node: cfg.nodeID, Method: method}
 	if r, ok := req.(interface{ GetName() string }); ok {
 		call.Name = r.GetName()
 	}
@@ -56,6 +60,9 @@ func newCallRecord(node, method string, req any) *callRecord {
 	if r, ok := req.(*csi.CreateVolumeRequest); ok {
 		call.SourceVolumeID = r.GetVolumeContentSource().GetVolume().GetVolumeId()
 		call.SourceSnapshotID = r.GetVolumeContentSource().GetSnapshot().GetSnapshotId()
+	}
+	if r, ok := req.(interface{ GetMutableParameters() map[string]string }); ok {
+		call.Mutable = r.GetMutableParameters()
 	}
 	call.Secrets = slices.Sorted(maps.Keys(secretsOf(req)))
 	return call
@@ -84,16 +91,16 @@ func resultID(response any) string {
 // mix.
 type callLog struct {
 	file *os.File
-	node string
+	cfg  config
 	log  *slog.Logger
 }
 
-func openCallLog(path, node string, log *slog.Logger) (*callLog, error) {
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+func openCallLog(cfg config, log *slog.Logger) (*callLog, error) {
+	file, err := os.OpenFile(cfg.callLog, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("open the call log: %w", err)
 	}
-	return &callLog{file: file, node: node, log: log}, nil
+	return &callLog{file: file, cfg: cfg, log: log}, nil
 }
 
 type callKey struct{}
@@ -110,7 +117,10 @@ func (l *callLog) intercept(ctx context.Context, req any, info *grpc.UnaryServer
 	if strings.HasPrefix(info.FullMethod, "/csi.v1.Identity/") {
 		return handler(ctx, req)
 	}
-	call := newCallRecord(l.node, path.Base(info.FullMethod), req)
+	call := newCallRecord(l.cfg, path.Base(info.FullMethod), req)
+	if l.cfg.logSecrets {
+		call.SecretValues = secretsOf(req)
+	}
 	response, err := handler(context.WithValue(ctx, callKey{}, call), req)
 	call.Code = status.Code(err).String()
 	call.Milliseconds = time.Since(call.Time).Milliseconds()

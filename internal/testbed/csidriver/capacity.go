@@ -27,6 +27,18 @@ func (c capacity) admits(size int64) bool {
 	return size >= c.required && (c.limit == 0 || size <= c.limit)
 }
 
+// rounded is size as a multiple of unit, of 0 for any, if the limit allows it.
+func (c capacity) rounded(size, unit int64) int64 {
+	if unit == 0 {
+		return size
+	}
+	up := (size + unit - 1) / unit * unit
+	if !c.admits(up) {
+		return size
+	}
+	return up
+}
+
 // choose returns the size of a new volume whose source has at least atLeast
 // bytes. A request below that is refused and not silently raised.
 func (c capacity) choose(atLeast int64) (int64, error) {

@@ -23,6 +23,7 @@ type config struct {
 	secrets        requiredSecrets
 	control        string
 	callLog        string
+	logSecrets     bool
 	showVersion    bool
 }
 
@@ -54,6 +55,7 @@ func parseConfig(args []string, stdout io.Writer) (config, error) {
 	flags.Func("require-secret", "secret that calls must carry, as op:key=value; repeatable, op is one of "+strings.Join(secretOperations(), ", "), cfg.secrets.add)
 	flags.StringVar(&cfg.control, "control", "", "control file (default DATA/control.json)")
 	flags.StringVar(&cfg.callLog, "call-log", "", "call log (default DATA/calls.log)")
+	flags.BoolVar(&cfg.logSecrets, "log-secrets", false, "write the values of secrets into the call log")
 	flags.BoolVar(&cfg.showVersion, "version", false, "print the version")
 	if err := parseFlags(flags, args, stdout); err != nil || cfg.showVersion {
 		return cfg, err

@@ -13,8 +13,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// ControllerGetCapabilities leaves out ListSnapshots when the control file
-// switches it off.
+// ControllerGetCapabilities leaves out what the control file switches off.
 func (d *driver) ControllerGetCapabilities(context.Context, *csi.ControllerGetCapabilitiesRequest) (*csi.ControllerGetCapabilitiesResponse, error) {
 	kinds := []csi.ControllerServiceCapability_RPC_Type{
 		csi.ControllerServiceCapability_RPC_CREATE_DELETE_VOLUME,
@@ -29,6 +28,9 @@ func (d *driver) ControllerGetCapabilities(context.Context, *csi.ControllerGetCa
 	}
 	if settings.listsSnapshots() {
 		kinds = append(kinds, csi.ControllerServiceCapability_RPC_LIST_SNAPSHOTS)
+	}
+	if settings.modifiesVolumes() {
+		kinds = append(kinds, csi.ControllerServiceCapability_RPC_MODIFY_VOLUME)
 	}
 	response := &csi.ControllerGetCapabilitiesResponse{}
 	for _, kind := range kinds {

@@ -201,7 +201,7 @@ func TestCopyNeverHidesAnError(t *testing.T) {
 func TestAFailedFillLeavesNothing(t *testing.T) {
 	store, err := openStore(t.TempDir())
 	require.NoError(t, err)
-	id := store.volumes.newID()
+	id := store.volumes.newID(0)
 	err = store.volumes.add(id, &volume{ID: id}, func(folder string) error {
 		write(t, filepath.Join(folder, "half"), "half")
 		return errChanging

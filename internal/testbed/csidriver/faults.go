@@ -21,13 +21,41 @@ var errControl = errors.New("bad control file")
 
 // settings is what the control file holds; README.md explains each key.
 type settings struct {
-	Rules              []rule   `json:"rules"`
-	SnapshotReadyDelay duration `json:"snapshotReadyDelay"`
-	ListSnapshots      *bool    `json:"listSnapshots"`
+	Rules              []rule          `json:"rules"`
+	Copying            copying         `json:"copying"`
+	SnapshotReadyDelay duration        `json:"snapshotReadyDelay"`
+	ListSnapshots      *bool           `json:"listSnapshots"`
+	ModifyVolume       *bool           `json:"modifyVolume"`
+	HandleLength       int             `json:"handleLength"`
+	RoundSizesTo       int64           `json:"roundSizesTo"`
+	KeepSources        bool            `json:"keepSources"`
+	FullZones          []string        `json:"fullZones"`
+	RequireSecrets     requiredSecrets `json:"requireSecrets"`
 }
 
 func (s *settings) listsSnapshots() bool {
 	return s.ListSnapshots == nil || *s.ListSnapshots
+}
+
+func (s *settings) modifiesVolumes() bool {
+	return s.ModifyVolume == nil || *s.ModifyVolume
+}
+
+func (s *settings) validate() error {
+	for i := range s.Rules {
+		if err := s.Rules[i].validate(); err != nil {
+			return fmt.Errorf("rule %d: %w", i, err)
+		}
+	}
+	switch {
+	case s.Copying.Time < 0:
+		return fmt.Errorf("copying.time is %s, must not be negative", time.Duration(s.Copying.Time))
+	case s.Copying.Time == 0 && s.Copying != (copying{}):
+		return errors.New("copying needs a time")
+	case s.HandleLength < 0 || s.RoundSizesTo < 0:
+		return errors.New("handleLength and roundSizesTo must not be negative")
+	}
+	return nil
 }
 
 type rule struct {
@@ -196,12 +224,7 @@ func decodeSettings(from io.Reader) (*settings, error) {
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
 		return nil, errors.New("more than one JSON document")
 	}
-	for i := range fresh.Rules {
-		if err := fresh.Rules[i].validate(); err != nil {
-			return nil, fmt.Errorf("rule %d: %w", i, err)
-		}
-	}
-	return fresh, nil
+	return fresh, fresh.validate()
 }
 
 // wait ends early, with the matching gRPC code, when ctx does.

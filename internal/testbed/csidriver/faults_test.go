@@ -133,6 +133,10 @@ func TestBadControlFile(t *testing.T) {
 		`{"rules": [{"method": "CreateVolume", "delay": "2"}]}`:                   "missing unit",
 		`{"rules": [{"method": "CreateVolume", "code": "Internal", "times": 0}]}`: "times is 0",
 		`{"rules": [{"method": "CreateVolume", "after": true}]}`:                  "need a code",
+		`{"copying": {"time": "-1s"}}`:                                            "copying.time is -1s",
+		`{"copying": {"code": "Internal"}}`:                                       "copying needs a time",
+		`{"handleLength": -1}`:                                                    "must not be negative",
+		`{"requireSecrets": ["mount:a=b"]}`:                                       "want op:key=value",
 	} {
 		driver.setControl(text)
 		for range 2 {

@@ -38,8 +38,14 @@ func (d *driver) intercept(ctx context.Context, req any, info *grpc.UnaryServerI
 }
 
 func (d *driver) handle(ctx context.Context, req any, call *callRecord, handler grpc.UnaryHandler) (any, error) {
-	if err := d.cfg.secrets.check(call.Method, secretsOf(req)); err != nil {
-		return nil, err
+	settings, err := d.control.read()
+	if err != nil {
+		return nil, rpcError(call.Method, err)
+	}
+	for _, required := range []requiredSecrets{d.cfg.secrets, settings.RequireSecrets} {
+		if err := required.check(call.Method, secretsOf(req)); err != nil {
+			return nil, err
+		}
 	}
 	response, err := handler(ctx, req)
 	if err == nil {

@@ -101,7 +101,7 @@ func (d *driver) NodeUnpublishVolume(_ context.Context, req *csi.NodeUnpublishVo
 	if errors.Is(err, fs.ErrNotExist) {
 		return &csi.NodeUnpublishVolumeResponse{}, nil
 	}
-	folder, absErr := filepath.Abs(filepath.Join(d.store.volumes.dir, req.GetVolumeId()))
+	folder, absErr := filepath.Abs(filepath.Join(d.store.volumes.dir, folderOf(req.GetVolumeId())))
 	if err := errors.Join(err, absErr); err != nil {
 		return nil, rpcError("unpublish volume", err)
 	}

@@ -2,6 +2,8 @@ package main
 
 import (
 	"crypto/subtle"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -44,6 +46,20 @@ func (r *requiredSecrets) add(text string) error {
 		(*r)[method] = map[string]string{}
 	}
 	(*r)[method][key] = value
+	return nil
+}
+
+// UnmarshalJSON reads a list of op:key=value.
+func (r *requiredSecrets) UnmarshalJSON(text []byte) error {
+	var list []string
+	if err := json.Unmarshal(text, &list); err != nil {
+		return errors.New("want a list of op:key=value")
+	}
+	for _, item := range list {
+		if err := r.add(item); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

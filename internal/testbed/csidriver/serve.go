@@ -29,6 +29,7 @@ type driver struct {
 	cfg     config
 	store   *store
 	control *controlFile
+	copies  copies
 	log     *slog.Logger
 }
 
@@ -73,7 +74,7 @@ func open(ctx context.Context, cfg config, log *slog.Logger) (*driver, *callLog,
 	if _, err := control.read(); err != nil {
 		return nil, nil, err
 	}
-	calls, err := openCallLog(cfg.callLog, cfg.nodeID, log)
+	calls, err := openCallLog(cfg, log)
 	if err != nil {
 		return nil, nil, err
 	}

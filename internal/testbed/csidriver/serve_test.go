@@ -108,7 +108,8 @@ func TestCallLog(t *testing.T) {
 		require.NoError(t, json.Unmarshal(lines.Bytes(), &call))
 		require.NotZero(t, call.Time)
 		require.Equal(t, "node-a", call.Node)
-		call.Time, call.Node, call.Milliseconds = someTime, "", 0
+		require.Equal(t, defaultDriverName, call.Driver)
+		call.Time, call.Driver, call.Node, call.Milliseconds = someTime, "", "", 0
 		calls = append(calls, call)
 	}
 	rule := 0

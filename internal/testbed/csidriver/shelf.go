@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 )
 
 // shelf holds the entries of one kind, each a folder named by its ID.
@@ -19,28 +20,41 @@ type shelf[T any] struct {
 	tmp      string
 	prefix   string
 	metadata string
+	idOf     func(*T) string
 	validID  *regexp.Regexp
 }
 
-func newShelf[T any](root, dir, prefix, metadata string) shelf[T] {
+func newShelf[T any](root, dir, prefix, metadata string, idOf func(*T) string) shelf[T] {
 	return shelf[T]{
 		dir:      filepath.Join(root, dir),
 		tmp:      filepath.Join(root, "tmp"),
 		prefix:   prefix,
 		metadata: metadata,
-		validID:  regexp.MustCompile(`^` + prefix + `-[0-9a-f]{16}$`),
+		idOf:     idOf,
+		validID:  regexp.MustCompile(`^` + prefix + `-[0-9a-f]{16}(/x*)?$`),
 	}
 }
 
-func (s *shelf[T]) newID() string {
+// newID is the name of the entry's folder. One that is to be longer goes on with
+// a slash and x's.
+func (s *shelf[T]) newID(length int) string {
 	var random [8]byte
 	rand.Read(random[:])
-	return s.prefix + "-" + hex.EncodeToString(random[:])
+	id := s.prefix + "-" + hex.EncodeToString(random[:])
+	if more := length - len(id); more > 0 {
+		id += "/" + strings.Repeat("x", more-1)
+	}
+	return id
+}
+
+func folderOf(id string) string {
+	folder, _, _ := strings.Cut(id, "/")
+	return folder
 }
 
 // dataPath is where the content of a complete entry lies.
 func (s *shelf[T]) dataPath(id, volumeMode string) string {
-	return filepath.Join(s.dir, id, dataName(volumeMode))
+	return filepath.Join(s.dir, folderOf(id), dataName(volumeMode))
 }
 
 func dataName(volumeMode string) string {
@@ -55,16 +69,24 @@ func (s *shelf[T]) get(id string) (*T, error) {
 	if !s.validID.MatchString(id) {
 		return nil, fmt.Errorf("%q: %w", id, errAbsent)
 	}
-	text, err := os.ReadFile(filepath.Join(s.dir, id, s.metadata))
-	if errors.Is(err, fs.ErrNotExist) {
+	entry, err := s.read(folderOf(id))
+	if err == nil && s.idOf(entry) != id {
 		return nil, fmt.Errorf("%q: %w", id, errAbsent)
+	}
+	return entry, err
+}
+
+func (s *shelf[T]) read(folder string) (*T, error) {
+	text, err := os.ReadFile(filepath.Join(s.dir, folder, s.metadata))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%q: %w", folder, errAbsent)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read metadata: %w", err)
 	}
 	entry := new(T)
 	if err := json.Unmarshal(text, entry); err != nil {
-		return nil, fmt.Errorf("read metadata of %s: %w", id, err)
+		return nil, fmt.Errorf("read metadata of %s: %w", folder, err)
 	}
 	return entry, nil
 }
@@ -78,7 +100,7 @@ func (s *shelf[T]) list() ([]*T, error) {
 	}
 	entries := make([]*T, 0, len(names))
 	for _, name := range names {
-		entry, err := s.get(name)
+		entry, err := s.read(name)
 		if errors.Is(err, errAbsent) {
 			continue
 		}
@@ -106,7 +128,7 @@ func (s *shelf[T]) find(accept func(*T) bool) (*T, error) {
 // metadata follows, and a rename makes both visible. Nothing is left when it
 // fails. The caller holds the lock.
 func (s *shelf[T]) add(id string, entry *T, fill func(folder string) error) (err error) {
-	folder := filepath.Join(s.tmp, id)
+	folder := filepath.Join(s.tmp, folderOf(id))
 	if err := os.Mkdir(folder, 0o755); err != nil {
 		return fmt.Errorf("make %s: %w", id, err)
 	}
@@ -121,7 +143,7 @@ func (s *shelf[T]) add(id string, entry *T, fill func(folder string) error) (err
 	if err := writeJSON(filepath.Join(folder, s.metadata), entry); err != nil {
 		return err
 	}
-	if err := os.Rename(folder, filepath.Join(s.dir, id)); err != nil {
+	if err := os.Rename(folder, filepath.Join(s.dir, folderOf(id))); err != nil {
 		return fmt.Errorf("make %s visible: %w", id, err)
 	}
 	return nil
@@ -129,11 +151,11 @@ func (s *shelf[T]) add(id string, entry *T, fill func(folder string) error) (err
 
 // update replaces the metadata of an entry. The caller holds the lock.
 func (s *shelf[T]) update(id string, entry *T) error {
-	fresh := filepath.Join(s.tmp, id+".json")
+	fresh := filepath.Join(s.tmp, folderOf(id)+".json")
 	if err := writeJSON(fresh, entry); err != nil {
 		return err
 	}
-	if err := os.Rename(fresh, filepath.Join(s.dir, id, s.metadata)); err != nil {
+	if err := os.Rename(fresh, filepath.Join(s.dir, folderOf(id), s.metadata)); err != nil {
 		return fmt.Errorf("update %s: %w", id, err)
 	}
 	return nil
@@ -142,18 +164,18 @@ func (s *shelf[T]) update(id string, entry *T) error {
 // remove makes an entry vanish at once and then frees its space. An ID that is
 // not there is no error. The caller holds the lock.
 func (s *shelf[T]) remove(id string) error {
-	if !s.validID.MatchString(id) {
+	if _, err := s.get(id); errors.Is(err, errAbsent) {
 		return nil
 	}
-	doomed := filepath.Join(s.tmp, id+".removed")
-	err := os.Rename(filepath.Join(s.dir, id), doomed)
+	gone := filepath.Join(s.tmp, folderOf(id)+".removed")
+	err := os.Rename(filepath.Join(s.dir, folderOf(id)), gone)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("remove %s: %w", id, err)
 	}
-	return removeTree(doomed)
+	return removeTree(gone)
 }
 
 func entryNames(dir string) ([]string, error) {

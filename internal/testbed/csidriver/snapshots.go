@@ -62,7 +62,7 @@ func (d *driver) makeSnapshot(ctx context.Context, req *csi.CreateSnapshotReques
 	}
 	now := time.Now().UTC()
 	snap := &snapshot{
-		ID:             d.store.snapshots.newID(),
+		ID:             d.store.snapshots.newID(settings.HandleLength),
 		Name:           req.GetName(),
 		SourceVolumeID: vol.ID,
 		SizeBytes:      vol.CapacityBytes,
@@ -89,7 +89,11 @@ func (d *driver) DeleteSnapshot(ctx context.Context, req *csi.DeleteSnapshotRequ
 		return nil, rpcError("delete snapshot", err)
 	}
 	defer release()
-	if err := d.store.snapshots.remove(req.GetSnapshotId()); err != nil {
+	err = d.checkNoDependents(source{SnapshotID: req.GetSnapshotId()})
+	if err == nil {
+		err = d.store.snapshots.remove(req.GetSnapshotId())
+	}
+	if err != nil {
 		return nil, rpcError("delete snapshot", err)
 	}
 	return &csi.DeleteSnapshotResponse{}, nil

@@ -24,6 +24,7 @@ type volume struct {
 	Topology      map[string]string `json:"topology,omitempty"`
 	Context       map[string]string `json:"context,omitempty"`
 	Parameters    map[string]string `json:"parameters,omitempty"`
+	Mutable       map[string]string `json:"mutableParameters,omitempty"`
 	Source        source            `json:"source,omitzero"`
 	CreationTime  time.Time         `json:"creationTime"`
 }
@@ -75,8 +76,8 @@ func storeAt(root string) *store {
 	return &store{
 		root:      root,
 		lock:      newWriterLock(filepath.Join(root, "lock")),
-		volumes:   newShelf[volume](root, "volumes", "vol", "volume.json"),
-		snapshots: newShelf[snapshot](root, "snapshots", "snap", "snapshot.json"),
+		volumes:   newShelf(root, "volumes", "vol", "volume.json", func(v *volume) string { return v.ID }),
+		snapshots: newShelf(root, "snapshots", "snap", "snapshot.json", func(s *snapshot) string { return s.ID }),
 	}
 }
 

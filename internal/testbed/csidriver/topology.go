@@ -75,6 +75,9 @@ func (t *topologyConfig) place(req *csi.TopologyRequirement, bound string) (map[
 }
 
 func (t *topologyConfig) placeAnywhere(bound string) (map[string]string, error) {
+	if len(t.zones) == 0 {
+		return nil, status.Errorf(codes.ResourceExhausted, "no zone of %s has room", t.zoneKey)
+	}
 	zone := t.segments[t.zoneKey]
 	if !slices.Contains(t.zones, zone) {
 		zone = t.zones[0]
@@ -86,6 +89,13 @@ func (t *topologyConfig) placeAnywhere(bound string) (map[string]string, error) 
 		return nil, status.Errorf(codes.ResourceExhausted, "the source's zone %q is not one of %s", bound, strings.Join(t.zones, ", "))
 	}
 	return t.inZone(bound), nil
+}
+
+// without is the same with no room in the zones named.
+func (t *topologyConfig) without(full []string) *topologyConfig {
+	rest := *t
+	rest.zones = slices.DeleteFunc(slices.Clone(t.zones), func(zone string) bool { return slices.Contains(full, zone) })
+	return &rest
 }
 
 // serves reports the zone of segments that this driver can serve: a known zone

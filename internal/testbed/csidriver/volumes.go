@@ -18,24 +18,32 @@ func (d *driver) CreateVolume(ctx context.Context, req *csi.CreateVolumeRequest)
 	if err != nil {
 		return nil, err
 	}
-	release, err := d.store.lock.acquire(ctx)
-	if err != nil {
-		return nil, rpcError("create volume", err)
-	}
-	defer release()
-	vol, err := d.store.volumes.find(func(v *volume) bool { return v.Name == want.name })
-	if err != nil {
-		return nil, rpcError("create volume", err)
-	}
-	if vol != nil {
-		err = want.matches(vol)
-	} else {
-		vol, err = d.makeVolume(ctx, want)
-	}
+	vol, err := d.makeSlowly(ctx, want)
 	if err != nil {
 		return nil, rpcError("create volume "+want.name, err)
 	}
 	return &csi.CreateVolumeResponse{Volume: vol.toCSI()}, nil
+}
+
+func (d *driver) findOrMakeVolume(ctx context.Context, want *volumeRequest) (*volume, error) {
+	release, err := d.store.lock.acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	vol, err := d.volumeNamed(want.name)
+	switch {
+	case err != nil:
+		return nil, err
+	case vol != nil:
+		return vol, want.matches(vol)
+	default:
+		return d.makeVolume(ctx, want)
+	}
+}
+
+func (d *driver) volumeNamed(name string) (*volume, error) {
+	return d.store.volumes.find(func(v *volume) bool { return v.Name == name })
 }
 
 // volumeRequest is a checked CreateVolumeRequest.
@@ -44,6 +52,7 @@ type volumeRequest struct {
 	capabilities capabilities
 	capacity     capacity
 	parameters   map[string]string
+	mutable      map[string]string
 	source       source
 	topology     *csi.TopologyRequirement
 }
@@ -64,11 +73,15 @@ func parseVolumeRequest(req *csi.CreateVolumeRequest) (*volumeRequest, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := checkMutable(req.GetMutableParameters()); err != nil {
+		return nil, err
+	}
 	return &volumeRequest{
 		name:         req.GetName(),
 		capabilities: capabilities,
 		capacity:     capacity,
 		parameters:   req.GetParameters(),
+		mutable:      req.GetMutableParameters(),
 		source:       source,
 		topology:     req.GetAccessibilityRequirements(),
 	}, nil
@@ -103,22 +116,28 @@ func (d *driver) makeVolume(ctx context.Context, want *volumeRequest) (*volume, 
 	if from.path != "" && from.volumeMode != want.capabilities.volumeMode {
 		return nil, status.Errorf(codes.InvalidArgument, "the source has volume mode %s, not %s", from.volumeMode, want.capabilities.volumeMode)
 	}
+	settings, err := d.control.read()
+	if err != nil {
+		return nil, err
+	}
 	size, err := want.capacity.choose(from.sizeBytes)
 	if err != nil {
 		return nil, err
 	}
-	segments, err := d.cfg.topology.place(want.topology, from.boundZone)
+	topology := d.cfg.topology.without(settings.FullZones)
+	segments, err := topology.place(want.topology, from.boundZone)
 	if err != nil {
 		return nil, err
 	}
 	vol := &volume{
-		ID:            d.store.volumes.newID(),
+		ID:            d.store.volumes.newID(settings.HandleLength),
 		Name:          want.name,
-		CapacityBytes: size,
+		CapacityBytes: want.capacity.rounded(size, settings.RoundSizesTo),
 		VolumeMode:    want.capabilities.volumeMode,
 		AccessModes:   want.capabilities.accessModes,
 		Topology:      segments,
 		Parameters:    want.parameters,
+		Mutable:       want.mutable,
 		Source:        want.source,
 		CreationTime:  time.Now().UTC(),
 	}
@@ -155,7 +174,11 @@ func (d *driver) DeleteVolume(ctx context.Context, req *csi.DeleteVolumeRequest)
 		return nil, rpcError("delete volume", err)
 	}
 	defer release()
-	if err := d.store.volumes.remove(req.GetVolumeId()); err != nil {
+	err = d.checkNoDependents(source{VolumeID: req.GetVolumeId()})
+	if err == nil {
+		err = d.store.volumes.remove(req.GetVolumeId())
+	}
+	if err != nil {
 		return nil, rpcError("delete volume", err)
 	}
 	return &csi.DeleteVolumeResponse{}, nil
