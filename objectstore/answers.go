@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
 )
 
 // Bounds of an answer that is no object, in bytes.
@@ -66,6 +68,9 @@ func (a answers) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	defer cancel(nil)
 	if err := a.bound(ctx, cancel, resp); err != nil {
+		return nil, err
+	}
+	if err := s3err.Refusal(req.Method, resp); err != nil {
 		return nil, err
 	}
 	return resp, nil

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
 	"github.com/minio/minio-go/v7/pkg/signer"
 )
@@ -33,27 +32,7 @@ func (s *Store) query(ctx context.Context, bucket string, values url.Values, roo
 	if _, err := document.ReadFrom(resp.Body); err != nil {
 		return err
 	}
-	if resp.StatusCode != http.StatusOK {
-		return refusal(resp, bucket, document.Bytes())
-	}
 	return readPage(document.Bytes(), root, into)
-}
-
-// refusal is the error that minio-go makes of such an answer.
-func refusal(resp *http.Response, bucket string, document []byte) error {
-	r := minio.ErrorResponse{StatusCode: resp.StatusCode, BucketName: bucket}
-	if err := newDecoder(document).Decode(&r); err != nil || r.Code == "" {
-		r.Code = resp.Status
-		r.Message = firstWords(document)
-	}
-	r.StatusCode = resp.StatusCode
-	if r.RequestID == "" {
-		r.RequestID = resp.Header.Get("X-Amz-Request-Id")
-	}
-	if r.Region == "" {
-		r.Region = resp.Header.Get("X-Amz-Bucket-Region")
-	}
-	return r
 }
 
 func (s *Store) queryRequest(ctx context.Context, bucket string, values url.Values) (*http.Request, error) {

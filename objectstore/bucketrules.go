@@ -2,11 +2,10 @@ package objectstore
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
-	"github.com/minio/minio-go/v7"
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
 	"github.com/minio/minio-go/v7/pkg/lifecycle"
 )
 
@@ -19,8 +18,7 @@ var unsetCodes = map[string]bool{
 }
 
 func isUnset(err error) bool {
-	var response minio.ErrorResponse
-	return errors.As(err, &response) && unsetCodes[response.Code]
+	return unsetCodes[s3err.CodeOf(err)]
 }
 
 // Versioning returns whether the bucket keeps former versions of its objects:

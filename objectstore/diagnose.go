@@ -40,7 +40,8 @@ func Diagnose(log logrus.FieldLogger, config map[string]string) (*Diagnosis, err
 	parsed.RequestTimeout = min(parsed.RequestTimeout, diagnosisAnswer)
 	parsed.PartSize = minPartSize
 	parsed.ObjectLockMode, parsed.ObjectLockRetention, parsed.ObjectLockLegalHold = "", 0, false
-	s := &Store{settings: parsed, log: log, secrets: &s3err.Secrets{}, endpoint: parsed.Endpoint(), firstPause: firstPause}
+	s := &Store{settings: parsed, secrets: &s3err.Secrets{}, endpoint: parsed.Endpoint(), firstPause: firstPause}
+	s.log = s.secrets.Log(log)
 	s.rememberSecrets(config)
 	return &Diagnosis{Store: s}, nil
 }
@@ -190,7 +191,7 @@ func (d *Diagnosis) Fetch(ctx context.Context, signed string, limit int64) ([]by
 	defer resp.Body.Close()
 	data, err := io.ReadAll(io.LimitReader(resp.Body, limit))
 	if err == nil && resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("fetch a signed URL from %s: it answered %s: %s", req.URL.Host, resp.Status, d.secrets.Redact(plainText(string(data))))
+		err = fmt.Errorf("fetch a signed URL from %s: %s", req.URL.Host, d.secrets.Redact(s3err.Quote(resp, data)))
 	}
 	return data, err
 }

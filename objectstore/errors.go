@@ -24,6 +24,7 @@ const (
 	KindServer       = s3err.Server
 	KindFull         = s3err.Full
 	KindLocked       = s3err.Locked
+	KindArchived     = s3err.Archived
 	KindChanged      = s3err.Changed
 	KindNotS3        = s3err.NotS3
 	KindUnsupported  = s3err.Unsupported
@@ -54,7 +55,6 @@ var (
 	faultf    = s3err.Errorf
 	classify  = s3err.KindOf
 	causeText = s3err.Text
-	plainText = s3err.Clean
 )
 
 // failed turns err into the one error that leaves the package.

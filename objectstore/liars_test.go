@@ -255,7 +255,7 @@ func TestErrorsAreClassifiedByCode(t *testing.T) {
 		"RequestTimeTooSkewed": {403, KindClock, "set the clock"},
 		"QuotaExceeded":        {403, KindFull, "quota"},
 		"XMinioStorageFull":    {507, KindFull, "free space"},
-		"InvalidObjectState":   {403, KindLocked, "retention"},
+		"InvalidObjectState":   {403, KindArchived, "restore it in the storage"},
 		"NotImplemented":       {501, KindUnsupported, ""},
 		"SomethingNew":         {400, KindUnknown, ""},
 		"NoSuchBucket":         {404, KindNoBucket, "create the bucket"},

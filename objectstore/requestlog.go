@@ -42,7 +42,7 @@ func (t requestLog) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 	}
 	if err != nil {
-		fields["error"] = t.secrets.Redact(err.Error())
+		fields["error"] = err
 	} else {
 		fields["status"] = resp.StatusCode
 		fields["requestID"] = resp.Header.Get("X-Amz-Request-Id")

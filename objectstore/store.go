@@ -57,7 +57,8 @@ func Open(ctx context.Context, log logrus.FieldLogger, config map[string]string)
 }
 
 func connect(ctx context.Context, log logrus.FieldLogger, parsed Settings, config map[string]string) (*Store, error) {
-	s := &Store{settings: parsed, log: log, secrets: &s3err.Secrets{}, endpoint: parsed.Endpoint(), firstPause: firstPause}
+	s := &Store{settings: parsed, secrets: &s3err.Secrets{}, endpoint: parsed.Endpoint(), firstPause: firstPause}
+	s.log = s.secrets.Log(log)
 	s.rememberSecrets(config)
 	for _, step := range []func(context.Context) error{s.identify, s.prepare, s.dial, s.probe} {
 		if err := step(ctx); err != nil {

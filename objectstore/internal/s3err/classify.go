@@ -1,14 +1,9 @@
 package s3err
 
 import (
-	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
-	"net"
 	"net/http"
 	"strings"
-	"syscall"
 
 	"github.com/minio/minio-go/v7"
 )
@@ -18,6 +13,7 @@ import (
 func KindOf(err error) Kind {
 	var done *Error
 	var f *fault
+	var answer *Answer
 	var response minio.ErrorResponse
 	switch {
 	case err == nil:
@@ -26,40 +22,25 @@ func KindOf(err error) Kind {
 		return done.Kind
 	case errors.As(err, &f):
 		return f.kind
+	case errors.As(err, &answer):
+		return answer.kind()
 	case errors.As(err, &response):
-		return responseKind(response)
+		return answerOf(response).kind()
 	}
 	return wireKind(err)
 }
 
-// wireKind classifies what kept a request from being answered.
-func wireKind(err error) Kind {
-	var timeout net.Error
+// CodeOf returns the code of the error document that err is from, or "".
+func CodeOf(err error) string {
+	var answer *Answer
+	var response minio.ErrorResponse
 	switch {
-	case isTrust(err):
-		return Trust
-	case errors.Is(err, context.Canceled):
-		return Canceled
-	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
-		return Timeout
-	case errors.Is(err, syscall.ECONNREFUSED), isNetwork(err):
-		return Unreachable
+	case errors.As(err, &answer):
+		return answer.Code
+	case errors.As(err, &response):
+		return response.Code
 	}
-	return Unknown
-}
-
-func isTrust(err error) bool {
-	var verification *tls.CertificateVerificationError
-	var authority x509.UnknownAuthorityError
-	var host x509.HostnameError
-	var record tls.RecordHeaderError
-	return errors.As(err, &verification) || errors.As(err, &authority) || errors.As(err, &host) || errors.As(err, &record)
-}
-
-func isNetwork(err error) bool {
-	var op *net.OpError
-	var dns *net.DNSError
-	return errors.As(err, &op) || errors.As(err, &dns)
+	return ""
 }
 
 // codeKinds gives the meaning of S3 error codes, of AWS and of the servers that
@@ -125,7 +106,7 @@ var codeKinds = map[string]Kind{
 	"XMinioAdminBucketQuotaExceeded": Full,
 
 	"ObjectLocked":       Locked,
-	"InvalidObjectState": Locked,
+	"InvalidObjectState": Archived,
 
 	"PreconditionFailed": Changed,
 	"InvalidRange":       Changed,
@@ -137,6 +118,8 @@ var codeKinds = map[string]Kind{
 	"XAmzContentSHA256Mismatch":   Corrupt,
 	"XAmzContentChecksumMismatch": Corrupt,
 	"IncompleteBody":              Corrupt,
+
+	"EntityTooLarge": Invalid,
 }
 
 // statusKinds is asked when the code says nothing.
@@ -156,17 +139,24 @@ var statusKinds = map[int]Kind{
 	http.StatusInsufficientStorage: Full,
 }
 
-func responseKind(r minio.ErrorResponse) Kind {
-	if kind := refusalKind(r); kind != "" {
+func (a *Answer) kind() Kind {
+	if kind := a.refusalKind(); kind != "" {
 		return kind
 	}
-	if kind, ok := codeKinds[r.Code]; ok {
+	if kind, ok := codeKinds[a.Code]; ok {
 		return kind
 	}
-	if kind, ok := statusKinds[r.StatusCode]; ok {
+	if a.Status == http.StatusNotFound && a.Code == "" {
+		return NotFound
+	}
+	return statusKind(a.Status)
+}
+
+func statusKind(status int) Kind {
+	if kind, ok := statusKinds[status]; ok {
 		return kind
 	}
-	if r.StatusCode >= 500 {
+	if status >= 500 {
 		return Server
 	}
 	return Unknown
@@ -175,19 +165,21 @@ func responseKind(r minio.ErrorResponse) Kind {
 // refusalKind tells apart the refusals for which S3 has one code only and puts
 // the reason into the message: Amazon S3 says AccessDenied for a locked object
 // and InvalidRequest for a missing Content-MD5.
-func refusalKind(r minio.ErrorResponse) Kind {
-	message := strings.ToLower(r.Message)
+func (a *Answer) refusalKind() Kind {
+	message := strings.ToLower(a.Message)
 	switch {
-	case r.Code == "AuthorizationHeaderMalformed" && r.Region != "":
+	case a.Code == "AuthorizationHeaderMalformed" && a.Region != "":
 		return Region
-	case r.Code == "AuthorizationHeaderMalformed":
+	case a.Code == "AuthorizationHeaderMalformed":
 		return Credentials
-	case r.Code == "InvalidRequest" && strings.Contains(message, "content-md5"):
+	case a.Code == "InvalidRequest" && strings.Contains(message, "content-md5"):
 		return NeedsMD5
-	case r.Code == "InvalidRequest" && strings.Contains(message, "bucket is missing object"):
+	case a.Code == "InvalidRequest" && strings.Contains(message, "bucket is missing object"):
 		return Unsupported // it was created without object lock
-	case (r.Code == "AccessDenied" || r.Code == "InvalidRequest") && (strings.Contains(message, "worm") || strings.Contains(message, "object lock")):
+	case (a.Code == "AccessDenied" || a.Code == "InvalidRequest") && (strings.Contains(message, "worm") || strings.Contains(message, "object lock")):
 		return Locked
+	case a.Code == "" && a.Status == http.StatusBadRequest && a.Region != "":
+		return Region // HEAD of a bucket elsewhere
 	}
 	return ""
 }

@@ -55,11 +55,13 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // Reporter makes the errors of one location.
 type Reporter struct {
-	Endpoint   string
-	Region     string // that requests are signed for
-	ObjectLock bool   // whether objects are stored with a lock
-	Secrets    *Secrets
-	Log        logrus.FieldLogger
+	Endpoint    string
+	Region      string   // that requests are signed for
+	Credentials string   // what to do when the storage refuses them
+	Untrusted   []string // certificates that were given and could not be used
+	ObjectLock  bool     // whether objects are stored with a lock
+	Secrets     *Secrets
+	Log         logrus.FieldLogger
 }
 
 // Failed turns err into the one error that leaves.
@@ -69,10 +71,18 @@ func (r *Reporter) Failed(op, bucket, key string, err error) error {
 		return done
 	}
 	e := &Error{Op: op, Bucket: bucket, Key: key, Endpoint: r.Endpoint, Kind: KindOf(err), Err: err}
-	e.what = r.Secrets.Redact(e.describe())
-	e.hint = r.advice(e)
+	e.what, e.hint = r.line(e.Kind, e.describe()), r.line(e.Kind, r.advice(e))
 	r.Log.WithField("error", e.Error()).Debug("Operation failed")
 	return e
+}
+
+// line makes a text fit to leave.
+func (r *Reporter) line(kind Kind, text string) string {
+	text = r.Secrets.Redact(Clean(text, textLimit))
+	if kind == NotFound {
+		return text
+	}
+	return withoutMissing(text)
 }
 
 // describe says what happened, without advice.

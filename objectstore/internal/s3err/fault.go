@@ -5,9 +5,11 @@ import (
 	"fmt"
 )
 
-// fault is an error that knows its kind.
+// fault is an error that knows its kind, and perhaps better advice than its
+// kind has.
 type fault struct {
 	kind Kind
+	hint string
 	text string
 	err  error
 }
@@ -17,13 +19,19 @@ func (f *fault) Unwrap() error { return f.err }
 
 // Errorf is fmt.Errorf for an error of that kind.
 func Errorf(kind Kind, format string, args ...any) error {
-	err := fmt.Errorf(format, args...)
-	return &fault{kind: kind, text: err.Error(), err: errors.Unwrap(err)}
+	return Hinted(kind, "", format, args...)
 }
 
-// HasKind tells whether err was made by Errorf, so that what is around it
-// needs no look.
+// Hinted is Errorf for an error that says itself what to do.
+func Hinted(kind Kind, hint, format string, args ...any) error {
+	err := fmt.Errorf(format, args...)
+	return &fault{kind: kind, hint: hint, text: err.Error(), err: errors.Unwrap(err)}
+}
+
+// HasKind tells whether err was given its kind by Errorf, Hinted or Refusal,
+// so that nothing below it needs a look.
 func HasKind(err error) bool {
 	var f *fault
-	return errors.As(err, &f)
+	var a *Answer
+	return errors.As(err, &f) || errors.As(err, &a)
 }

@@ -1,9 +1,9 @@
 package s3err
 
 import (
-	"crypto/tls"
 	"errors"
 	"fmt"
+	"regexp"
 	"time"
 
 	"github.com/minio/minio-go/v7"
@@ -27,24 +27,43 @@ var hints = map[Kind]string{
 	Throttled:    "the storage asks to slow down; try again later, or lower uploadConcurrency",
 	Full:         "free space in the storage, or raise its quota",
 	Locked:       "the object is under retention or legal hold; wait until it ends, and keep objectLockRetention shorter than the backups' TTL",
+	Archived:     "the object is in an archive class; restore it in the storage first, and keep lifecycle rules from moving backups there",
 	Changed:      "something else wrote the object meanwhile; try again",
 	NotS3:        "s3Url must be the S3 API of the storage, not its console or another web server",
+	TooLarge:     tooLarge,
 	Unsupported:  "the storage does not know this request; leave out the settings that ask for it",
 	Corrupt:      "the data was damaged on the way; try again, and look at proxies between Velero and the storage",
 	NotConfirmed: "do not rely on this object; try again",
 }
 
+// codeHints know more than their kind.
+var codeHints = map[string]string{
+	"SignatureDoesNotMatch": "one of these differs between here and the storage: the secret key, the Host header " +
+		"(a proxy before the storage must pass it on as it is, or publish its own name as the storage's), the region, the clock",
+}
+
 // advice says what to do about e.
 func (r *Reporter) advice(e *Error) string {
+	var f *fault
+	if errors.As(e.Err, &f) && f.hint != "" {
+		return f.hint
+	}
+	if hint := codeHints[CodeOf(e.Err)]; hint != "" {
+		return hint
+	}
 	switch e.Kind {
 	case Forbidden:
-		if need := permissions[e.Op]; need != "" {
-			return "the credentials need " + need
+		return forbiddenHint(e)
+	case Credentials, Expired:
+		if r.Credentials != "" {
+			return r.Credentials
 		}
 	case Region:
 		return regionHint(e.Err, r.Region)
 	case Trust:
-		return trustHint(e.Err)
+		return trustHint(e.Err, r.Untrusted)
+	case TLS:
+		return tlsHint(e.Err)
 	case Unknown:
 		if e.Op == OpPut && r.ObjectLock {
 			return "objectLockMode needs a bucket that was created with object lock"
@@ -55,18 +74,42 @@ func (r *Reporter) advice(e *Error) string {
 	return hints[e.Kind]
 }
 
-func regionHint(err error, used string) string {
-	var response minio.ErrorResponse
-	if errors.As(err, &response) && response.Region != "" {
-		return fmt.Sprintf("set region: %s in the location's config; %q was used", response.Region, used)
+// deniedAction and deniedBy find in AWS's refusals the permission and the policy
+// that they name (IAM User Guide, "Access denied error message examples").
+var (
+	deniedAction = regexp.MustCompile(`(?:perform: |allows the )([a-z0-9-]+:[A-Za-z]+)`)
+	deniedBy     = regexp.MustCompile(`(explicit deny in an?|because no) ([A-Za-z-]+(?: [a-z]+)? (?:policy|boundary)|permissions boundary)`)
+)
+
+// forbiddenHint names the permission that the storage's answer names, and
+// otherwise those of the operation.
+func forbiddenHint(e *Error) string {
+	message := Text(e.Err)
+	action, by := deniedAction.FindStringSubmatch(message), deniedBy.FindStringSubmatch(message)
+	switch {
+	case action == nil && permissions[e.Op] != "":
+		return "the credentials need " + permissions[e.Op]
+	case action == nil:
+		return ""
+	case by == nil:
+		return "the credentials need " + action[1]
+	case by[1] == "because no":
+		return fmt.Sprintf("the credentials need %s; allow it in the %s", action[1], by[2])
 	}
-	return fmt.Sprintf("set the bucket's region in the location's config; %q was used", used)
+	return fmt.Sprintf("%s is denied explicitly in the %s; no other policy can allow it", action[1], by[2])
 }
 
-func trustHint(err error) string {
-	var record tls.RecordHeaderError
-	if errors.As(err, &record) {
-		return "the storage may not speak TLS on this port; check the scheme and port of s3Url"
+func regionHint(err error, used string) string {
+	var answer *Answer
+	var response minio.ErrorResponse
+	region := ""
+	if errors.As(err, &answer) {
+		region = answer.Region
+	} else if errors.As(err, &response) {
+		region = Clean(response.Region, 64)
 	}
-	return "put the certificate of the CA into spec.objectStorage.caCert, or make the certificate valid for this host"
+	if region != "" {
+		return fmt.Sprintf("set region: %s in the location's config; %q was used", region, used)
+	}
+	return fmt.Sprintf("set the bucket's region in the location's config; %q was used", used)
 }

@@ -1,12 +1,18 @@
 package s3err
 
 import (
+	"cmp"
+	"maps"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 )
 
+const redacted = "**redacted**"
+
 // Secrets remembers the secrets that a location has used, so that no text that
-// leaves it can hold one, whoever wrote the text.
+// leaves can hold one, whoever wrote the text. The zero value is ready to use.
 type Secrets struct {
 	mu       sync.Mutex
 	known    map[string]bool
@@ -18,23 +24,35 @@ type Secrets struct {
 func (s *Secrets) Add(values ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	before := len(s.known)
 	for _, value := range values {
-		if len(value) >= 8 && !s.known[value] {
+		const shortest = 8 // bytes
+		if len(value) >= shortest {
 			s.remember(value)
 		}
 	}
+	if len(s.known) > before {
+		s.replacer = s.newReplacer()
+	}
 }
 
+// remember takes a secret also as %q and JSON write it.
 func (s *Secrets) remember(value string) {
 	if s.known == nil {
 		s.known = map[string]bool{}
 	}
-	s.known[value] = true
+	quoted := strconv.Quote(value)
+	s.known[value], s.known[quoted[1:len(quoted)-1]] = true, true
+}
+
+// newReplacer goes from the longest secret to the shortest: one may be a part
+// of another.
+func (s *Secrets) newReplacer() *strings.Replacer {
 	var pairs []string
-	for known := range s.known {
-		pairs = append(pairs, known, "**redacted**")
+	for _, secret := range slices.SortedFunc(maps.Keys(s.known), func(a, b string) int { return cmp.Compare(len(b), len(a)) }) {
+		pairs = append(pairs, secret, redacted)
 	}
-	s.replacer = strings.NewReplacer(pairs...)
+	return strings.NewReplacer(pairs...)
 }
 
 // Redact returns text with every known secret replaced.
@@ -44,23 +62,21 @@ func (s *Secrets) Redact(text string) string {
 	if s.replacer == nil {
 		return text
 	}
-	before, after, cut := strings.Cut(s.replacer.Replace(text), ellipsis)
-	if !cut {
-		return before
+	parts := strings.Split(s.replacer.Replace(text), ellipsis)
+	for i := range len(parts) - 1 {
+		parts[i] = s.withoutHalf(parts[i])
 	}
-	return s.withoutHalf(before) + ellipsis + after
+	return strings.Join(parts, ellipsis)
 }
 
-// ellipsis stands where a long text was cut off, perhaps within a secret.
-const ellipsis = "…"
-
-// withoutHalf cuts the beginning of a known secret off the end of text.
+// withoutHalf takes the beginning of a known secret off the end of text, where
+// the text was shortened.
 func (s *Secrets) withoutHalf(text string) string {
 	const telling = 4 // bytes; less gives nothing away
 	for secret := range s.known {
 		for n := len(secret); n >= telling; n-- {
 			if half, found := strings.CutSuffix(text, secret[:n]); found {
-				return half + "**redacted**"
+				return half + redacted
 			}
 		}
 	}
