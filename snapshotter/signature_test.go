@@ -38,7 +38,7 @@ func TestSigningKeys(t *testing.T) {
 
 	for secret, reason := range map[string]string{
 		"longshore/short": "has 8 characters",
-		"longshore/none":  `Secret velero/longshore has no key "none"`,
+		"longshore/none":  `read Secret velero/longshore: it has no key "none"`,
 		"gone/keys":       "signingKeySecret): read Secret velero/gone",
 	} {
 		s.settings.SigningKeySecret = secret

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
 
 	"github.com/sirupsen/logrus"
 	corev1 "k8s.io/api/core/v1"
@@ -39,7 +38,7 @@ func (s *Snapshotter) passesOver(pv *corev1.PersistentVolume) string {
 		return fmt.Sprintf("it is an in-tree volume served by CSI driver %s; the snapshot controller takes snapshots only of volumes whose PersistentVolume has a csi section", pv.Annotations[annotationMigratedTo])
 	case pv.Spec.CSI == nil:
 		return "it is not a CSI volume"
-	case len(s.settings.Drivers) > 0 && !slices.Contains(s.settings.Drivers, pv.Spec.CSI.Driver):
+	case !s.locationDrivers().Takes(pv.Spec.CSI.Driver):
 		return fmt.Sprintf("its driver %s is not among the drivers of this location's config", pv.Spec.CSI.Driver)
 	case pv.Spec.ClaimRef == nil:
 		return "no claim is bound to it, and a VolumeSnapshot is taken of a claim"

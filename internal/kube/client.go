@@ -123,7 +123,7 @@ func (c *Client) SecretValue(ctx context.Context, namespace, name, key string) (
 	}
 	value, found := secret.Data[key]
 	if !found {
-		return nil, fmt.Errorf("Secret %s/%s has no key %q", namespace, name, key)
+		return nil, fmt.Errorf("read Secret %s/%s: it has no key %q", namespace, name, key)
 	}
 	return value, nil
 }

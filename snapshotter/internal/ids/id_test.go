@@ -176,7 +176,7 @@ func TestDocumentedIDs(t *testing.T) {
 	for _, file := range files {
 		content, err := os.ReadFile(file)
 		require.NoError(t, err)
-		for _, text := range regexp.MustCompile("(?m)^csi://\\S+$").FindAllString(string(content), -1) {
+		for _, text := range regexp.MustCompile(`(?m)^csi://\S+$`).FindAllString(string(content), -1) {
 			_, err := ParseSnapshotID(text)
 			require.NoError(t, err, file)
 			seen++

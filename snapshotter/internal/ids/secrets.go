@@ -26,8 +26,8 @@ type Secrets struct {
 
 // csi-provisioner notes here with which secret it will delete the volume.
 const (
-	annotationProvisionerSecretName      = "volume.kubernetes.io/provisioner-deletion-secret-name"
-	annotationProvisionerSecretNamespace = "volume.kubernetes.io/provisioner-deletion-secret-namespace"
+	annotationProvisionerSecretName      = "volume.kubernetes.io/provisioner-deletion-secret-name"      //nolint:gosec // the name of an annotation, no secret
+	annotationProvisionerSecretNamespace = "volume.kubernetes.io/provisioner-deletion-secret-namespace" //nolint:gosec // the name of an annotation, no secret
 )
 
 // SecretsOf returns the secrets that a CSI volume's PersistentVolume names.

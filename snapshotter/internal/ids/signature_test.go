@@ -95,7 +95,7 @@ func TestKeysAreNotPrinted(t *testing.T) {
 			text := fmt.Sprintf(verb, of)
 			require.NotContains(t, text, oldKey)
 			require.NotContains(t, text, fmt.Sprintf("%x", oldKey))
-			require.NotContains(t, text, strings.Trim(fmt.Sprint([]byte(oldKey)), "[]"))
+			require.NotContains(t, text, strings.Trim(fmt.Sprintf("%d", []byte(oldKey)), "[]"))
 		}
 	}
 }
