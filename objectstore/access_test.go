@@ -90,3 +90,19 @@ func TestPayloadSigning(t *testing.T) {
 	bucket := real.bucket(t)
 	require.NoError(t, bothWays(t.Context(), t, real, bucket, map[string]string{"payloadSigning": "unsigned"}))
 }
+
+// TestRotation replaces the keys on disk, as Kubernetes does when the Secret
+// changes, and wants a real server to accept the next request.
+func TestRotation(t *testing.T) {
+	real := startVersity(t)
+	bucket := real.bucket(t)
+	path := credentialsFile(t, real.access, "former-secret-key")
+	s := real.open(t, bucket, map[string]string{"credentialsFile": path})
+	_, err := s.ObjectExists(t.Context(), bucket, "key")
+	require.Contains(t, []Kind{KindForbidden, KindCredentials}, KindOf(err), "%v", err)
+	writeCredentials(t, path, real.access, real.secret)
+	require.Eventually(t, func() bool {
+		_, err = s.ObjectExists(t.Context(), bucket, "key")
+		return err == nil
+	}, 5*time.Second, 20*time.Millisecond, "the new file takes effect")
+}

@@ -114,12 +114,12 @@ func (d *Diagnosis) FindRegion(ctx context.Context) (region, source string, err 
 }
 
 // Identify finds the credentials. The region must be known.
-func (d *Diagnosis) Identify(ctx context.Context) (found account.Identity, err error) {
-	d.creds, found, err = account.Credentials(ctx, &d.settings.Settings, d.region, d.secrets, d.log)
+func (d *Diagnosis) Identify(ctx context.Context) (_ account.Identity, err error) {
+	d.creds, d.identity, err = account.Credentials(ctx, &d.settings.Settings, d.region, d.secrets, d.log)
 	if err != nil {
 		return account.Identity{}, d.failed(opOpen, d.settings.Bucket, "", err)
 	}
-	return found, nil
+	return d.identity, nil
 }
 
 // Connect makes the clients, which the calls after it need.

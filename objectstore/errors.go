@@ -60,7 +60,8 @@ var (
 // failed turns err into the one error that leaves the package.
 func (s *Store) failed(op, bucket, key string, err error) error {
 	r := s3err.Reporter{
-		Endpoint: s.endpoint.String(), Region: s.region, ObjectLock: s.settings.ObjectLockMode != "", Secrets: s.secrets, Log: s.log,
+		Endpoint: s.endpoint.String(), Region: s.region, Credentials: s.identity.Advice(), Untrusted: s.settings.Trust().Rejected,
+		ObjectLock: s.settings.ObjectLockMode != "", Secrets: s.secrets, Log: s.log,
 	}
 	return r.Failed(op, bucket, key, err)
 }

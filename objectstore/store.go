@@ -28,6 +28,7 @@ type Store struct {
 	endpoint account.Endpoint
 	region   string
 	creds    *credentials.Credentials
+	identity account.Identity
 	client   *minio.Core
 	public   *minio.Core // signs URLs
 	locator  *minio.Client
@@ -60,6 +61,9 @@ func connect(ctx context.Context, log logrus.FieldLogger, parsed Settings, confi
 	s := &Store{settings: parsed, secrets: &s3err.Secrets{}, endpoint: parsed.Endpoint(), firstPause: firstPause}
 	s.log = s.secrets.Log(log)
 	s.rememberSecrets(config)
+	for _, rejected := range s.settings.Trust().Rejected {
+		s.log.WithField("certificate", rejected).Warn("Ignoring a certificate that cannot be used")
+	}
 	for _, step := range []func(context.Context) error{s.identify, s.prepare, s.dial, s.probe} {
 		if err := step(ctx); err != nil {
 			return nil, s.failed(opOpen, parsed.Bucket, "", err)
@@ -86,7 +90,7 @@ func (s *Store) identify(ctx context.Context) (err error) {
 	if s.region, _, err = s.settings.FindRegion(ctx, plainErrors{wire}); err != nil {
 		return err
 	}
-	s.creds, _, err = account.Credentials(ctx, &s.settings.Settings, s.region, s.secrets, s.log)
+	s.creds, s.identity, err = account.Credentials(ctx, &s.settings.Settings, s.region, s.secrets, s.log)
 	return err
 }
 

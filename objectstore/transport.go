@@ -11,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/longshore-dev/velero-plugin/objectstore/internal/account"
 	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
 )
 
@@ -28,6 +27,7 @@ type transportKey struct {
 	caCert     [sha256.Size]byte
 	skipVerify bool
 	proxy      string
+	trust      string // version of AWS_CA_BUNDLE
 }
 
 var transports = struct {
@@ -38,7 +38,7 @@ var transports = struct {
 // transportFor returns the transport for the settings. Velero opens a location
 // again and again; equal settings share one transport, and so its connections.
 func transportFor(s *Settings) *http.Transport {
-	key := transportKey{sha256.Sum256([]byte(s.CACert)), s.InsecureSkipTLSVerify, s.ProxyURL.Reveal()}
+	key := transportKey{sha256.Sum256([]byte(s.CACert)), s.InsecureSkipTLSVerify, s.ProxyURL.Reveal(), s.Trust().Version}
 	transports.Lock()
 	defer transports.Unlock()
 	t, ok := transports.byKey[key]
@@ -58,7 +58,7 @@ func newTransport(s *Settings) *http.Transport {
 		TLSHandshakeTimeout: handshakeTimeout,
 		TLSClientConfig: &tls.Config{
 			MinVersion:         tls.VersionTLS12,
-			RootCAs:            account.Roots(s.CACert).Pool,
+			RootCAs:            s.Trust().Pool,
 			InsecureSkipVerify: s.InsecureSkipTLSVerify, //nolint:gosec // the user's explicit choice
 		},
 		TLSNextProto:        map[string]func(string, *tls.Conn) http.RoundTripper{},

@@ -52,7 +52,7 @@ func (s *Settings) validateEncryption(p *settings.Problems) {
 	if s.KMSContext != "" && json.Unmarshal([]byte(s.KMSContext), &map[string]string{}) != nil {
 		p.Add("kmsContext", s.KMSContext, `a JSON object of texts such as {"team":"backup"}`)
 	}
-	if s.PayloadSigning == "unsigned" && strings.HasPrefix(strings.ToLower(s.S3URL), "http://") {
+	if s.PayloadSigning == "unsigned" && s.PlainHTTP() {
 		p.Addf("payloadSigning: unsigned over plain http would leave nothing to notice a changed body; use https or sha256")
 	}
 }

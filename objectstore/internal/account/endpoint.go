@@ -17,20 +17,30 @@ type Endpoint struct {
 
 // endpointOf reads an address that checkAddress has accepted.
 func endpointOf(address string, s *Settings) Endpoint {
-	u, _ := url.Parse(address)
+	u, err := url.Parse(address)
+	if err != nil {
+		return Endpoint{} // Validate has told
+	}
 	e := Endpoint{URL: url.URL{Scheme: u.Scheme, Host: u.Host}}
 	e.Lookup = e.addressing(s)
 	return e
 }
 
-// Endpoint is where the storage is. Without s3Url it is AWS: minio-go puts the
-// region's own host in its place, by the region of the client.
+// Endpoint is where the storage is. Without s3Url it is AWS: for amazonaws.com
+// minio-go puts the region's own host in its place, by the region of the client.
 func (s *Settings) Endpoint() Endpoint {
-	if s.S3URL == "" {
+	switch suffix := awsSuffix(s.Region); {
+	case s.S3URL != "":
+		return endpointOf(s.S3URL, s)
+	case strings.HasPrefix(suffix, "amazonaws.com"):
 		return endpointOf("https://s3.amazonaws.com", s)
+	default:
+		return endpointOf("https://s3."+s.Region+"."+suffix, s)
 	}
-	return endpointOf(s.S3URL, s)
 }
+
+// PlainHTTP tells whether requests to the storage are not encrypted.
+func (s *Settings) PlainHTTP() bool { return s.S3URL != "" && s.Endpoint().URL.Scheme == "http" }
 
 // PublicEndpoint is where signed URLs point to.
 func (s *Settings) PublicEndpoint() Endpoint {
@@ -44,7 +54,9 @@ func (s *Settings) PublicEndpoint() Endpoint {
 func (e Endpoint) Secure() bool { return e.URL.Scheme == "https" }
 
 // AWS tells whether the endpoint is one of AWS.
-func (e Endpoint) AWS() bool { return s3utils.IsAmazonEndpoint(e.URL) }
+func (e Endpoint) AWS() bool {
+	return s3utils.IsAmazonEndpoint(e.URL) || awsRegionOf(e.URL.Hostname()) != ""
+}
 
 // String is the address.
 func (e Endpoint) String() string { return e.URL.String() }
@@ -59,7 +71,7 @@ func (e Endpoint) addressing(s *Settings) minio.BucketLookupType {
 		return minio.BucketLookupDNS
 	case e.Secure() && strings.Contains(s.Bucket, "."):
 		return minio.BucketLookupPath
-	case hasSuffix(e.URL.Hostname(), ".myqcloud.com", ".myhuaweicloud.com", ".ksyuncs.com"):
+	case hasSuffix(e.URL.Hostname(), ".myqcloud.com", ".myhuaweicloud.com", ".ksyuncs.com"), awsRegionOf(e.URL.Hostname()) != "":
 		return minio.BucketLookupDNS
 	}
 	return minio.BucketLookupAuto
@@ -69,11 +81,6 @@ func (e Endpoint) addressing(s *Settings) minio.BucketLookupType {
 // differ in size.
 func (e Endpoint) EqualParts() bool {
 	return hasSuffix(e.URL.Hostname(), ".r2.cloudflarestorage.com")
-}
-
-func isAWS(address string) bool {
-	u, err := url.Parse(address)
-	return err == nil && s3utils.IsAmazonEndpoint(url.URL{Scheme: u.Scheme, Host: u.Host})
 }
 
 func hasSuffix(text string, suffixes ...string) bool {

@@ -6,8 +6,10 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"strings"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/minio/minio-go/v7/pkg/s3utils"
 )
 
@@ -24,6 +26,9 @@ func regionOfHost(u url.URL) string {
 		return region
 	}
 	host := u.Hostname()
+	if region := awsRegionOf(host); region != "" {
+		return region
+	}
 	if hasSuffix(host, ".r2.cloudflarestorage.com", "storage.googleapis.com") {
 		return "auto"
 	}
@@ -73,7 +78,38 @@ func lookUpRegion(ctx context.Context, e Endpoint, bucket string, via http.Round
 	return region, nil
 }
 
-var awsRegion = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-\d$`)
+// awsRegion is the form of AWS's regions. Other storages have regions of their
+// own.
+var awsRegion = regexp.MustCompile(`^[a-z]{2,4}(?:-[a-z]+)+-\d{1,2}$`)
 
-// isAWSRegion tells whether text has the form of an AWS region.
-func isAWSRegion(text string) bool { return awsRegion.MatchString(text) }
+// awsSuffix is the domain of AWS's partition that the region is in, by the table
+// of the SDK: amazonaws.com for most.
+func awsSuffix(region string) string {
+	region = stsRegion(region)
+	found, err := sts.NewDefaultEndpointResolverV2().ResolveEndpoint(context.Background(), sts.EndpointParameters{Region: &region})
+	if err != nil {
+		return "amazonaws.com"
+	}
+	return strings.TrimPrefix(found.URI.Hostname(), "sts."+region+".")
+}
+
+// stsRegion is the region if it may be one of AWS's, and DefaultRegion for all
+// others, which STS does not know.
+func stsRegion(region string) string {
+	if awsRegion.MatchString(region) {
+		return region
+	}
+	return DefaultRegion
+}
+
+var awsHost = regexp.MustCompile(`^s3\.(?:dualstack\.)?([a-z0-9-]+)\.(.+)$`)
+
+// awsRegionOf returns the region in a host of AWS that minio-go does not know, or
+// "". Those of amazonaws.com it knows.
+func awsRegionOf(host string) string {
+	found := awsHost.FindStringSubmatch(host)
+	if found == nil || !awsRegion.MatchString(found[1]) || strings.HasPrefix(found[2], "amazonaws.com") || awsSuffix(found[1]) != found[2] {
+		return ""
+	}
+	return found[1]
+}

@@ -1,8 +1,8 @@
 package account
 
 import (
-	"crypto/x509"
 	"net/url"
+	"regexp"
 	"strings"
 
 	"github.com/longshore-dev/velero-plugin/internal/settings"
@@ -10,15 +10,20 @@ import (
 )
 
 // Validate adds a problem for each rule between and beyond the fields' types
-// that is broken.
+// that is broken. It first takes the space off values that have none.
 func (s *Settings) Validate(p *settings.Problems) {
+	for _, text := range []*string{&s.Region, &s.S3URL, &s.PublicURL, &s.Profile, &s.CredentialsFile, &s.RoleARN} {
+		*text = strings.TrimSpace(*text)
+	}
 	s.validateAddress(p)
 	s.validateIdentity(p)
 	s.validateCustomerKey(p)
 }
 
 func (s *Settings) validateAddress(p *settings.Problems) {
-	if err := s3utils.CheckValidBucketName(s.Bucket); s.Bucket != "" && err != nil {
+	if err := s3utils.CheckValidBucketName(s.Bucket); strings.HasPrefix(s.Bucket, "arn:") {
+		p.Add("bucket", s.Bucket, "the bucket's name, or of an access point the alias, which ends in -s3alias")
+	} else if s.Bucket != "" && err != nil {
 		p.Add("bucket", s.Bucket, "an S3 bucket name: "+lowerFirst(err.Error()))
 	}
 	checkAddress(p, "s3Url", s.S3URL, s.Bucket)
@@ -26,7 +31,7 @@ func (s *Settings) validateAddress(p *settings.Problems) {
 	if s.S3ForcePathStyle && s.Addressing == "virtual" {
 		p.Addf("s3ForcePathStyle: true contradicts addressing: virtual; set one of them")
 	}
-	if s.S3URL != "" && !isAWS(s.S3URL) {
+	if s.S3URL != "" && !s.Endpoint().AWS() {
 		refuseWith(p, s.DualStack, "dualStack", "s3Url outside AWS")
 		refuseWith(p, s.Accelerate, "accelerate", "s3Url outside AWS")
 	}
@@ -52,16 +57,28 @@ func checkAddress(p *settings.Problems, key, value, bucket string) {
 		p.Add(key, withoutPassword(value), accepted+"; credentials go into the credentials file")
 	case bucket != "" && strings.Trim(u.Path, "/") == bucket:
 		p.Add(key, value, accepted+"; leave the bucket out")
+	case bucketInHost(u, bucket):
+		u.Host = strings.TrimPrefix(u.Host, bucket+".")
+		p.Add(key, value, "the address without the bucket: "+u.String())
 	case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
 		p.Add(key, withoutQuery(u), accepted+"; a path is not possible with S3 signatures")
 	}
 }
 
+// storageHosts are hosts of storages before which a bucket may stand. Elsewhere
+// the first word of a host may be the same as the bucket's name by chance.
+var storageHosts = regexp.MustCompile(`^(?:s3|minio|oss|cos|obs|objects?|storage)[.-].*\.[a-z]{2,}$|\.(?:digitaloceanspaces|linodeobjects|vultrobjects|cloudflarestorage|exo)\.[a-z]+$`)
+
+func bucketInHost(u *url.URL, bucket string) bool {
+	rest, found := strings.CutPrefix(u.Hostname(), bucket+".")
+	return found && storageHosts.MatchString(rest) && !hasSuffix(rest, ".svc", ".local")
+}
+
 func (s *Settings) validateTrust(p *settings.Problems) {
-	if s.CACert != "" && !x509.NewCertPool().AppendCertsFromPEM([]byte(s.CACert)) {
-		p.Addf("caCert: holds no certificate; it takes PEM blocks of type CERTIFICATE (in the BackupStorageLocation: base64 of them)")
+	if taken, rejected := certificates("caCert", s.CACert); s.CACert != "" && len(taken) == 0 {
+		p.Addf("caCert: %s", strings.Join(append([]string{"holds no certificate; it takes PEM blocks of type CERTIFICATE (in the BackupStorageLocation: base64 of them)"}, rejected...), "; "))
 	}
-	if s.CACert != "" && strings.HasPrefix(strings.ToLower(s.S3URL), "http://") && !strings.HasPrefix(strings.ToLower(s.PublicURL), "https://") {
+	if s.CACert != "" && s.PlainHTTP() && !s.PublicEndpoint().Secure() {
 		p.Addf("caCert: has no meaning with s3Url %q; use https or remove it", s.S3URL)
 	}
 }
@@ -93,7 +110,7 @@ func (s *Settings) validateIdentity(p *settings.Problems) {
 
 func (s *Settings) validateCustomerKey(p *settings.Problems) {
 	refuseWith(p, s.CustomerKeyFile != "" && s.CustomerKeySecret != "", "customerKeyEncryptionFile", "customerKeyEncryptionSecret")
-	if s.HasCustomerKey() && strings.HasPrefix(strings.ToLower(s.S3URL), "http://") {
+	if s.HasCustomerKey() && s.PlainHTTP() {
 		p.Addf("s3Url: %q is plain http, and an SSE-C key must not travel unencrypted; use https", s.S3URL)
 	}
 	if s.CustomerKeySecret != "" && strings.Count(s.CustomerKeySecret, "/") != 1 {

@@ -1,4 +1,4 @@
-package objectstore
+package account
 
 import (
 	"crypto/x509"
@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/longshore-dev/velero-plugin/objectstore/internal/account"
 	"github.com/stretchr/testify/require"
 )
 
@@ -42,11 +41,11 @@ func TestBundle(t *testing.T) {
 		require.ErrorContains(t, err, c.want)
 	}
 	require.NoError(t, os.WriteFile(path, certificateOf(server), 0o600))
-	pool := account.Roots("").Pool
+	pool := (&Settings{}).Trust().Pool
 	_, err := server.Certificate().Verify(x509.VerifyOptions{Roots: pool})
 	require.NoError(t, err)
 	pool.AddCert(&x509.Certificate{Raw: []byte("another")})
-	require.False(t, pool.Equal(account.Roots("").Pool), "the pool is the caller's own")
+	require.False(t, pool.Equal((&Settings{}).Trust().Pool), "the pool is the caller's own")
 }
 
 func certificateOf(server *httptest.Server) []byte {

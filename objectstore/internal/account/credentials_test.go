@@ -1,4 +1,4 @@
-package objectstore
+package account
 
 import (
 	"crypto/sha1"
@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
 	"github.com/stretchr/testify/require"
 )
 
@@ -24,43 +25,22 @@ func withoutEnvironment(t *testing.T) {
 			require.NoError(t, os.Unsetenv(name))
 		}
 	}
-	for _, secret := range []string{"environment-secret", "default-secret", "other-secret", "process-secret", "assumed-secret", "the-session-token", "the.web.token", "the-pod-token", "pod-secret", "the-service-session", "sso-secret-key", "sso-session-token"} {
-		remember(secret)
-	}
 	t.Setenv("HOME", t.TempDir())
 	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
-}
-
-// accessKeyOf returns the access key that a location signs with.
-func accessKeyOf(t testing.TB, s *Store) string {
-	address, err := s.CreateSignedURL(t.Context(), "bucket", "key", time.Minute)
-	require.NoError(t, err)
-	_, after, found := strings.Cut(address, "X-Amz-Credential=")
-	require.True(t, found)
-	key, _, _ := strings.Cut(after, "%2F")
-	return key
-}
-
-func openWith(t testing.TB, more map[string]string) (*Store, error) {
-	config := map[string]string{"s3Url": "http://127.0.0.1:1", "bucket": "bucket"}
-	for k, v := range more {
-		config[k] = v
-	}
-	return Open(t.Context(), testLog(t), config)
 }
 
 func TestNoCredentialsIsAnError(t *testing.T) {
 	withoutEnvironment(t)
 	within(t, 40*time.Second, func() {
 		_, err := openWith(t, nil)
-		require.Equal(t, KindCredentials, KindOf(err), "%v", err)
+		require.Equal(t, s3err.Credentials, s3err.KindOf(err), "%v", err)
 		require.ErrorContains(t, err, "default chain")
 	})
 	_, err := openWith(t, map[string]string{"credentialsFile": "/no/such/file"})
-	require.Equal(t, KindCredentials, KindOf(err), "%v", err)
+	require.Equal(t, s3err.Credentials, s3err.KindOf(err), "%v", err)
 	require.ErrorContains(t, err, "/no/such/file")
 	_, err = openWith(t, map[string]string{"credentialsFile": credentialsFile(t, "A", "B"), "profile": "other"})
-	require.ErrorContains(t, err, `profile "other"`)
+	require.ErrorContains(t, err, "no profile [other]; it has [default]")
 	_, err = openWith(t, map[string]string{"anonymous": "true"})
 	require.NoError(t, err)
 }
@@ -185,7 +165,6 @@ func TestPodIdentity(t *testing.T) {
 // giveKeys answers with credentials in the form that containers and instances
 // are given.
 func giveKeys(w http.ResponseWriter, access, secret string) {
-	remember(secret)
 	_ = json.NewEncoder(w).Encode(map[string]any{
 		"Code": "Success", "AccessKeyId": access, "SecretAccessKey": secret, "Token": "the-service-session", "Expiration": time.Now().Add(time.Hour),
 	})
@@ -194,7 +173,6 @@ func giveKeys(w http.ResponseWriter, access, secret string) {
 func TestContainer(t *testing.T) {
 	withoutEnvironment(t)
 	t.Setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN", "the-container-token")
-	remember("the-container-token")
 	t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", serve(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != "the-container-token" {
 			w.WriteHeader(http.StatusForbidden)
@@ -236,7 +214,6 @@ func TestInstance(t *testing.T) {
 // TestSSO has somebody who has signed in with the AWS command line.
 func TestSSO(t *testing.T) {
 	withoutEnvironment(t)
-	remember("the-sso-access-token")
 	cache := filepath.Join(os.Getenv("HOME"), ".aws", "sso", "cache")
 	require.NoError(t, os.MkdirAll(cache, 0o700))
 	name := fmt.Sprintf("%x.json", sha1.Sum([]byte("company")))
@@ -266,24 +243,4 @@ func TestShortLivedCredentialsAreRenewed(t *testing.T) {
 	require.NoError(t, err)
 	require.Eventually(t, func() bool { return accessKeyOf(t, s) == "ASSUMED2" }, 10*time.Second, 50*time.Millisecond)
 	require.EqualValues(t, 2, calls.Load())
-}
-
-// TestRotation replaces the file on disk, as Kubernetes does when the Secret
-// changes.
-func TestRotation(t *testing.T) {
-	real := startVersity(t)
-	bucket := real.bucket(t)
-	path := credentialsFile(t, real.access, "former-secret-key")
-	s := real.open(t, bucket, map[string]string{"credentialsFile": path})
-	_, err := s.ObjectExists(t.Context(), bucket, "key")
-	require.Contains(t, []Kind{KindForbidden, KindCredentials}, KindOf(err), "%v", err)
-	writeCredentials(t, path, real.access, real.secret)
-	require.Eventually(t, func() bool {
-		_, err = s.ObjectExists(t.Context(), bucket, "key")
-		return err == nil
-	}, 5*time.Second, 20*time.Millisecond, "the new file takes effect")
-	require.NoError(t, os.WriteFile(path, nil, 0o600))
-	time.Sleep(1100 * time.Millisecond) // past the interval at which the file is looked at
-	_, err = s.ObjectExists(t.Context(), bucket, "key")
-	require.NoError(t, err, "half a file does not end what works")
 }
