@@ -152,7 +152,7 @@ func requireClean(t testing.TB, text string) {
 // TestErrorsHaveLimits reads an answer that does not end.
 func TestErrorsHaveLimits(t *testing.T) {
 	endless := &endlessBody{}
-	err := Refusal(http.MethodGet, &http.Response{StatusCode: 500, Body: endless, Header: http.Header{}})
+	err := Refusal(http.MethodGet, &http.Response{StatusCode: http.StatusInternalServerError, Body: endless, Header: http.Header{}})
 	require.Error(t, err)
 	require.Less(t, endless.read, 4<<20)
 }

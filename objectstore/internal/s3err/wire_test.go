@@ -61,7 +61,7 @@ func connect(t *testing.T, change func(*tls.Config)) error {
 	t.Helper()
 	server := httptest.NewUnstartedServer(http.NotFoundHandler())
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
-	server.TLS = &tls.Config{} //nolint:gosec // what servers of users have
+	server.TLS = &tls.Config{}
 	pool := x509.NewCertPool()
 	if change != nil {
 		change(server.TLS)
