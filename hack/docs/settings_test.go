@@ -69,7 +69,7 @@ func examples(t *testing.T) map[string]string {
 	require.NoError(t, err)
 	require.NotEmpty(t, found)
 	files := map[string]string{}
-	for _, path := range append(found, filepath.Join(root, "docs", "rbac.yaml")) {
+	for _, path := range append(found, filepath.Join(root, "docs", "rbac.yaml"), filepath.Join(root, "docs", "admission.yaml")) {
 		content, err := os.ReadFile(path)
 		require.NoError(t, err)
 		if filepath.Base(path) != "helm-values.yaml" {
