@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/longshore-dev/velero-plugin/internal/testbed"
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
 	"github.com/stretchr/testify/require"
 )
 
@@ -22,7 +23,7 @@ func TestAnonymous(t *testing.T) {
 	mustPut(t, real.open(t, bucket, nil), bucket, "key", []byte("public"))
 	s := real.open(t, bucket, map[string]string{"anonymous": "true", "credentialsFile": ""})
 	for op, err := range everyCall(t.Context(), s, bucket) {
-		require.Equal(t, KindForbidden, KindOf(err), "%s: %v", op, err)
+		require.Equal(t, s3err.Forbidden, KindOf(err), "%s: %v", op, err)
 	}
 	require.NoError(t, real.admin.SetBucketPolicy(t.Context(), bucket, fmt.Sprintf(publicObjects, bucket)))
 	require.Equal(t, "public", string(readAll(t.Context(), t, s, bucket, "key")))
@@ -30,7 +31,7 @@ func TestAnonymous(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, there)
 	_, err = s.CreateSignedURL(t.Context(), bucket, "key", time.Minute)
-	require.Equal(t, KindUnsupported, KindOf(err), "%v", err)
+	require.Equal(t, s3err.Unsupported, KindOf(err), "%v", err)
 }
 
 // TestWrongRegion asks real servers with a region that is not theirs.
@@ -40,7 +41,7 @@ func TestWrongRegion(t *testing.T) {
 			real := start(t, testbed.S3Options{Server: kind})
 			bucket := real.bucket(t)
 			for op, err := range everyCall(t.Context(), real.open(t, bucket, map[string]string{"region": "eu-west-9"}), bucket) {
-				require.Equal(t, KindRegion, KindOf(err), "%s: %v", op, err)
+				require.Equal(t, s3err.Region, KindOf(err), "%s: %v", op, err)
 				require.ErrorContains(t, err, "us-east-1", op)
 			}
 			for op, err := range everyCall(t.Context(), real.open(t, bucket, map[string]string{"region": ""}), bucket) {
@@ -66,7 +67,7 @@ func TestSkewedClock(t *testing.T) {
 				forward.ServeHTTP(w, r)
 			})
 			for op, err := range everyCall(t.Context(), s, bucket) {
-				require.Equal(t, KindClock, KindOf(err), "%s: %v", op, err)
+				require.Equal(t, s3err.Clock, KindOf(err), "%s: %v", op, err)
 				require.ErrorContains(t, err, "set the clock", op)
 			}
 		})
@@ -99,7 +100,7 @@ func TestRotation(t *testing.T) {
 	path := credentialsFile(t, real.access, "former-secret-key")
 	s := real.open(t, bucket, map[string]string{"credentialsFile": path})
 	_, err := s.ObjectExists(t.Context(), bucket, "key")
-	require.Contains(t, []Kind{KindForbidden, KindCredentials}, KindOf(err), "%v", err)
+	require.Contains(t, []Kind{s3err.Forbidden, s3err.Credentials}, KindOf(err), "%v", err)
 	writeCredentials(t, path, real.access, real.secret)
 	require.Eventually(t, func() bool {
 		_, err = s.ObjectExists(t.Context(), bucket, "key")

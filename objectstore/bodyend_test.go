@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/client"
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
 	"github.com/stretchr/testify/require"
 )
 
@@ -26,7 +28,7 @@ type object struct {
 // ours is an object as the store leaves it when it is written with one request.
 func ours(data []byte) *object {
 	o := foreign(data)
-	o.header.Set("X-Amz-Meta-"+crcName, crcValue(data))
+	o.header.Set("X-Amz-Meta-"+client.CRCName, client.CRC(data))
 	return o
 }
 
@@ -199,7 +201,7 @@ func TestEndOfBodyWithoutProof(t *testing.T) {
 					}
 				})
 				_, err := readKey(t.Context(), openAt(t, address, nil))
-				require.Contains(t, []Kind{KindNotConfirmed, KindUnsupported, KindUnreachable}, KindOf(err), "%v", err)
+				require.Contains(t, []Kind{s3err.NotConfirmed, s3err.Unsupported, s3err.Unreachable}, KindOf(err), "%v", err)
 			}
 		})
 	}
@@ -213,7 +215,7 @@ func TestLongBody(t *testing.T) {
 		longer := &object{data: append(bytes.Clone(data), 'x'), header: o.header}
 		store := behindWay(t, o, func(_ *object, w http.ResponseWriter, r *http.Request) { chunked(len(longer.data))(longer, w, r) })
 		_, err := readKey(t.Context(), store)
-		require.Equal(t, KindCorrupt, KindOf(err), "%v", err)
+		require.Equal(t, s3err.Corrupt, KindOf(err), "%v", err)
 	}
 }
 
@@ -236,9 +238,9 @@ func TestUnknownEncoding(t *testing.T) {
 	t.Parallel()
 	o := ours(content(1000, 1))
 	o.header.Set("Content-Encoding", "br")
-	o.header.Set("X-Amz-Meta-"+crcName, crcValue(content(2000, 1)))
+	o.header.Set("X-Amz-Meta-"+client.CRCName, client.CRC(content(2000, 1)))
 	_, err := readKey(t.Context(), openAt(t, serve(t, o.ServeHTTP), nil))
-	require.Equal(t, KindNotS3, KindOf(err), "%v", err)
+	require.Equal(t, s3err.NotS3, KindOf(err), "%v", err)
 	require.ErrorContains(t, err, `Content-Encoding "br"`)
 }
 
@@ -262,7 +264,7 @@ func TestSizeWithoutLength(t *testing.T) {
 				raw(w, "HTTP/1.0", o.header, o.data)
 			}
 		}), nil)
-		info, err := store.stat(t.Context(), "bucket", "key")
+		info, err := store.client.Stat(t.Context(), client.Brief, "bucket", "key")
 		require.NoError(t, err, name)
 		require.EqualValues(t, 1234, info.Size)
 		require.True(t, asked["range"] == ranges && asked["list"] != ranges, "%s: %v", name, asked)
@@ -297,14 +299,14 @@ func TestWeakETags(t *testing.T) {
 func TestOtherMetadata(t *testing.T) {
 	t.Parallel()
 	o := foreign(content(1000, 1))
-	o.header.Set("X-Amz-Meta-"+crcName, crcValue(content(999, 2)))
+	o.header.Set("X-Amz-Meta-"+client.CRCName, client.CRC(content(999, 2)))
 	got, err := readKey(t.Context(), openAt(t, serve(t, o.ServeHTTP), nil))
 	require.NoError(t, err, "the ETag proves it")
 	require.Equal(t, o.data, got)
 	o.header.Set("Etag", `"other"`)
-	o.header.Set("X-Amz-Meta-"+crcName, strings.Replace(crcValue(o.data), ":1000", ":"+strconv.Itoa(2000), 1))
+	o.header.Set("X-Amz-Meta-"+client.CRCName, strings.Replace(client.CRC(o.data), ":1000", ":"+strconv.Itoa(2000), 1))
 	_, err = readKey(t.Context(), openAt(t, serve(t, o.ServeHTTP), nil))
-	require.Equal(t, KindCorrupt, KindOf(err), "%v", err)
+	require.Equal(t, s3err.Corrupt, KindOf(err), "%v", err)
 }
 
 func httpTime(text string) time.Time {

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/wire"
 	"github.com/stretchr/testify/require"
 )
 
@@ -78,7 +80,7 @@ func TestEndlessAnswers(t *testing.T) {
 			store := openAt(t, serve(t, e.ServeHTTP), map[string]string{"deleteVersions": "true"})
 			within(t, time.Minute, func() {
 				for op, err := range everyCall(t.Context(), store, "bucket") {
-					if e.status == 200 && (op == opGet || op == opExists) {
+					if e.status == 200 && (op == s3err.OpGet || op == s3err.OpExists) {
 						continue // an object is of any length, and a HEAD has no answer
 					}
 					require.Error(t, err, op)
@@ -86,9 +88,9 @@ func TestEndlessAnswers(t *testing.T) {
 				}
 				require.Error(t, store.PutObject(t.Context(), "bucket", "key", bytes.NewReader(content(6<<20, 1))))
 			})
-			bound := int64(documentLimit)
+			bound := int64(wire.DocumentLimit)
 			if e.status != 200 {
-				bound = refusalLimit
+				bound = wire.RefusalLimit
 			}
 			require.Less(t, e.sent.Load(), bound+carried)
 		})
@@ -123,7 +125,7 @@ func TestEndlessHeader(t *testing.T) {
 					require.Less(t, len(err.Error()), 2000, op)
 				}
 			})
-			require.Less(t, sent.Load(), int64(headerLimit+carried))
+			require.Less(t, sent.Load(), int64(wire.HeaderLimit+carried))
 		})
 	}
 }
@@ -142,7 +144,7 @@ func TestManyNames(t *testing.T) {
 		_, _ = io.WriteString(w, b.String()+"</ListBucketResult>")
 	}), nil)
 	_, err := store.ListObjects(t.Context(), "bucket", "")
-	require.Equal(t, KindNotS3, KindOf(err), "%v", err)
+	require.Equal(t, s3err.NotS3, KindOf(err), "%v", err)
 	require.ErrorContains(t, err, "the names of the listing have more than")
 	require.Less(t, page, 70)
 }

@@ -11,8 +11,10 @@ import (
 	"net/url"
 	"time"
 
-	"github.com/longshore-dev/velero-plugin/objectstore/internal/account"
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/client"
 	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/upload"
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/wire"
 	"github.com/sirupsen/logrus"
 )
 
@@ -38,31 +40,28 @@ func Diagnose(log logrus.FieldLogger, config map[string]string) (*Diagnosis, err
 	parsed.WriteProbe = false
 	parsed.MaxRetries = min(parsed.MaxRetries, 1)
 	parsed.RequestTimeout = min(parsed.RequestTimeout, diagnosisAnswer)
-	parsed.PartSize = minPartSize
+	parsed.PartSize = upload.MinPartSize
 	parsed.ObjectLockMode, parsed.ObjectLockRetention, parsed.ObjectLockLegalHold = "", 0, false
-	s := &Store{settings: parsed, secrets: &s3err.Secrets{}, endpoint: parsed.Endpoint(), firstPause: firstPause}
-	s.log = s.secrets.Log(log)
-	s.rememberSecrets(config)
-	return &Diagnosis{Store: s}, nil
+	return &Diagnosis{Store: newStore(log, parsed, config)}, nil
 }
 
 // PartSize is the size of the parts of the diagnosis's uploads, in bytes.
-func (d *Diagnosis) PartSize() int { return int(minPartSize) }
+func (d *Diagnosis) PartSize() int { return int(upload.MinPartSize) }
 
 // Settings are the settings in effect, but for what a diagnosis does otherwise.
 func (d *Diagnosis) Settings() Settings { return d.settings }
 
 // Endpoint is where requests go.
-func (d *Diagnosis) Endpoint() url.URL { return d.endpoint.URL }
+func (d *Diagnosis) Endpoint() url.URL { return d.settings.Endpoint().URL }
 
 // Proxy returns the proxy by which the storage is reached, without its password,
 // or "".
 func (d *Diagnosis) Proxy() (*url.URL, error) {
-	proxy := d.settings.Proxy()
+	proxy, endpoint := d.settings.Proxy(), d.Endpoint()
 	if proxy == nil {
 		return nil, nil
 	}
-	u, err := proxy(&http.Request{URL: &d.endpoint.URL})
+	u, err := proxy(&http.Request{URL: &endpoint})
 	if u == nil || err != nil {
 		return nil, err
 	}
@@ -71,7 +70,7 @@ func (d *Diagnosis) Proxy() (*url.URL, error) {
 
 // Resolve looks the addresses of a host up.
 func (d *Diagnosis) Resolve(ctx context.Context, host string) ([]string, error) {
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	ctx, cancel := context.WithTimeout(ctx, wire.DialTimeout)
 	defer cancel()
 	return net.DefaultResolver.LookupHost(ctx, host)
 }
@@ -86,15 +85,15 @@ type Greeting struct {
 // Greet connects to the storage as every request will, proxy included, and asks
 // for nothing in particular.
 func (d *Diagnosis) Greet(ctx context.Context) (Greeting, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, diagnosisAnswer, faultf(KindTimeout, "no answer in %v", diagnosisAnswer))
+	ctx, cancel := context.WithTimeoutCause(ctx, diagnosisAnswer, s3err.Errorf(s3err.Timeout, "no answer in %v", diagnosisAnswer))
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, d.endpoint.String()+"/", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, d.settings.Endpoint().String()+"/", nil)
 	if err != nil {
 		return Greeting{}, err
 	}
-	resp, err := plainErrors{transportFor(&d.settings)}.RoundTrip(req)
+	resp, err := wire.Bare(&d.settings.Account, d.settings.Limits()).RoundTrip(req)
 	if err != nil {
-		return Greeting{}, d.failed(opOpen, d.settings.Bucket, "", err)
+		return Greeting{}, d.failed(s3err.OpOpen, d.settings.Bucket, "", err)
 	}
 	defer resp.Body.Close()
 	clock, err := http.ParseTime(resp.Header.Get("Date"))
@@ -104,39 +103,11 @@ func (d *Diagnosis) Greet(ctx context.Context) (Greeting, error) {
 	return Greeting{Server: resp.Header.Get("Server"), TLS: resp.TLS, Clock: clock}, nil
 }
 
-// FindRegion finds the region to sign for, and says where it is from.
-func (d *Diagnosis) FindRegion(ctx context.Context) (region, source string, err error) {
-	d.region, source, err = d.settings.FindRegion(ctx, plainErrors{transportFor(&d.settings)})
-	if err != nil {
-		return "", "", d.failed(opOpen, d.settings.Bucket, "", err)
-	}
-	return d.region, source, nil
-}
-
-// Identify finds the credentials. The region must be known.
-func (d *Diagnosis) Identify(ctx context.Context) (_ account.Identity, err error) {
-	d.creds, d.identity, err = account.Credentials(ctx, &d.settings.Settings, d.region, d.secrets, d.log)
-	if err != nil {
-		return account.Identity{}, d.failed(opOpen, d.settings.Bucket, "", err)
-	}
-	return d.identity, nil
-}
-
-// Connect makes the clients, which the calls after it need.
-func (d *Diagnosis) Connect(ctx context.Context) error {
-	for _, step := range []func(context.Context) error{d.prepare, d.dial} {
-		if err := step(ctx); err != nil {
-			return d.failed(opOpen, d.settings.Bucket, "", err)
-		}
-	}
-	return nil
-}
-
 // Address is where an object of the location lies, without a signature.
 func (d *Diagnosis) Address(ctx context.Context, key string) (*url.URL, error) {
 	u, err := d.client.PresignedGetObject(ctx, d.settings.Bucket, key, minTTL, nil)
 	if err != nil {
-		return nil, d.failed(opSign, d.settings.Bucket, key, err)
+		return nil, d.failed(s3err.OpSign, d.settings.Bucket, key, err)
 	}
 	u.RawQuery = ""
 	return u, nil
@@ -145,8 +116,8 @@ func (d *Diagnosis) Address(ctx context.Context, key string) (*url.URL, error) {
 // LookAtBucket fails unless the bucket is there. Credentials that may not list
 // it get the benefit of the doubt.
 func (d *Diagnosis) LookAtBucket(ctx context.Context) error {
-	if err := d.requireBucket(ctx, d.settings.Bucket); err != nil {
-		return d.failed(opOpen, d.settings.Bucket, "", err)
+	if err := d.client.RequireBucket(ctx, d.settings.Bucket); err != nil {
+		return d.failed(s3err.OpOpen, d.settings.Bucket, "", err)
 	}
 	return nil
 }
@@ -154,25 +125,25 @@ func (d *Diagnosis) LookAtBucket(ctx context.Context) error {
 // GetRange reads length bytes of an object from offset on, as a download does
 // that goes on after its connection broke.
 func (d *Diagnosis) GetRange(ctx context.Context, key string, offset, length int64) ([]byte, error) {
-	options := d.readOptions()
+	options := d.client.ReadOptions()
 	if err := options.SetRange(offset, offset+length-1); err != nil {
 		return nil, err
 	}
 	var data []byte
-	err := d.retry(ctx, func(ctx context.Context) error {
-		body, _, header, err := d.client.GetObject(expectObject(ctx), d.settings.Bucket, key, options)
+	err := d.client.Do(ctx, client.Content, func(ctx context.Context) error {
+		body, _, header, err := d.client.GetObject(wire.ExpectObject(ctx), d.settings.Bucket, key, options)
 		if err != nil {
 			return err
 		}
 		defer body.Close()
 		if header.Get("Content-Range") == "" {
-			return faultf(KindUnsupported, "a range was asked for, and the whole object came")
+			return s3err.Errorf(s3err.Unsupported, "a range was asked for, and the whole object came")
 		}
 		data, err = io.ReadAll(io.LimitReader(body, length+1))
 		return err
 	})
 	if err != nil {
-		return nil, d.failed(opGet, d.settings.Bucket, key, err)
+		return nil, d.failed(s3err.OpGet, d.settings.Bucket, key, err)
 	}
 	return data, nil
 }
@@ -184,9 +155,9 @@ func (d *Diagnosis) Fetch(ctx context.Context, signed string, limit int64) ([]by
 	if err != nil {
 		return nil, errors.New("the signed URL is no URL")
 	}
-	resp, err := plainErrors{transportFor(&d.settings)}.RoundTrip(req)
+	resp, err := wire.Bare(&d.settings.Account, d.settings.Limits()).RoundTrip(req)
 	if err != nil {
-		return nil, fmt.Errorf("fetch a signed URL from %s: %s", req.URL.Host, d.secrets.Redact(causeText(err)))
+		return nil, fmt.Errorf("fetch a signed URL from %s: %s", req.URL.Host, d.secrets.Redact(s3err.Text(err)))
 	}
 	defer resp.Body.Close()
 	data, err := io.ReadAll(io.LimitReader(resp.Body, limit))
@@ -198,7 +169,7 @@ func (d *Diagnosis) Fetch(ctx context.Context, signed string, limit int64) ([]by
 
 // Explain takes the text of an error apart: what happened, and what to do.
 func (d *Diagnosis) Explain(err error) (what, hint string) {
-	var e *Error
+	var e *s3err.Error
 	if !errors.As(err, &e) {
 		return d.secrets.Redact(err.Error()), ""
 	}
@@ -210,7 +181,7 @@ func (d *Diagnosis) Explain(err error) (what, hint string) {
 func (d *Diagnosis) RemoveVersions(ctx context.Context, key string) (int, error) {
 	n, err := d.deleteVersions(ctx, d.settings.Bucket, key)
 	if err != nil {
-		return 0, d.failed(opDelete, d.settings.Bucket, key, err)
+		return 0, d.failed(s3err.OpDelete, d.settings.Bucket, key, err)
 	}
 	return n, nil
 }

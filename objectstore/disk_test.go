@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/longshore-dev/velero-plugin/internal/testbed"
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
 	"github.com/stretchr/testify/require"
 )
 
@@ -37,7 +38,7 @@ func TestFullDisk(t *testing.T) {
 			mustPut(t, real.open(t, bucket, map[string]string{"partSize": "64MiB"}), bucket, "ballast", content(c.ballast, 2))
 			for _, key := range []string{"key", "new"} {
 				err := f.PutObject(t.Context(), bucket, key, bytes.NewReader(content(c.size, 3)))
-				require.Equal(t, KindFull, KindOf(err), "%v", err)
+				require.Equal(t, s3err.Full, KindOf(err), "%v", err)
 				require.ErrorContains(t, err, "InsufficientStorage: No space left on device")
 				require.ErrorContains(t, err, "free space in the storage")
 				f.requireClean(t)

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
 	"github.com/minio/minio-go/v7"
 	"github.com/stretchr/testify/require"
 )
@@ -30,7 +31,7 @@ func TestFaults(t *testing.T) {
 		{"a server that goes on failing is an error", faultFailing},
 		{"an upload survives broken connections", faultUploadReset},
 		{"a lost answer to a single upload is asked for again", faultLostPut},
-		{"a lost answer to Create leaves no upload behind", faultLostCreate},
+		{"a lost answer to Create touches no other upload", faultLostCreate},
 		{"a lost answer to Complete is looked up", faultLostComplete},
 		{"a Complete that never arrived is repeated", faultDroppedComplete},
 		{"a Complete that failed and left the object out is an error", faultFailedComplete},
@@ -53,7 +54,7 @@ func TestFaults(t *testing.T) {
 			behind, proxy := behindProxy(t, real)
 			bucket := real.bucket(t)
 			f := &fixture{server: behind, bucket: bucket, more: wireConfig, Store: behind.open(t, bucket, wireConfig)}
-			f.firstPause = 20 * time.Millisecond
+			f.client.FirstPause = 20 * time.Millisecond
 			c.run(t, f, proxy)
 		})
 	}
@@ -98,7 +99,7 @@ func faultFailing(t *testing.T, f *fixture, p *faultProxy) {
 		forward.ServeHTTP(w, r)
 	})
 	err := f.PutObject(t.Context(), f.bucket, "key", bytes.NewReader(content(3*wirePart, 1)))
-	require.Equal(t, KindServer, KindOf(err), "%v", err)
+	require.Equal(t, s3err.Server, KindOf(err), "%v", err)
 	require.ErrorContains(t, err, "InternalError: because")
 	require.ErrorContains(t, err, "REQUEST-ID")
 	require.False(t, f.exists(t, "key"))
@@ -108,7 +109,7 @@ func faultFailing(t *testing.T, f *fixture, p *faultProxy) {
 	})
 	within(t, 30*time.Second, func() {
 		for op, err := range everyCall(t.Context(), f.Store, f.bucket) {
-			require.Equal(t, KindThrottled, KindOf(err), "%s: %v", op, err)
+			require.Equal(t, s3err.Throttled, KindOf(err), "%s: %v", op, err)
 		}
 	})
 }
@@ -134,16 +135,26 @@ func faultLostPut(t *testing.T, f *fixture, p *faultProxy) {
 }
 
 func faultLostCreate(t *testing.T, f *fixture, p *faultProxy) {
-	data := content(2*wirePart, 1)
+	data, other := content(2*wirePart, 1), content(wirePart, 2)
+	admin := f.server.admin
+	id, err := admin.NewMultipartUpload(t.Context(), f.bucket, "key", minio.PutObjectOptions{})
+	require.NoError(t, err)
+	part, err := admin.PutObjectPart(t.Context(), f.bucket, "key", id, 1, bytes.NewReader(other), int64(len(other)), minio.PutObjectPartOptions{})
+	require.NoError(t, err)
 	p.on(first(2, isCreate, lose))
 	f.put(t, "key", data)
+	require.Equal(t, 3, p.count("POST /"+f.bucket+"/key?uploads"))
+	require.Zero(t, p.count("DELETE"), "nobody knows whose an upload is")
 	f.requireWhole(t, "key", data)
-	f.requireClean(t)
+	_, err = admin.CompleteMultipartUpload(t.Context(), f.bucket, "key", id, []minio.CompletePart{{PartNumber: 1, ETag: part.ETag}}, minio.PutObjectOptions{})
+	require.NoError(t, err, "another writer's upload was removed")
+	f.requireWhole(t, "key", other)
 }
 
 func faultLostComplete(t *testing.T, f *fixture, p *faultProxy) {
-	for size := range []int{2 * wirePart, 2*wirePart + 1} {
-		data := content(2*wirePart+size, uint64(size))
+	for _, size := range []int{2 * wirePart, 2*wirePart + 1} {
+		data := content(size, uint64(size))
+		f.put(t, "key", content(size, 9)) // one of the very size is there already
 		p.on(first(1, isComplete, lose))
 		f.put(t, "key", data)
 		require.Equal(t, 1, p.count("POST /"+f.bucket+"/key?uploadId"))
@@ -173,7 +184,7 @@ func faultFailedComplete(t *testing.T, f *fixture, p *faultProxy) {
 		panic(http.ErrAbortHandler)
 	}))
 	err := f.PutObject(t.Context(), f.bucket, "key", bytes.NewReader(content(2*wirePart, 1)))
-	require.Equal(t, KindNotConfirmed, KindOf(err), "%v", err)
+	require.Equal(t, s3err.NotConfirmed, KindOf(err), "%v", err)
 	f.requireWhole(t, "key", older)
 }
 
@@ -194,7 +205,7 @@ func faultDownloadCut(t *testing.T, f *fixture, p *faultProxy) {
 		cut(1000)(w, r, forward)
 	})
 	_, err := io.ReadAll(mustGet(t, f, "key"))
-	require.Equal(t, KindUnreachable, KindOf(err), "%v", err)
+	require.Equal(t, s3err.Unreachable, KindOf(err), "%v", err)
 	require.ErrorContains(t, err, fmt.Sprintf("after 1000 of %d bytes", len(data)))
 }
 
@@ -217,7 +228,7 @@ func faultDownloadStall(t *testing.T, f *fixture, p *faultProxy) {
 		require.NoError(t, err)
 		p.on(hang)
 		_, err = io.ReadAll(body)
-		require.Equal(t, KindTimeout, KindOf(err), "%v", err)
+		require.Equal(t, s3err.Timeout, KindOf(err), "%v", err)
 		require.ErrorContains(t, err, "no progress for 1s")
 	})
 }
@@ -230,7 +241,7 @@ func faultDownloadChanged(t *testing.T, f *fixture, p *faultProxy) {
 	require.NoError(t, err)
 	f.put(t, "key", content(wirePart, 2))
 	_, err = io.ReadAll(body)
-	require.Equal(t, KindChanged, KindOf(err), "%v", err)
+	require.Equal(t, s3err.Changed, KindOf(err), "%v", err)
 }
 
 func faultDownloadGone(t *testing.T, f *fixture, p *faultProxy) {
@@ -241,7 +252,7 @@ func faultDownloadGone(t *testing.T, f *fixture, p *faultProxy) {
 	require.NoError(t, err)
 	require.NoError(t, f.DeleteObject(t.Context(), f.bucket, "key"))
 	_, err = io.ReadAll(body)
-	require.Contains(t, []Kind{KindNotFound, KindChanged}, KindOf(err), "%v", err)
+	require.Contains(t, []Kind{s3err.NotFound, s3err.Changed}, KindOf(err), "%v", err)
 }
 
 func faultRanges(t *testing.T, f *fixture, p *faultProxy) {
@@ -260,7 +271,7 @@ func faultRanges(t *testing.T, f *fixture, p *faultProxy) {
 			forward.ServeHTTP(&rangeLiar{ResponseWriter: w, ignore: r.Header.Get("X-Ignore-Range") != ""}, r)
 		})
 		_, err := io.ReadAll(mustGet(t, f, "key"))
-		require.Contains(t, []Kind{KindUnsupported, KindChanged}, KindOf(err), "%s: %v", name, err)
+		require.Contains(t, []Kind{s3err.Unsupported, s3err.Changed}, KindOf(err), "%s: %v", name, err)
 	}
 }
 
@@ -290,7 +301,7 @@ func faultDamaged(t *testing.T, f *fixture, p *faultProxy) {
 	})
 	for _, key := range []string{"ours", "foreign"} {
 		_, err := io.ReadAll(mustGet(t, f, key))
-		require.Equal(t, KindCorrupt, KindOf(err), "%v", err)
+		require.Equal(t, s3err.Corrupt, KindOf(err), "%v", err)
 	}
 }
 
@@ -329,7 +340,7 @@ func faultCircle(t *testing.T, f *fixture, p *faultProxy) {
 	p.on(func(w http.ResponseWriter, _ *http.Request, _ http.Handler) { _, _ = io.WriteString(w, page) })
 	within(t, 20*time.Second, func() {
 		_, err := f.ListObjects(t.Context(), f.bucket, "")
-		require.Equal(t, KindNotS3, KindOf(err), "%v", err)
+		require.Equal(t, s3err.NotS3, KindOf(err), "%v", err)
 	})
 }
 
@@ -337,7 +348,7 @@ func faultHang(t *testing.T, f *fixture, p *faultProxy) {
 	p.on(hang)
 	within(t, time.Minute, func() {
 		for op, err := range everyCall(t.Context(), f.Store, f.bucket) {
-			require.Equal(t, KindTimeout, KindOf(err), "%s: %v", op, err)
+			require.Equal(t, s3err.Timeout, KindOf(err), "%s: %v", op, err)
 			require.ErrorContains(t, err, "waiting for the storage's answer")
 		}
 	})
@@ -374,7 +385,7 @@ func faultNeedsMD5(t *testing.T, f *fixture, p *faultProxy) {
 		data := content(size, uint64(i))
 		f.put(t, "key", data)
 		f.requireWhole(t, "key", data)
-		f.sendMD5.Store(false)
+		f.client.SendMD5.Store(false)
 	}
 }
 
@@ -386,7 +397,7 @@ func faultExpired(t *testing.T, f *fixture, p *faultProxy) {
 		answer(400, "ExpiredToken")(w, r, forward)
 	})
 	_, err := f.GetObject(t.Context(), f.bucket, "key")
-	require.Equal(t, KindExpired, KindOf(err), "%v", err)
+	require.Equal(t, s3err.Expired, KindOf(err), "%v", err)
 	require.Equal(t, 2, p.count("GET"))
 }
 
@@ -402,7 +413,7 @@ func faultNoAbort(t *testing.T, f *fixture, p *faultProxy) {
 		}
 	})
 	err := f.PutObject(t.Context(), f.bucket, "key", bytes.NewReader(content(2*wirePart, 1)))
-	require.Equal(t, KindForbidden, KindOf(err), "%v", err)
+	require.Equal(t, s3err.Forbidden, KindOf(err), "%v", err)
 	require.ErrorContains(t, err, "could not be removed (upload ID ")
 	require.ErrorContains(t, err, "s3:PutObject and s3:AbortMultipartUpload")
 }

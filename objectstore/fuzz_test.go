@@ -32,7 +32,7 @@ func FuzzDownload(f *testing.F) {
 		object := content(size, 7)
 		cuts := []int{bound(cut1, size+1), bound(cut2, size+1)}
 		store := openAt(t, rangeServer(t, object, cuts, bound(shift, 3), bound(grow, 3)), map[string]string{"maxRetries": "3"})
-		store.firstPause = time.Microsecond * 2
+		store.client.FirstPause = time.Microsecond * 2
 		body, err := store.GetObject(t.Context(), "bucket", "key")
 		if err != nil {
 			return

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/wire"
 	"github.com/stretchr/testify/require"
 )
 
@@ -23,7 +25,7 @@ func openAt(t testing.TB, address string, more map[string]string) *Store {
 		config[k] = v
 	}
 	store := s.open(t, "bucket", config)
-	store.firstPause = 10 * time.Millisecond
+	store.client.FirstPause = 10 * time.Millisecond
 	return store
 }
 
@@ -41,7 +43,7 @@ func TestConsoleIsNoS3(t *testing.T) {
 		_, _ = io.WriteString(w, "<!DOCTYPE html><html><body>Console</body></html>")
 	})
 	for op, err := range everyCall(t.Context(), openAt(t, address, nil), "bucket") {
-		require.Equal(t, KindNotS3, KindOf(err), "%s: %v", op, err)
+		require.Equal(t, s3err.NotS3, KindOf(err), "%s: %v", op, err)
 		require.ErrorContains(t, err, "s3Url must be the S3 API of the storage")
 	}
 }
@@ -56,9 +58,9 @@ func TestAnyXMLIsNoListing(t *testing.T) {
 		})
 		store := openAt(t, address, nil)
 		_, err := store.ListObjects(t.Context(), "bucket", "")
-		require.Equal(t, KindNotS3, KindOf(err), "%q: %v", page, err)
+		require.Equal(t, s3err.NotS3, KindOf(err), "%q: %v", page, err)
 		_, err = store.ListCommonPrefixes(t.Context(), "bucket", "", "/")
-		require.Equal(t, KindNotS3, KindOf(err), "%q: %v", page, err)
+		require.Equal(t, s3err.NotS3, KindOf(err), "%q: %v", page, err)
 	}
 }
 
@@ -100,10 +102,10 @@ func TestSuccessNeedsProof(t *testing.T) {
 			store := openAt(t, serve(t, liar.ServeHTTP), nil)
 			err := store.PutObject(t.Context(), "bucket", "key", bytes.NewReader(content(size, 1)))
 			if size > 5<<20 && liar.etag == "" {
-				require.Equal(t, KindNotS3, KindOf(err), "%v", err)
+				require.Equal(t, s3err.NotS3, KindOf(err), "%v", err)
 				continue
 			}
-			require.Equal(t, KindNotConfirmed, KindOf(err), "size %d, ETag %s: %v", size, liar.etag, err)
+			require.Equal(t, s3err.NotConfirmed, KindOf(err), "size %d, ETag %s: %v", size, liar.etag, err)
 		}
 	}
 }
@@ -176,7 +178,7 @@ func TestPeerThatNeverReads(t *testing.T) {
 	store := openAt(t, "http://"+listener.Addr().String(), map[string]string{"partSize": "64MiB"})
 	within(t, 20*time.Second, func() {
 		err := store.PutObject(t.Context(), "bucket", "key", bytes.NewReader(content(40<<20, 1)))
-		require.Equal(t, KindTimeout, KindOf(err), "%v", err)
+		require.Equal(t, s3err.Timeout, KindOf(err), "%v", err)
 		require.ErrorContains(t, err, "takes no more data")
 	})
 }
@@ -188,9 +190,9 @@ func TestPeerThatNeverShakesHands(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { listener.Close() })
 	store := openAt(t, "https://"+listener.Addr().String(), map[string]string{"maxRetries": "0", "requestTimeout": "1m", "stallTimeout": "1m"})
-	within(t, handshakeTimeout+10*time.Second, func() {
+	within(t, wire.HandshakeTimeout+10*time.Second, func() {
 		_, err := store.ObjectExists(t.Context(), "bucket", "key")
-		require.Equal(t, KindTimeout, KindOf(err), "%v", err)
+		require.Equal(t, s3err.Timeout, KindOf(err), "%v", err)
 		require.ErrorContains(t, err, "the TLS handshake 10s")
 	})
 }
@@ -198,11 +200,11 @@ func TestPeerThatNeverShakesHands(t *testing.T) {
 func TestUnreachable(t *testing.T) {
 	within(t, 20*time.Second, func() {
 		for op, err := range everyCall(t.Context(), openAt(t, "http://"+freeAddress(t), nil), "bucket") {
-			require.Equal(t, KindUnreachable, KindOf(err), "%s: %v", op, err)
+			require.Equal(t, s3err.Unreachable, KindOf(err), "%s: %v", op, err)
 			require.ErrorContains(t, err, "connection refused")
 		}
 		for op, err := range everyCall(t.Context(), openAt(t, "http://no-such-host.invalid", nil), "bucket") {
-			require.Equal(t, KindUnreachable, KindOf(err), "%s: %v", op, err)
+			require.Equal(t, s3err.Unreachable, KindOf(err), "%s: %v", op, err)
 			require.ErrorContains(t, err, "check s3Url")
 		}
 	})
@@ -222,7 +224,7 @@ func TestUnknownCAFailsAtOnce(t *testing.T) {
 	store := openAt(t, server.URL, map[string]string{"maxRetries": "6"})
 	within(t, 5*time.Second, func() {
 		_, err := store.ObjectExists(t.Context(), "bucket", "key")
-		require.Equal(t, KindTrust, KindOf(err), "%v", err)
+		require.Equal(t, s3err.Trust, KindOf(err), "%v", err)
 		require.ErrorContains(t, err, "spec.objectStorage.caCert")
 	})
 	require.Len(t, connections, 1)
@@ -241,7 +243,7 @@ func TestWrongRegionNamesTheRightOne(t *testing.T) {
 		_, _ = io.WriteString(w, `<Error><Code>AuthorizationHeaderMalformed</Code><Message>wrong</Message><Region>eu-central-1</Region></Error>`)
 	})
 	_, err := openAt(t, address, nil).ListObjects(t.Context(), "bucket", "")
-	require.Equal(t, KindRegion, KindOf(err), "%v", err)
+	require.Equal(t, s3err.Region, KindOf(err), "%v", err)
 	require.ErrorContains(t, err, "set region: eu-central-1")
 }
 
@@ -251,14 +253,14 @@ func TestErrorsAreClassifiedByCode(t *testing.T) {
 		kind   Kind
 		hint   string
 	}{
-		"AccessDenied":         {403, KindForbidden, "the credentials need s3:ListBucket"},
-		"RequestTimeTooSkewed": {403, KindClock, "set the clock"},
-		"QuotaExceeded":        {403, KindFull, "quota"},
-		"XMinioStorageFull":    {507, KindFull, "free space"},
-		"InvalidObjectState":   {403, KindArchived, "restore it in the storage"},
-		"NotImplemented":       {501, KindUnsupported, ""},
-		"SomethingNew":         {400, KindUnknown, ""},
-		"NoSuchBucket":         {404, KindNoBucket, "create the bucket"},
+		"AccessDenied":         {403, s3err.Forbidden, "the credentials need s3:ListBucket"},
+		"RequestTimeTooSkewed": {403, s3err.Clock, "set the clock"},
+		"QuotaExceeded":        {403, s3err.Full, "quota"},
+		"XMinioStorageFull":    {507, s3err.Full, "free space"},
+		"InvalidObjectState":   {403, s3err.Archived, "restore it in the storage"},
+		"NotImplemented":       {501, s3err.Unsupported, ""},
+		"SomethingNew":         {400, s3err.Unknown, ""},
+		"NoSuchBucket":         {404, s3err.NoBucket, "create the bucket"},
 	} {
 		address := serve(t, func(w http.ResponseWriter, r *http.Request) { answer(want.status, code)(w, r, nil) })
 		_, err := openAt(t, address, nil).ListObjects(t.Context(), "bucket", "dir/")

@@ -77,14 +77,3 @@ func TestSignedURLsLive(t *testing.T) {
 		require.Equal(t, strconv.Itoa(int(want/time.Second)), parsed.Query().Get("X-Amz-Expires"))
 	}
 }
-
-// TestTooLarge is for bodies beyond what S3 stores, which no test can send.
-func TestTooLarge(t *testing.T) {
-	for partSize, want := range map[string]string{"": "5TiB, the most that S3 stores in one object", "5MiB": "which is 10000 parts of 5MiB; set a larger partSize"} {
-		s, err := openWith(t, map[string]string{"credentialsFile": credentialsFile(t, "ACCESS", newSecret()), "partSize": partSize})
-		require.NoError(t, err)
-		_, _, err = (&upload{Store: s}).next(t.Context(), maxParts+1)
-		require.Equal(t, KindInvalid, classify(err))
-		require.ErrorContains(t, err, want)
-	}
-}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"testing"
@@ -64,6 +65,7 @@ func move(ctx context.Context, order []string) error {
 	if err != nil {
 		return err
 	}
+	debug.SetGCPercent(25) // as main does
 	log := logrus.New()
 	log.SetOutput(io.Discard)
 	s, err := Open(ctx, log, map[string]string{"s3Url": endpoint, "bucket": bucket, "credentialsFile": file})

@@ -2,11 +2,12 @@ package objectstore
 
 import (
 	"bytes"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/longshore-dev/velero-plugin/internal/testbed"
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/account"
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
 	"github.com/minio/minio-go/v7"
 	"github.com/stretchr/testify/require"
 )
@@ -44,7 +45,7 @@ func TestMinIOLocksObjects(t *testing.T) {
 		require.WithinDuration(t, time.Now().Add(time.Hour), *until, time.Minute)
 	}
 	err := s.DeleteObject(t.Context(), bucket, "key")
-	require.Equal(t, KindLocked, KindOf(err), "%v", err)
+	require.Equal(t, s3err.Locked, KindOf(err), "%v", err)
 	bypassing := real.open(t, bucket, map[string]string{"deleteVersions": "true", "bypassGovernanceRetention": "true"})
 	require.NoError(t, bypassing.DeleteObject(t.Context(), bucket, "key"))
 	require.Empty(t, versions(t, real, bucket, "key"))
@@ -80,7 +81,7 @@ func TestMinIOChecksumsAndTags(t *testing.T) {
 				o.Set("x-amz-checksum-mode", "ENABLED")
 				info, err := real.admin.StatObject(t.Context(), bucket, "key", o)
 				require.NoError(t, err)
-				require.NotEmpty(t, info.Checksum(checksumAlgorithms[strings.ToUpper(algorithm)]))
+				require.NotEmpty(t, info.Checksum((&Uploads{ChecksumAlgorithm: algorithm}).Checksum(account.Endpoint{})))
 				set, err := real.admin.GetObjectTagging(t.Context(), bucket, "key", minio.GetObjectTaggingOptions{})
 				require.NoError(t, err)
 				require.Equal(t, map[string]string{"team": "a b", "x": "y"}, set.ToMap())

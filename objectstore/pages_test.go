@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
 	"github.com/stretchr/testify/require"
 )
 
@@ -93,7 +94,7 @@ func TestMarkerFromNames(t *testing.T) {
 	require.Equal(t, names, got)
 	u = &unordered{keys: []string{"e/", "a/", "d/", "b/", "c/"}, bare: true}
 	_, err = openAt(t, serve(t, u.ServeHTTP), map[string]string{"listObjectsVersion": "1"}).ListCommonPrefixes(t.Context(), "bucket", "", "/")
-	require.Equal(t, KindNotS3, KindOf(err), "names that do not ascend tell no place: %v", err)
+	require.Equal(t, s3err.NotS3, KindOf(err), "names that do not ascend tell no place: %v", err)
 }
 
 // TestExpiredContinuation has a storage that forgets where a listing was.
@@ -194,7 +195,7 @@ func TestListingWithoutProgress(t *testing.T) {
 			}), map[string]string{"deleteVersions": "true"})
 			within(t, 10*time.Second, func() {
 				err := c.call(t, store)
-				require.Equal(t, KindNotS3, KindOf(err), "%v", err)
+				require.Equal(t, s3err.NotS3, KindOf(err), "%v", err)
 				require.Regexp(t, "makes no progress|did not say where", err.Error())
 			})
 			require.Less(t, requests, 100)

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"path"
+
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
 )
 
 // probe proves, where writeProbe is set, that the location can be written, read
@@ -30,7 +32,7 @@ func (s *Store) probe(ctx context.Context) (err error) {
 	defer body.Close()
 	got, err := io.ReadAll(body)
 	if err == nil && !bytes.Equal(got, content) {
-		err = faultf(KindCorrupt, "write probe: %q in bucket %q was read back with other content", key, bucket)
+		err = s3err.Errorf(s3err.Corrupt, "write probe: %q in bucket %q was read back with other content", key, bucket)
 	}
 	return err
 }

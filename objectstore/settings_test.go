@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/longshore-dev/velero-plugin/internal/settings"
-	"github.com/longshore-dev/velero-plugin/objectstore/internal/account"
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/upload"
 	"github.com/minio/minio-go/v7"
 	"github.com/stretchr/testify/require"
 )
@@ -77,7 +77,7 @@ func TestBadSettings(t *testing.T) {
 		{map[string]string{"partSize": "6GiB"}, []string{"partSize", "5GiB"}},
 		{map[string]string{"uploadConcurrency": "0"}, []string{"uploadConcurrency"}},
 		{map[string]string{"uploadMemoryLimit": "1KiB"}, []string{"uploadMemoryLimit"}},
-		{map[string]string{"maxRetries": "100"}, []string{"maxRetries"}},
+		{map[string]string{"maxRetries": "1001"}, []string{"maxRetries"}},
 		{map[string]string{"requestTimeout": "0s"}, []string{"requestTimeout", "1s"}},
 		{map[string]string{"stallTimeout": "2"}, []string{"stallTimeout"}},
 		{map[string]string{"proxyUrl": "proxy:3128"}, []string{"proxyUrl"}},
@@ -148,7 +148,7 @@ func TestEndpoint(t *testing.T) {
 		maps.Copy(config, c.config)
 		s, err := Open(t.Context(), testLog(t), config)
 		require.NoError(t, err, "%v", c.config)
-		require.Equal(t, c.lookup, s.endpoint.Lookup, "%v", c.config)
+		require.Equal(t, c.lookup, s.settings.Endpoint().Lookup, "%v", c.config)
 		require.Equal(t, c.region, s.region, "%v", c.config)
 		signed, err := s.CreateSignedURL(t.Context(), c.config["bucket"], "key", time.Hour)
 		require.NoError(t, err)
@@ -159,28 +159,8 @@ func TestEndpoint(t *testing.T) {
 
 func TestUnknownAWSRegion(t *testing.T) {
 	_, err := Open(t.Context(), testLog(t), map[string]string{"region": "mx-west-9", "credentialsFile": credentialsFile(t, "ACCESS", "SECRETSECRET")})
-	require.Equal(t, KindRegion, KindOf(err), "%v", err)
+	require.Equal(t, s3err.Region, KindOf(err), "%v", err)
 	require.ErrorContains(t, err, "mx-west-9")
-}
-
-func TestSchedule(t *testing.T) {
-	growing := scheduleFor(&Settings{}, account.Endpoint{})
-	total := int64(0)
-	for n := 1; n <= maxParts; n++ {
-		size := int64(growing.size(n))
-		require.GreaterOrEqual(t, size, int64(minPartSize))
-		require.LessOrEqual(t, size, int64(maxPartSize))
-		total += size
-		if n == 5000 {
-			require.Equal(t, 346000*settings.MiB, settings.Bytes(total), "up to here no part is larger than 256MiB")
-		}
-	}
-	require.GreaterOrEqual(t, total, int64(maxObjectSize))
-	r2 := (&account.Settings{S3URL: "https://abc.r2.cloudflarestorage.com"}).Endpoint()
-	require.Equal(t, scheduleFor(&Settings{}, r2).size(1), scheduleFor(&Settings{}, r2).size(9999))
-	fixed := scheduleFor(&Settings{PartSize: 64 * settings.MiB}, r2)
-	require.Equal(t, 64*settings.MiB, settings.Bytes(fixed.size(9999)))
-	require.Equal(t, 625*settings.GiB, fixed.capacity())
 }
 
 func FuzzSettings(f *testing.F) {
@@ -196,6 +176,6 @@ func FuzzSettings(f *testing.F) {
 		if s.S3URL != "" {
 			require.NotEmpty(t, s.Endpoint().URL.Host)
 		}
-		require.Positive(t, scheduleFor(&s, account.Endpoint{}).size(1))
+		require.GreaterOrEqual(t, s.UploadMemoryLimit, upload.MinPartSize)
 	})
 }

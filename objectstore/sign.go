@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/url"
 	"time"
+
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
 )
 
 // Bounds of a signed URL's life, of signature version 4.
@@ -18,17 +20,17 @@ const (
 func (s *Store) CreateSignedURL(ctx context.Context, bucket, key string, ttl time.Duration) (string, error) {
 	u, err := s.sign(ctx, bucket, key, min(max(ttl, minTTL), maxTTL))
 	if err != nil {
-		return "", s.failed(opSign, bucket, key, err)
+		return "", s.failed(s3err.OpSign, bucket, key, err)
 	}
 	return u.String(), nil
 }
 
 func (s *Store) sign(ctx context.Context, bucket, key string, ttl time.Duration) (*url.URL, error) {
 	if s.settings.HasCustomerKey() {
-		return nil, faultf(KindUnsupported, "the location encrypts with a customer's key (SSE-C), which the holder of a URL would have to send as a header; velero backup logs, describe --details and download do not work with SSE-C")
+		return nil, s3err.Errorf(s3err.Unsupported, "the location encrypts with a customer's key (SSE-C), which the holder of a URL would have to send as a header; velero backup logs, describe --details and download do not work with SSE-C")
 	}
 	if s.settings.Anonymous {
-		return nil, faultf(KindUnsupported, "the location is anonymous, and a URL is signed with credentials")
+		return nil, s3err.Errorf(s3err.Unsupported, "the location is anonymous, and a URL is signed with credentials")
 	}
 	params := url.Values{}
 	if s.settings.RequesterPays {

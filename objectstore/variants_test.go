@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/longshore-dev/velero-plugin/internal/testbed"
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
 	"github.com/minio/minio-go/v7"
 	"github.com/stretchr/testify/require"
 )
@@ -29,7 +30,7 @@ func TestHTTPS(t *testing.T) {
 	bucket := real.bucket(t)
 	unknown := real.open(t, bucket, map[string]string{"caCert": testCA(t)})
 	_, err := unknown.ObjectExists(t.Context(), bucket, "key")
-	require.Equal(t, KindTrust, KindOf(err), "%v", err)
+	require.Equal(t, s3err.Trust, KindOf(err), "%v", err)
 	skipping := real.open(t, bucket, map[string]string{"caCert": testCA(t), "insecureSkipTLSVerify": "true"})
 	_, err = skipping.ObjectExists(t.Context(), bucket, "key")
 	require.NoError(t, err)
@@ -156,7 +157,7 @@ func TestWriteProbe(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, keys, "the probe cleans up")
 	_, err = Open(t.Context(), testLog(t), real.config(t, "no-such-bucket", map[string]string{"writeProbe": "true"}))
-	require.Equal(t, KindNoBucket, KindOf(err), "%v", err)
+	require.Equal(t, s3err.NoBucket, KindOf(err), "%v", err)
 	behind, proxy := behindProxy(t, real)
 	proxy.on(func(w http.ResponseWriter, r *http.Request, forward http.Handler) {
 		if r.Method == http.MethodPut {
@@ -166,7 +167,7 @@ func TestWriteProbe(t *testing.T) {
 		forward.ServeHTTP(w, r)
 	})
 	_, err = Open(t.Context(), testLog(t), behind.config(t, bucket, map[string]string{"writeProbe": "true"}))
-	require.Equal(t, KindForbidden, KindOf(err), "%v", err)
+	require.Equal(t, s3err.Forbidden, KindOf(err), "%v", err)
 	require.ErrorContains(t, err, "the credentials need s3:PutObject")
 }
 
@@ -257,7 +258,7 @@ func TestCustomerKey(t *testing.T) {
 	s, err := Open(t.Context(), testLog(t), config)
 	require.NoError(t, err)
 	_, err = s.CreateSignedURL(t.Context(), "bucket", "key", time.Minute)
-	require.Equal(t, KindUnsupported, KindOf(err), "%v", err)
+	require.Equal(t, s3err.Unsupported, KindOf(err), "%v", err)
 	require.ErrorContains(t, err, "velero backup logs")
 }
 
@@ -268,7 +269,7 @@ func TestIgnoredEncryption(t *testing.T) {
 	s := real.open(t, bucket, map[string]string{"partSize": "5MiB", "serverSideEncryption": "AES256"})
 	for _, size := range []int{1000, 11 << 20} {
 		err := s.PutObject(t.Context(), bucket, "key", bytes.NewReader(content(size, 1)))
-		require.Equal(t, KindUnsupported, KindOf(err), "%v", err)
+		require.Equal(t, s3err.Unsupported, KindOf(err), "%v", err)
 		require.ErrorContains(t, err, "ignored that it was to be encrypted; it was removed")
 		there, err := s.ObjectExists(t.Context(), bucket, "key")
 		require.NoError(t, err)

@@ -33,16 +33,16 @@ func TestTimeouts(t *testing.T) {
 			seen++
 		}
 	}
-	require.Equal(t, 6, seen)
+	require.Equal(t, 7, seen)
 }
 
 // durations are the settings that are times, by their keys.
 func durations(settings any) map[string]time.Duration {
 	found := map[string]time.Duration{}
 	value := reflect.ValueOf(settings)
-	for i := range value.NumField() {
-		if d, ok := value.Field(i).Interface().(time.Duration); ok {
-			found[value.Type().Field(i).Tag.Get("key")] = d
+	for _, field := range reflect.VisibleFields(value.Type()) {
+		if d, ok := value.FieldByIndex(field.Index).Interface().(time.Duration); ok {
+			found[field.Tag.Get("key")] = d
 		}
 	}
 	return found

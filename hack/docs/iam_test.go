@@ -200,8 +200,6 @@ func actionsOf(r *http.Request) []string {
 	switch {
 	case !object && query.Has("versions"):
 		return of("ListBucketVersions")
-	case !object && query.Has("uploads"):
-		return of("ListBucketMultipartUploads")
 	case !object && query.Has("versioning"):
 		return of("GetBucketVersioning")
 	case !object && query.Has("object-lock"):

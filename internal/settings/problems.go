@@ -25,6 +25,13 @@ func (p *Problems) Addf(format string, args ...any) {
 	p.list = append(p.list, fmt.Sprintf(format, args...))
 }
 
+// Needs notes a problem where key is set and what it needs is not.
+func (p *Problems) Needs(set, has bool, key, other string) {
+	if set && !has {
+		p.Addf("%s: needs %s", key, other)
+	}
+}
+
 // Err returns nil when there are no problems, and p otherwise.
 func (p *Problems) Err() error {
 	if len(p.list) == 0 {

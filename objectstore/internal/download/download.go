@@ -1,0 +1,158 @@
+// Package download reads an object. The end of what is read is proven: by the
+// size of the object, and by a checksum where there is one. Where the connection
+// breaks the download goes on from where it was, as long as the object is the
+// same.
+package download
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+	"github.com/sirupsen/logrus"
+
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/client"
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
+)
+
+// Downloader reads the objects of one location.
+type Downloader struct {
+	client   *client.Client
+	settings *Settings
+}
+
+// New returns a downloader.
+func New(c *client.Client, s *Settings) *Downloader {
+	return &Downloader{client: c, settings: s}
+}
+
+// Reader reads one object. It is not for several goroutines.
+type Reader struct {
+	*Downloader
+	ctx         context.Context //nolint:containedctx // Open's, which bounds the reads
+	bucket, key string
+	info        minio.ObjectInfo // of the first answer
+	size        int64
+	body        io.ReadCloser // nil between a failure and the next attempt
+	longer      bool          // body may go on behind the object's last byte
+	check       *check        // nil where there is nothing to compare with
+	read        int64
+	begun       time.Time
+	resumed     int
+	failed      error // what every further read gives
+}
+
+// Open opens key for reading. ctx also bounds the reads. The reader gives io.EOF
+// only after the last byte of the object; it never gives (0, nil) for a buffer
+// that is not empty. The caller closes the reader.
+func (d *Downloader) Open(ctx context.Context, bucket, key string) (*Reader, error) {
+	r := &Reader{Downloader: d, ctx: ctx, bucket: bucket, key: key, begun: time.Now()}
+	if err := d.client.Do(ctx, client.Content, r.begin); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// Read implements io.Reader.
+func (r *Reader) Read(p []byte) (int, error) {
+	if r.failed != nil || len(p) == 0 {
+		return 0, r.failed
+	}
+	n, err := r.readSome(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = r.client.Failed(s3err.OpGet, r.bucket, r.key, err)
+	}
+	r.failed = err
+	return n, err
+}
+
+// readSome reads at least one byte. It goes on with another request as long as
+// that makes sense.
+func (r *Reader) readSome(p []byte) (int, error) {
+	retry := r.client.Retry(client.Content)
+	for {
+		if r.read == r.size {
+			return 0, r.finish()
+		}
+		n, err := r.readOnce(p)
+		if n > 0 {
+			return n, nil
+		}
+		if err == nil {
+			continue
+		}
+		r.drop()
+		if err := retry.Wait(r.ctx, err); err != nil {
+			return 0, fmt.Errorf("after %d of %d bytes: %w", r.read, r.size, err)
+		}
+	}
+}
+
+// readOnce makes one attempt. The end of the answer is an error to it.
+func (r *Reader) readOnce(p []byte) (int, error) {
+	if r.body == nil {
+		if err := r.resume(); err != nil {
+			return 0, err
+		}
+	}
+	n, err := r.body.Read(p[:min(int64(len(p)), r.size-r.read)])
+	r.read += int64(n)
+	r.check.write(p[:n])
+	switch {
+	case n > 0 || err == nil:
+		return n, nil // an error will come again
+	case errors.Is(err, io.EOF):
+		return 0, s3err.Errorf(s3err.Unreachable, "the answer ended early")
+	}
+	return 0, err
+}
+
+// finish is reached behind the last byte.
+func (r *Reader) finish() error {
+	if err := r.requireEnd(); err != nil {
+		return err
+	}
+	if err := r.check.verify(); err != nil {
+		return err
+	}
+	r.client.Summary("Read object", r.bucket, r.key, r.read, r.begun, logrus.Fields{"resumed": r.resumed, "verified": r.check.name()})
+	return io.EOF
+}
+
+// requireEnd returns nil unless the answer has more bytes than the object.
+func (r *Reader) requireEnd() error {
+	const emptyReads = 100
+	for range emptyReads {
+		if !r.longer || r.body == nil {
+			return nil
+		}
+		n, err := r.body.Read(make([]byte, 1))
+		switch {
+		case n > 0:
+			return s3err.Errorf(s3err.Corrupt, "the object has %d bytes, and the answer goes on behind them", r.size)
+		case err != nil:
+			return nil //nolint:nilerr // all of the object is there
+		}
+	}
+	return io.ErrNoProgress
+}
+
+// drop gives up the answer that is being read.
+func (r *Reader) drop() {
+	if r.body != nil {
+		_ = r.body.Close()
+		r.body = nil
+	}
+}
+
+// Close ends the download.
+func (r *Reader) Close() error {
+	r.drop()
+	if r.failed == nil {
+		r.failed = errors.New("read from a closed object")
+	}
+	return nil
+}

@@ -1,0 +1,58 @@
+package upload
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
+)
+
+// abortTimeout bounds the removal of the parts of a failed upload, which goes on
+// after the upload's context has ended.
+const abortTimeout = 5 * time.Minute
+
+// abort removes the parts, also when ctx has ended, and returns cause. Parts that
+// it cannot remove are part of the error: they take up space.
+func (m *multipart) abort(ctx context.Context, cause error) error {
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), abortTimeout,
+		s3err.Errorf(s3err.Timeout, "not done after %v", abortTimeout))
+	defer cancel()
+	if err := m.discard(ctx); err != nil {
+		return &leftover{cause: cause, abort: err, id: m.id}
+	}
+	return cause
+}
+
+// discard removes the upload until the server does not know it: a part that was
+// on its way when the upload was removed may have been kept.
+func (m *multipart) discard(ctx context.Context) error {
+	for range 3 {
+		err := m.client.Abort(ctx, m.bucket, m.key, m.id)
+		if isGone(err) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if gone, err := m.gone(ctx); gone || err != nil {
+			return nil //nolint:nilerr // gone, or a server that cannot tell
+		}
+	}
+	return s3err.Errorf(s3err.NotConfirmed, "the storage goes on knowing the upload")
+}
+
+// leftover is a failed upload whose parts could not be removed.
+type leftover struct {
+	cause, abort error
+	id           string
+}
+
+// Error names the upload, so that its parts can be removed by hand.
+func (l *leftover) Error() string {
+	return fmt.Sprintf("%s; the parts sent so far could not be removed (upload ID %s): %s; a lifecycle rule AbortIncompleteMultipartUpload on the bucket removes them",
+		s3err.Text(l.cause), l.id, s3err.Text(l.abort))
+}
+
+// Unwrap returns why the upload failed.
+func (l *leftover) Unwrap() error { return l.cause }

@@ -1,0 +1,99 @@
+package upload
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/client"
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/wire"
+)
+
+// assembling is how long a server may take to put the parts together.
+const assembling = 10 * time.Minute
+
+// complete has the server put the parts together, and looks at the object. An
+// answer that was lost is looked up before the request is made again: the storage
+// may have done the work, and then no longer knows the upload. As long as that is
+// in doubt nothing is removed.
+func (m *multipart) complete(ctx context.Context) error {
+	options, err := m.completeOptions()
+	if err != nil {
+		return err
+	}
+	etag, doubt := "", false
+	err = m.client.Do(wire.WithAnswerTime(ctx, assembling), client.Content, func(ctx context.Context) error {
+		if doubt {
+			if gone, err := m.gone(ctx); gone || err != nil {
+				return err
+			}
+		}
+		info, err := m.client.CompleteMultipartUpload(ctx, m.bucket, m.key, m.id, m.completeParts(), options)
+		if etag = info.ETag; err != nil {
+			doubt = doubt || inDoubt(err)
+		}
+		return err
+	})
+	switch {
+	case err != nil && doubt:
+		return &unsettled{cause: err, id: m.id}
+	case err != nil:
+		return m.abort(ctx, err)
+	case doubt && etag == "":
+		return m.confirmLost(ctx)
+	}
+	return m.confirm(ctx, etag)
+}
+
+// inDoubt tells whether a Complete that failed with err may have been carried
+// out all the same. What S3 refuses for the request's own sake was not.
+func inDoubt(err error) bool {
+	var answer *s3err.Answer
+	switch s3err.KindOf(err) {
+	case s3err.Server, s3err.Throttled, s3err.NoUpload, s3err.NotFound:
+		return true
+	case s3err.Full:
+		return false
+	}
+	return !errors.As(err, &answer) || answer.Status/100 != 4
+}
+
+// gone tells whether the server does not know the upload any more.
+func (m *multipart) gone(ctx context.Context) (bool, error) {
+	_, err := m.client.ListObjectParts(wire.ExpectXML(ctx, "ListPartsResult"), m.bucket, m.key, m.id, 0, 1)
+	if isGone(err) {
+		return true, nil
+	}
+	return false, err
+}
+
+// isGone tells whether the server does not know an upload.
+func isGone(err error) bool {
+	kind := s3err.KindOf(err)
+	return kind == s3err.NoUpload || kind == s3err.NotFound
+}
+
+// confirmLost looks whether an upload that the server no longer knows has become
+// the object.
+func (m *multipart) confirmLost(ctx context.Context) error {
+	if err := m.confirm(ctx, multipartETag(m.parts)); err != nil {
+		return fmt.Errorf("the answer to completing the upload was lost, and the storage no longer knows the upload: %w", err)
+	}
+	return nil
+}
+
+// unsettled is an upload of which nobody knows whether it has become the object.
+type unsettled struct {
+	cause error
+	id    string
+}
+
+// Error names the upload, so that it can be looked for by hand.
+func (e *unsettled) Error() string {
+	return fmt.Sprintf("%s; whether the storage put the parts together is not known, so they were left alone (upload ID %s)", s3err.Text(e.cause), e.id)
+}
+
+// Unwrap returns what happened.
+func (e *unsettled) Unwrap() error { return e.cause }

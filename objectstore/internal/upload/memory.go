@@ -1,0 +1,63 @@
+package upload
+
+import (
+	"context"
+	"sync"
+
+	"golang.org/x/sync/semaphore"
+)
+
+// memory hands out the buffers that hold bodies and parts, within a limit that all
+// uploads of a location share. An upload waits until there is enough.
+type memory struct {
+	limit int64
+	free  *semaphore.Weighted
+
+	mu    sync.Mutex
+	inUse int
+	spare []*buffer // of one size, for the next parts while any are in use
+}
+
+func newMemory(limit int64) *memory {
+	return &memory{limit: limit, free: semaphore.NewWeighted(limit)}
+}
+
+// buffer is memory for one part.
+type buffer struct {
+	bytes []byte
+	of    *memory
+}
+
+// take waits for a buffer of size bytes. One that is larger than the limit is
+// had when nothing else is.
+func (m *memory) take(ctx context.Context, size int) (*buffer, error) {
+	if err := m.free.Acquire(ctx, min(int64(size), m.limit)); err != nil {
+		return nil, context.Cause(ctx)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.inUse++
+	if last := len(m.spare) - 1; last >= 0 && len(m.spare[last].bytes) == size {
+		b := m.spare[last]
+		m.spare = m.spare[:last]
+		return b, nil
+	}
+	if size != smallBody {
+		m.spare = nil // beside a new buffer they would exceed the limit
+	}
+	return &buffer{bytes: make([]byte, size), of: m}, nil
+}
+
+// release gives the buffer back. Nothing may read it any more.
+func (b *buffer) release() {
+	m := b.of
+	m.mu.Lock()
+	switch m.inUse--; {
+	case m.inUse == 0:
+		m.spare = nil
+	case len(b.bytes) != smallBody && (len(m.spare) == 0 || len(m.spare[0].bytes) == len(b.bytes)):
+		m.spare = append(m.spare, b)
+	}
+	m.mu.Unlock()
+	m.free.Release(min(int64(len(b.bytes)), m.limit))
+}

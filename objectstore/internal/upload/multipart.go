@@ -1,0 +1,161 @@
+package upload
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/client"
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/wire"
+)
+
+// grace is how long requests on their way may go on after their upload has
+// failed. A part whose request is cut off may be stored after the abort, and an
+// upload whose ID did not arrive cannot be aborted.
+const grace = 5 * time.Second
+
+// multipart is a multipart upload under way.
+type multipart struct {
+	*upload
+	id string
+
+	mu    sync.Mutex
+	parts []minio.ObjectPart // by number
+}
+
+// multipart stores a body that goes on behind its first part, and returns the
+// number of parts.
+func (u *upload) multipart(ctx context.Context, first *part) (int, error) {
+	m := &multipart{upload: u}
+	if err := m.create(ctx); err != nil {
+		first.release()
+		return 0, err
+	}
+	err := m.sendAll(ctx, first)
+	if err == nil {
+		err = m.complete(ctx)
+	} else {
+		err = m.abort(ctx, err)
+	}
+	return len(m.parts), err
+}
+
+func (m *multipart) create(ctx context.Context) error {
+	attempts := 0
+	err := m.client.Do(ctx, client.Content, func(ctx context.Context) (err error) {
+		attempts++
+		ctx, cancel := outliving(ctx, grace)
+		defer cancel()
+		m.id, err = m.client.NewMultipartUpload(wire.ExpectXML(ctx, "InitiateMultipartUpload"), m.bucket, m.key, m.multipartOptions())
+		if err == nil && m.id == "" {
+			err = s3err.Errorf(s3err.NotS3, "the storage began a multipart upload and gave no upload ID")
+		}
+		return err
+	})
+	if attempts > 1 {
+		// It cannot be told from that of another writer, so it is left alone.
+		m.client.Log.WithField("bucket", m.bucket).WithField("key", m.key).
+			Warn("The beginning of a multipart upload was repeated; an empty one may have stayed behind")
+	}
+	return err
+}
+
+// sendAll reads the body and sends its parts, so many at a time. It returns when
+// no part is being sent any more, also when it fails.
+func (m *multipart) sendAll(ctx context.Context, first *part) error {
+	outer, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	group, ctx := errgroup.WithContext(outer)
+	group.SetLimit(m.settings.UploadConcurrency)
+	err := m.readAll(ctx, first, func(p *part) {
+		m.mu.Lock()
+		m.parts = append(m.parts, minio.ObjectPart{})
+		m.mu.Unlock()
+		group.Go(contained(fmt.Sprintf("send part %d", p.number), func() error {
+			defer p.release()
+			return m.send(ctx, p)
+		}))
+	})
+	if err != nil {
+		cancel(err)
+	}
+	if failed := group.Wait(); failed != nil {
+		return failed
+	}
+	if err == nil {
+		err = context.Cause(outer)
+	}
+	return err
+}
+
+// readAll calls send with every part of the body.
+func (m *multipart) readAll(ctx context.Context, p *part, send func(*part)) error {
+	for more := true; more; {
+		number := p.number + 1
+		send(p)
+		var err error
+		if p, more, err = m.next(ctx, number); err != nil {
+			return err
+		}
+	}
+	send(p)
+	return nil
+}
+
+// contained makes an error of a panic, which on a goroutine of its own would end
+// the plugin.
+func contained(name string, step func() error) func() error {
+	return func() (err error) {
+		defer func() {
+			if r := recover(); r != nil {
+				err = fmt.Errorf("%s: panic: %v\n%s", name, r, debug.Stack())
+			}
+		}()
+		return step()
+	}
+}
+
+func (m *multipart) send(ctx context.Context, p *part) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	c := m.seal(p.data())
+	var sent minio.ObjectPart
+	err := m.client.Do(ctx, client.Content, func(ctx context.Context) error {
+		ctx, cancel := outliving(ctx, grace)
+		defer cancel()
+		return c.send(func(r io.Reader) (err error) {
+			sent, err = m.client.PutObjectPart(ctx, m.bucket, m.key, m.id, p.number, r, int64(p.length), m.partOptions(c))
+			return err
+		})
+	})
+	if err != nil {
+		return fmt.Errorf("part %d: %w", p.number, err)
+	}
+	if sent.ETag == "" {
+		return s3err.Errorf(s3err.NotS3, "part %d: the storage took the part and gave no ETag", p.number)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.parts[p.number-1] = sent
+	return nil
+}
+
+// outliving returns a context that ends so long after ctx does.
+func outliving(ctx context.Context, by time.Duration) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		time.AfterFunc(by, func() { cancel(context.Cause(ctx)) })
+	})
+	return longer, func() {
+		stop()
+		cancel(nil)
+	}
+}

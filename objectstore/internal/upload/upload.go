@@ -1,0 +1,150 @@
+// Package upload stores an object: with one request where the body fits into the
+// first part, else in parts. It returns nil only with proof that the whole body is
+// stored.
+package upload
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/encrypt"
+
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/client"
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
+)
+
+// Uploader stores the objects of one location.
+type Uploader struct {
+	client   *client.Client
+	settings *Settings
+	sse      encrypt.ServerSide
+	checksum minio.ChecksumType
+	tags     map[string]string
+	sizes    sizes
+	memory   *memory
+
+	proofTime time.Duration // how long an object may take to be seen
+}
+
+// New returns an uploader. sse is the encryption of what is written, nil for none.
+func New(c *client.Client, s *Settings, sse encrypt.ServerSide) *Uploader {
+	return &Uploader{
+		client: c, settings: s, sse: sse, checksum: s.Checksum(c.Account.Endpoint()), tags: parseTags(s.Tagging),
+		sizes: sizesFor(s, c.Account.Endpoint()), memory: newMemory(int64(s.UploadMemoryLimit)), proofTime: proofTime,
+	}
+}
+
+// upload is one object on its way.
+type upload struct {
+	*Uploader
+	bucket, key string
+	token       string // tells this upload's object from any other
+	begun       time.Time
+	body        body
+}
+
+// Result is what was stored.
+type Result struct {
+	Size  int64
+	Parts int
+}
+
+// Put stores body under key, replacing what was there. When body fails with
+// anything but io.EOF, or ctx ends, nothing is committed and no part stays behind.
+// It does not close body. It holds one part of the body in memory, and more as far
+// as the limit of memory allows.
+func (u *Uploader) Put(ctx context.Context, bucket, key string, from io.Reader) (Result, error) {
+	up := &upload{Uploader: u, bucket: bucket, key: key, token: newToken(), begun: time.Now(), body: body{from: from}}
+	parts, err := up.run(ctx)
+	return Result{Size: up.body.size, Parts: parts}, err
+}
+
+// smallBody is the size, in bytes, up to which a body gets no memory of a part:
+// most objects of a backup are small.
+const smallBody = 64 << 10
+
+func (u *upload) run(ctx context.Context) (parts int, err error) {
+	small, err := u.memory.take(ctx, smallBody)
+	if err != nil {
+		return 0, err
+	}
+	n, more, err := u.body.fill(ctx, small.bytes)
+	if err == nil && !more {
+		err = u.single(ctx, small.bytes[:n])
+	}
+	if err == nil && more {
+		u.body.unread(small.bytes)
+	}
+	small.release()
+	if err != nil || !more {
+		return 1, err
+	}
+	first, more, err := u.next(ctx, 1)
+	if err != nil {
+		return 0, err
+	}
+	if more {
+		return u.multipart(ctx, first)
+	}
+	defer first.release()
+	return 1, u.single(ctx, first.data())
+}
+
+// part is one part of the body, in memory.
+type part struct {
+	*buffer
+	number int
+	length int
+}
+
+func (p *part) data() []byte { return p.bytes[:p.length] }
+
+// next reads the part with that number. more tells whether the body goes on
+// behind it.
+func (u *upload) next(ctx context.Context, number int) (p *part, more bool, err error) {
+	if number > maxParts {
+		return nil, false, u.tooLarge()
+	}
+	b, err := u.memory.take(ctx, u.sizes.of(number))
+	if err != nil {
+		return nil, false, err
+	}
+	p = &part{buffer: b, number: number}
+	p.length, more, err = u.body.fill(ctx, b.bytes)
+	if err != nil {
+		p.release()
+		return nil, false, err
+	}
+	return p, more, nil
+}
+
+func (u *upload) tooLarge() error {
+	if u.sizes.fixed != 0 {
+		return s3err.Errorf(s3err.Invalid, "the body is larger than %v, which is %d parts of %v; set a larger partSize in the location's config",
+			u.sizes.capacity(), maxParts, u.sizes.fixed)
+	}
+	return s3err.Errorf(s3err.Invalid, "the body is larger than %v, the most that S3 stores in one object", u.sizes.capacity())
+}
+
+// single stores the whole body with one request. The server has verified the
+// signed SHA-256; an ETag that is the MD5 proves that the answer came from a
+// server that read the body.
+func (u *upload) single(ctx context.Context, data []byte) error {
+	c := u.seal(data)
+	var info minio.UploadInfo
+	err := u.client.Do(ctx, client.Content, func(ctx context.Context) error {
+		return c.send(func(r io.Reader) (err error) {
+			info, err = u.client.PutObject(ctx, u.bucket, u.key, r, int64(len(data)), u.contentMD5(c), c.sha256, u.objectOptions(c))
+			return err
+		})
+	})
+	if err != nil {
+		return err
+	}
+	if u.sse == nil && info.ETag != "" && info.ETag == c.etag() {
+		return nil
+	}
+	return u.confirm(ctx, info.ETag)
+}
