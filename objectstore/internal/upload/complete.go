@@ -44,7 +44,7 @@ func (m *multipart) complete(ctx context.Context) error {
 	case doubt && etag == "":
 		return m.confirmLost(ctx)
 	}
-	return m.confirm(ctx, etag)
+	return m.confirm(ctx, etag, true)
 }
 
 // inDoubt tells whether a Complete that failed with err may have been carried
@@ -78,7 +78,7 @@ func isGone(err error) bool {
 // confirmLost looks whether an upload that the server no longer knows has become
 // the object.
 func (m *multipart) confirmLost(ctx context.Context) error {
-	if err := m.confirm(ctx, multipartETag(m.parts)); err != nil {
+	if err := m.confirm(ctx, multipartETag(m.parts), false); err != nil {
 		return fmt.Errorf("the answer to completing the upload was lost, and the storage no longer knows the upload: %w", err)
 	}
 	return nil

@@ -26,13 +26,14 @@ func newToken() string { return rand.Text() }
 
 // confirm looks at the object until it is seen to be the one of this upload, for
 // a storage may show a change late. etag is what the object should have, "" where
-// that is not known.
-func (u *upload) confirm(ctx context.Context, etag string) error {
+// that is not known; answered tells whether the storage has said that it stored
+// the object.
+func (u *upload) confirm(ctx context.Context, etag string, answered bool) error {
 	begun, pause := time.Now(), u.client.FirstPause
 	for {
 		info, err := u.client.Stat(ctx, client.Content, u.bucket, u.key)
 		if err == nil {
-			err = u.requireOurs(info, etag)
+			err = u.requireOurs(info, etag, answered)
 		} else if s3err.KindOf(err) == s3err.NotFound {
 			err = s3err.Errorf(s3err.NotConfirmed, "the storage answered that it stored the object, but it is not there")
 		} else {
@@ -41,7 +42,7 @@ func (u *upload) confirm(ctx context.Context, etag string) error {
 		if err == nil {
 			return u.requireEncrypted(ctx, info)
 		}
-		if time.Since(begun)+pause > u.proofTime {
+		if time.Since(begun)+pause > u.ProofTime {
 			return err
 		}
 		select {
@@ -54,9 +55,9 @@ func (u *upload) confirm(ctx context.Context, etag string) error {
 }
 
 // requireOurs accepts the object of this upload: by its token, by the ETag that
-// was expected where the two can be compared, and, where a storage shows neither,
-// by its time.
-func (u *upload) requireOurs(info minio.ObjectInfo, etag string) error {
+// was expected where the two can be compared, and, where a storage shows neither
+// and has answered, by its time.
+func (u *upload) requireOurs(info minio.ObjectInfo, etag string, answered bool) error {
 	token := info.UserMetadata[client.TokenName]
 	same := comparable(etag, info.ETag)
 	switch {
@@ -68,7 +69,7 @@ func (u *upload) requireOurs(info minio.ObjectInfo, etag string) error {
 		return s3err.Errorf(s3err.NotConfirmed, "the upload was answered with ETag %q, and the stored object has %q: something else wrote it, or the storage kept the former object", etag, info.ETag)
 	case token != "":
 		return s3err.Errorf(s3err.NotConfirmed, "the stored object is that of another upload: something else wrote it, or the storage kept the former object")
-	case etag == "" || info.LastModified.Before(u.begun.Add(-clockSkew)):
+	case !answered || info.LastModified.Before(u.begun.Add(-clockSkew)):
 		return s3err.Errorf(s3err.NotConfirmed, "the storage shows nothing by which the stored object can be known: neither metadata nor an ETag that was expected (last modified %v)", info.LastModified.UTC().Format(time.RFC3339))
 	}
 	return nil

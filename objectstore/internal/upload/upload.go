@@ -25,14 +25,14 @@ type Uploader struct {
 	sizes    sizes
 	memory   *memory
 
-	proofTime time.Duration // how long an object may take to be seen
+	ProofTime time.Duration // how long an object may take to be seen
 }
 
 // New returns an uploader. sse is the encryption of what is written, nil for none.
 func New(c *client.Client, s *Settings, sse encrypt.ServerSide) *Uploader {
 	return &Uploader{
 		client: c, settings: s, sse: sse, checksum: s.Checksum(c.Account.Endpoint()), tags: parseTags(s.Tagging),
-		sizes: sizesFor(s, c.Account.Endpoint()), memory: newMemory(int64(s.UploadMemoryLimit)), proofTime: proofTime,
+		sizes: sizesFor(s, c.Account.Endpoint()), memory: newMemory(int64(s.UploadMemoryLimit)), ProofTime: proofTime,
 	}
 }
 
@@ -146,5 +146,5 @@ func (u *upload) single(ctx context.Context, data []byte) error {
 	if u.sse == nil && info.ETag != "" && info.ETag == c.etag() {
 		return nil
 	}
-	return u.confirm(ctx, info.ETag)
+	return u.confirm(ctx, info.ETag, true)
 }
