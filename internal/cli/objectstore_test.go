@@ -131,7 +131,7 @@ func (s *storage) badWay() {
 	require.NoError(s, listener.Close())
 	s.failsAt(s.check(exitFailed, "--config", "s3Url=http://"+closed), "connection", "connection refused", "check s3Url")
 	s.failsAt(s.check(exitFailed, "--config", "s3Url=http://nosuch.invalid"), "name resolution", "nosuch.invalid", "Service")
-	s.failsAt(s.check(exitFailed, "--config", strings.Replace("s3Url="+s.Endpoint, "http", "https", 1)), "connection", "certificate not trusted", "may not speak TLS")
+	s.failsAt(s.check(exitFailed, "--config", strings.Replace("s3Url="+s.Endpoint, "http", "https", 1)), "connection", "TLS failed", "may not speak TLS")
 	s.failsAt(s.check(exitFailed, "--config", "s3Url=http://localhost.invalid:1", "--config", "proxyUrl=http://"+closed), "connection", "connection refused", "proxy")
 	s.failsAt(s.check(exitFailed, "--bucket", "nowhere"), "bucket", "NoSuchBucket", "create the bucket")
 	s.failsAt(s.check(exitFailed, "--config", "s3Url="+strings.Replace(s.Endpoint, "127.0.0.1", "localhost", 1), "--config", "addressing=virtual", "--bucket", "no.such"),
@@ -143,7 +143,7 @@ func (s *storage) badCredentials() {
 	s.failsAt(none, "credentials", "no credentials", "aws_access_key_id")
 	wrong := filepath.Join(s.TempDir(), "wrong")
 	require.NoError(s, testbed.WriteCredentials(wrong, s.AccessKey, "not-the-secret"))
-	s.failsAt(s.check(exitFailed, "--credentials-file", wrong), "bucket", "SignatureDoesNotMatch", "access key")
+	s.failsAt(s.check(exitFailed, "--credentials-file", wrong), "bucket", "SignatureDoesNotMatch", "secret key")
 }
 
 func (s *storage) foreignFolders() {
