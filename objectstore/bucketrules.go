@@ -1,12 +1,13 @@
 package objectstore
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"net/url"
 	"strings"
 
 	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
-	"github.com/minio/minio-go/v7/pkg/lifecycle"
 )
 
 // unsetCodes are the answers of S3 servers to a question for a configuration
@@ -56,15 +57,37 @@ func (d *Diagnosis) ObjectLock(ctx context.Context) (Lock, error) {
 // Rule is a lifecycle rule of a bucket that is in force for a location's prefix.
 type Rule struct {
 	ID           string
-	AbortsAfter  int // days until parts of unfinished uploads are removed, 0 for never
-	ExpiresAfter int // days until objects are removed, 0 for never
-	FormerAfter  int // days until former versions are removed, 0 for never
+	AbortsAfter  int    // days until parts of unfinished uploads are removed, 0 for never
+	ExpiresAfter int    // days until objects are removed, 0 for never
+	ExpiresOn    string // the date on which they are, or ""
+	FormerAfter  int    // days until former versions are removed, 0 for never
+	ArchivesTo   string // the class in which objects cannot be read any more, or ""
+}
+
+// lifecycle is a bucket's lifecycle configuration, as far as a Rule tells of it.
+// minio-go keeps one transition of each rule.
+type lifecycle struct {
+	Rule []struct {
+		ID, Status, Prefix string
+		Filter             struct {
+			Prefix string
+			And    struct{ Prefix string }
+		}
+		AbortIncompleteMultipartUpload struct{ DaysAfterInitiation int }
+		Expiration                     struct {
+			Days int
+			Date string
+		}
+		NoncurrentVersionExpiration struct{ NoncurrentDays int }
+		Transition                  []struct{ StorageClass string }
+	}
 }
 
 // Lifecycle returns the bucket's lifecycle rules that may touch the location's
 // prefix.
 func (d *Diagnosis) Lifecycle(ctx context.Context) ([]Rule, error) {
-	found, err := d.client.GetBucketLifecycle(ctx, d.settings.Bucket)
+	var found lifecycle
+	err := d.query(ctx, d.settings.Bucket, url.Values{"lifecycle": {""}}, "LifecycleConfiguration", &found)
 	if isUnset(err) {
 		return nil, nil
 	}
@@ -72,26 +95,32 @@ func (d *Diagnosis) Lifecycle(ctx context.Context) ([]Rule, error) {
 		return nil, d.failed("read lifecycle", d.settings.Bucket, "", err)
 	}
 	var rules []Rule
-	for _, r := range found.Rules {
-		if strings.EqualFold(r.Status, "Enabled") && meets(rulePrefix(r), d.settings.Prefix) {
-			rules = append(rules, Rule{
-				ID:           r.ID,
-				AbortsAfter:  int(r.AbortIncompleteMultipartUpload.DaysAfterInitiation),
-				ExpiresAfter: int(r.Expiration.Days),
-				FormerAfter:  int(r.NoncurrentVersionExpiration.NoncurrentDays),
-			})
+	for _, r := range found.Rule {
+		if !strings.EqualFold(r.Status, "Enabled") || !meets(cmp.Or(r.Filter.Prefix, r.Filter.And.Prefix, r.Prefix), d.settings.Prefix) {
+			continue
 		}
+		rule := Rule{
+			ID:           r.ID,
+			AbortsAfter:  r.AbortIncompleteMultipartUpload.DaysAfterInitiation,
+			ExpiresAfter: r.Expiration.Days,
+			ExpiresOn:    r.Expiration.Date,
+			FormerAfter:  r.NoncurrentVersionExpiration.NoncurrentDays,
+		}
+		for _, t := range r.Transition {
+			if isArchive(t.StorageClass) {
+				rule.ArchivesTo = t.StorageClass
+			}
+		}
+		rules = append(rules, rule)
 	}
 	return rules, nil
 }
 
-func rulePrefix(r lifecycle.Rule) string {
-	for _, prefix := range []string{r.RuleFilter.Prefix, r.RuleFilter.And.Prefix, r.Prefix} {
-		if prefix != "" {
-			return prefix
-		}
-	}
-	return ""
+// isArchive tells whether an object of the class must be restored before it can
+// be read: GLACIER and DEEP_ARCHIVE of AWS, and the archives of other clouds.
+func isArchive(class string) bool {
+	class = strings.ToUpper(class)
+	return class == "GLACIER" || strings.Contains(class, "ARCHIVE")
 }
 
 // meets tells whether keys may begin with both prefixes.

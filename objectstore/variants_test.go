@@ -280,11 +280,13 @@ func TestIgnoredEncryption(t *testing.T) {
 // TestCustomerKeyFromSecret reads the key through a Kubernetes API of one path.
 func TestCustomerKeyFromSecret(t *testing.T) {
 	api := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
 		if r.URL.Path != "/api/v1/namespaces/velero/secrets/sse" {
 			w.WriteHeader(http.StatusNotFound)
+			_, _ = io.WriteString(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","message":"secrets \"none\" not found","reason":"NotFound","code":404}`)
 			return
 		}
-		_, _ = fmt.Fprintf(w, `{"kind":"Secret","data":{"key":%q,"short":"eA=="}}`, base64.StdEncoding.EncodeToString(bytes.Repeat([]byte("k"), 32)))
+		_, _ = fmt.Fprintf(w, `{"kind":"Secret","apiVersion":"v1","data":{"key":%q,"short":"eA=="}}`, base64.StdEncoding.EncodeToString(bytes.Repeat([]byte("k"), 32)))
 	})
 	u, err := url.Parse(api)
 	require.NoError(t, err)
@@ -292,7 +294,7 @@ func TestCustomerKeyFromSecret(t *testing.T) {
 	require.NoError(t, os.WriteFile(kubeconfig, []byte(fmt.Sprintf(`{"clusters":[{"name":"c","cluster":{"server":"http://%s"}}],"contexts":[{"name":"c","context":{"cluster":"c"}}],"current-context":"c"}`, u.Host)), 0o600))
 	t.Setenv("KUBECONFIG", kubeconfig)
 	t.Setenv("VELERO_NAMESPACE", "velero")
-	for secret, want := range map[string]string{"sse/key": "", "sse/short": "holds 1 bytes", "sse/none": `no key "none" in Secret velero/sse`, "none/key": "404"} {
+	for secret, want := range map[string]string{"sse/key": "", "sse/short": "holds 1 bytes", "sse/none": `read Secret velero/sse: it has no key "none"`, "none/key": "read Secret velero/none"} {
 		_, err := Open(t.Context(), testLog(t), map[string]string{
 			"s3Url": "https://127.0.0.1:1", "customerKeyEncryptionSecret": secret, "credentialsFile": credentialsFile(t, "A", "secret-key"),
 		})

@@ -66,18 +66,32 @@ func (o *objectStore) lifecycle(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", o.unseen(err, "s3:GetLifecycleConfiguration")
 	}
+	return judgeRules(rules)
+}
+
+func judgeRules(rules []objectstore.Rule) (string, error) {
 	aborts := false
 	for _, r := range rules {
 		aborts = aborts || r.AbortsAfter > 0
-		if r.ExpiresAfter > 0 {
-			return "", warn(fmt.Sprintf("rule %q deletes objects after %d days: backups lose parts of themselves behind Velero's back", r.ID, r.ExpiresAfter),
-				"leave deletion to Velero (a backup's TTL): restrict the rule to another prefix")
+		switch {
+		case r.ExpiresAfter > 0:
+			return "", deletes(r.ID, fmt.Sprintf("after %d days", r.ExpiresAfter))
+		case r.ExpiresOn != "":
+			return "", deletes(r.ID, "on "+r.ExpiresOn)
+		case r.ArchivesTo != "":
+			return "", warn(fmt.Sprintf("rule %q moves objects to %s, where they cannot be read before somebody restores them there: a restore by Velero fails", r.ID, r.ArchivesTo),
+				"restrict the rule to another prefix, or to a class that can be read at once, such as GLACIER_IR")
 		}
 	}
 	if !aborts {
 		return "no rule removes what broken uploads leave; AbortIncompleteMultipartUpload after a day would", nil
 	}
 	return "a rule removes what broken uploads leave", nil
+}
+
+func deletes(rule, when string) error {
+	return warn(fmt.Sprintf("rule %q deletes objects %s: backups lose parts of themselves behind Velero's back", rule, when),
+		"leave deletion to Velero (a backup's TTL): restrict the rule to another prefix")
 }
 
 // objectActions are those of a policy that are about objects, not the bucket.

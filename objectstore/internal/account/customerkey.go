@@ -3,13 +3,9 @@ package account
 import (
 	"context"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"io/fs"
 	"net/http"
-	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -17,7 +13,6 @@ import (
 	"github.com/longshore-dev/velero-plugin/internal/kube"
 	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
 	"github.com/minio/minio-go/v7/pkg/encrypt"
-	"k8s.io/client-go/rest"
 )
 
 // customerKeySize is the size of an SSE-C key, in bytes (AES-256).
@@ -63,53 +58,18 @@ func customerKeyForms(sse encrypt.ServerSide) []string {
 	return []string{sent, string(key)}
 }
 
-// readSecret reads NAME/KEY from Velero's namespace. One plain request is all it
-// takes; a typed client would link every kind of the API.
+// readSecret reads NAME/KEY from Velero's namespace.
 func readSecret(ctx context.Context, nameAndKey string) ([]byte, error) {
 	name, key, _ := strings.Cut(nameAndKey, "/")
 	config, err := kube.Config()
 	if err != nil {
 		return nil, err
 	}
-	client, err := rest.HTTPClientFor(config)
+	client, err := kube.New(config, kube.Limits{QPS: 5, Burst: 5})
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, secretTimeout, s3err.Errorf(s3err.Timeout, "no answer from the Kubernetes API in %v", secretTimeout))
 	defer cancel()
-	host, _, err := rest.DefaultServerUrlFor(config)
-	if err != nil {
-		return nil, err
-	}
-	address := host.JoinPath("api/v1/namespaces", url.PathEscape(kube.Namespace()), "secrets", url.PathEscape(name))
-	data, err := secretData(ctx, client, address.String())
-	if err != nil {
-		return nil, fmt.Errorf("read Secret %s/%s: %w", kube.Namespace(), name, err)
-	}
-	value, ok := data[key]
-	if !ok {
-		return nil, fmt.Errorf("no key %[3]q in Secret %[1]s/%[2]s", kube.Namespace(), name, key)
-	}
-	return value, nil
-}
-
-func secretData(ctx context.Context, client *http.Client, address string) (map[string][]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
-	if err != nil {
-		return nil, err
-	}
-	resp, err := client.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("the Kubernetes API answered %s", resp.Status)
-	}
-	var secret struct {
-		Data map[string][]byte `json:"data"`
-	}
-	const limit = 2 << 20 // a Secret holds 1 MiB at most
-	err = json.NewDecoder(io.LimitReader(resp.Body, limit)).Decode(&secret)
-	return secret.Data, err
+	return client.SecretValue(ctx, kube.Namespace(), name, key)
 }
