@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
@@ -98,30 +97,39 @@ var section = regexp.MustCompile(`(?m)^[ \t]*\[[ \t]*(?:profile[ \t]+)?([^\]\r\n
 // examineProfile looks for the profile as the SDK does, and says what the file
 // has instead.
 func (s *sdk) examineProfile(ctx context.Context, path, content string) error {
-	var names []string
-	for _, found := range section.FindAllStringSubmatch(content, -1) {
-		names = append(names, found[1])
-	}
 	wanted := s.profile()
-	near := slices.IndexFunc(names, func(name string) bool { return strings.EqualFold(name, wanted) })
-	switch {
-	case len(names) == 0:
-		return s.unusable(path, "has no profile: there is no line [%s]", wanted)
-	case !slices.Contains(names, wanted) && near >= 0:
-		return s.unusable(path, "has the profile [%s], and [%s] is wanted: capitals count", names[near], wanted)
-	case !slices.Contains(names, wanted):
-		return s.unusable(path, "has no profile [%s]; it has %s", wanted, quoted(names))
+	if problem := noProfile(content, wanted); problem != "" {
+		return s.unusable(path, "%s", problem)
 	}
 	shared, err := config.LoadSharedConfigProfile(ctx, wanted, func(o *config.LoadSharedConfigOptions) {
 		o.ConfigFiles, o.CredentialsFiles = []string{path}, []string{path}
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		return s.unusable(path, "has a profile [%s] that the AWS SDK does not take (%v); %s", wanted, err, linesOf(content, wanted))
-	}
-	if !isSource(&shared) {
+	case !isSource(&shared):
 		return s.unusable(path, "has nothing in profile [%s] that gives credentials; %s", wanted, linesOf(content, wanted))
 	}
 	return nil
+}
+
+// noProfile says which profiles a file has where the one that is wanted is not
+// among them.
+func noProfile(content, wanted string) string {
+	var names []string
+	for _, found := range section.FindAllStringSubmatch(content, -1) {
+		names = append(names, found[1])
+	}
+	near := slices.IndexFunc(names, func(name string) bool { return strings.EqualFold(name, wanted) })
+	switch {
+	case slices.Contains(names, wanted):
+		return ""
+	case len(names) == 0:
+		return fmt.Sprintf("has no profile: there is no line [%s]", wanted)
+	case near >= 0:
+		return fmt.Sprintf("has the profile [%s], and [%s] is wanted: capitals count", names[near], wanted)
+	}
+	return fmt.Sprintf("has no profile [%s]; it has %s", wanted, quoted(names))
 }
 
 // isSource tells whether the SDK finds credentials by the profile alone.
@@ -185,31 +193,4 @@ func quoted(names []string) string {
 		return "others"
 	}
 	return strings.Join(list, ", ")
-}
-
-// unread are the words of the files and variables that credentials come from:
-// where one cannot be read, the SDK or a service may quote it.
-func (s *sdk) unread() []string {
-	words := []string{os.Getenv("AWS_CONTAINER_AUTHORIZATION_TOKEN"), os.Getenv("AWS_SECRET_ACCESS_KEY"), os.Getenv("AWS_SESSION_TOKEN")}
-	for _, path := range append(s.paths(), os.Getenv("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")) {
-		content, _ := os.ReadFile(path) //nolint:gosec // the SDK reads it too
-		words = append(words, wordsOf(string(content))...)
-	}
-	return words
-}
-
-// wordsOf are the words of a text that may be secrets: long ones, and no names
-// of settings before an equals sign.
-func wordsOf(text string) []string {
-	const shortest = 16 // bytes
-	var words []string
-	for line := range strings.Lines(text) {
-		if name, value, assigned := strings.Cut(line, "="); assigned && isName(strings.TrimSpace(name)) {
-			line = value
-		}
-		words = append(words, strings.FieldsFunc(line, func(r rune) bool {
-			return unicode.IsSpace(r) || strings.ContainsRune(`=:,"'{}[]`, r)
-		})...)
-	}
-	return slices.DeleteFunc(words, func(word string) bool { return len(word) < shortest })
 }

@@ -124,6 +124,19 @@ func TestRenewal(t *testing.T) {
 	}
 }
 
+// TestHowLongRequestsWait: they wait for a fetch, so it is short where they can do
+// without.
+func TestHowLongRequestsWait(t *testing.T) {
+	p := &provider{}
+	for _, limit := range []time.Duration{fetchTimeout, renewTimeout} {
+		ctx, cancel := p.bounded(nil)
+		cancel()
+		deadline, _ := ctx.Deadline()
+		require.WithinDuration(t, time.Now().Add(limit), deadline, 2*time.Second)
+		p.current.AccessKeyID, p.current.SecretAccessKey = "A", "B"
+	}
+}
+
 // TestSameContent has Velero write the file again with what is in it already.
 func TestSameContent(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "cloud")

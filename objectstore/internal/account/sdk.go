@@ -3,21 +3,15 @@ package account
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"net/url"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
-	"github.com/aws/aws-sdk-go-v2/credentials/processcreds"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go/logging"
@@ -78,7 +72,7 @@ func (s *sdk) fetch(ctx context.Context, first bool) (aws.Credentials, error) {
 	}
 	fetched, err := s.load(ctx, file)
 	if err != nil {
-		return aws.Credentials{}, s.refused(file, err)
+		return aws.Credentials{}, s.refused(ctx, file, err)
 	}
 	s.secrets.Add(fetched.SecretAccessKey, fetched.SessionToken)
 	return fetched, nil
@@ -136,92 +130,4 @@ func (s *sdk) assume(cfg aws.Config) aws.CredentialsProvider {
 			o.ExternalID = aws.String(s.settings.ExternalID)
 		}
 	})
-}
-
-// refused says where no credentials came from, why, and what to do. What is
-// passing keeps its kind, so that it is tried again.
-func (s *sdk) refused(file string, err error) error {
-	s.secrets.Add(s.unread()...)
-	where, hint := s.chain()
-	if file != "" {
-		where, hint = fmt.Sprintf("profile %q of %s", s.profile(), file), ""
-	}
-	kind := s3err.KindOf(err)
-	switch kind {
-	case s3err.Timeout, s3err.Unreachable:
-		hint = "the service behind the credentials is away: check DNS, network policies and the proxy settings"
-	case s3err.Trust, s3err.TLS, s3err.Canceled:
-		hint = ""
-	default:
-		kind = s3err.Credentials
-	}
-	return s3err.Hinted(kind, hint, "no credentials from %s: %w", where, withoutOutput(err))
-}
-
-// chain names the link of the SDK's chain that the environment asks for.
-func (s *sdk) chain() (where, hint string) {
-	switch {
-	case os.Getenv("AWS_ACCESS_KEY_ID") != "":
-		return "the environment (AWS_ACCESS_KEY_ID)", ""
-	case os.Getenv("AWS_WEB_IDENTITY_TOKEN_FILE") != "":
-		return "web identity (role " + s3err.Clean(os.Getenv("AWS_ROLE_ARN"), 200) + ")",
-			"check that the role exists, and that its trust policy names this cluster's OIDC provider and Velero's service account"
-	case os.Getenv("AWS_CONTAINER_CREDENTIALS_FULL_URI") != "":
-		return "the pod identity (AWS_CONTAINER_CREDENTIALS_FULL_URI)",
-			"check the pod identity association of Velero's service account"
-	}
-	return "the default chain (environment, web identity, pod identity, instance role)",
-		"name a Secret with credentials in spec.credential of the location, or give Velero's service account a role"
-}
-
-// withoutOutput leaves out what a credential_process printed. The SDK quotes it
-// where it is not in the documented form.
-func withoutOutput(err error) error {
-	var process *processcreds.ProviderError
-	var exit *exec.ExitError
-	var start *exec.Error
-	if !errors.As(err, &process) || errors.As(err, &exit) || errors.As(err, &start) || errors.Is(err, context.DeadlineExceeded) {
-		return err
-	}
-	return errors.New("the profile's credential_process printed no credentials in the form that the AWS SDK documents")
-}
-
-// file is the credentials file that the location or velero install names.
-func (s *sdk) file() string {
-	if s.settings.CredentialsFile != "" {
-		return s.settings.CredentialsFile
-	}
-	return os.Getenv("AWS_SHARED_CREDENTIALS_FILE")
-}
-
-func (s *sdk) profile() string {
-	if s.settings.Profile != "" {
-		return s.settings.Profile
-	}
-	if profile := os.Getenv("AWS_PROFILE"); profile != "" {
-		return profile
-	}
-	return config.DefaultSharedConfigProfile
-}
-
-// paths are the files that the credentials may come from.
-func (s *sdk) paths() []string {
-	paths := []string{s.file(), os.Getenv("AWS_CONFIG_FILE"), os.Getenv("AWS_WEB_IDENTITY_TOKEN_FILE")}
-	if home, err := os.UserHomeDir(); err == nil {
-		paths = append(paths, filepath.Join(home, ".aws", "config"), filepath.Join(home, ".aws", "credentials"))
-	}
-	return paths
-}
-
-// stamp changes when the content of a file does. Velero writes its files again
-// and again with the same content.
-type stamp [sha256.Size]byte
-
-func stampOf(paths []string) stamp {
-	all := sha256.New()
-	for _, path := range paths {
-		content, _ := os.ReadFile(path)
-		fmt.Fprintf(all, "%d;%s;", len(content), content)
-	}
-	return stamp(all.Sum(nil))
 }

@@ -2,6 +2,7 @@ package s3err
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/xml"
 	"fmt"
 	"io"
@@ -52,13 +53,7 @@ func Refusal(method string, resp *http.Response) error {
 		return nil
 	}
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, answerLimit)) // what came is judged
-	a := &Answer{
-		Status:    resp.StatusCode,
-		Code:      received(resp.Header.Get("X-Minio-Error-Code"), 64),
-		Message:   sentence(resp.Header.Get("X-Minio-Error-Desc")),
-		Region:    received(resp.Header.Get("X-Amz-Bucket-Region"), 64),
-		RequestID: received(resp.Header.Get("X-Amz-Request-Id"), 128),
-	}
+	a := byHeaders(resp)
 	switch {
 	case a.read(body):
 		return a
@@ -68,6 +63,18 @@ func Refusal(method string, resp *http.Response) error {
 		return a
 	}
 	return foreign(resp, body)
+}
+
+// byHeaders is what an answer says before its body, which is all that an answer
+// to HEAD has.
+func byHeaders(resp *http.Response) *Answer {
+	return &Answer{
+		Status:    resp.StatusCode,
+		Code:      received(resp.Header.Get("X-Minio-Error-Code"), 64),
+		Message:   sentence(resp.Header.Get("X-Minio-Error-Desc")),
+		Region:    received(resp.Header.Get("X-Amz-Bucket-Region"), 64),
+		RequestID: received(resp.Header.Get("X-Amz-Request-Id"), 128),
+	}
 }
 
 // document is S3's error document.
@@ -83,30 +90,31 @@ var declaration = regexp.MustCompile(`^(\xef\xbb\xbf)?\s*<\?xml[^>]*\?>`)
 // read takes over what an error document says, or returns false for anything
 // else. Only what is needed must be well-formed.
 func (a *Answer) read(body []byte) bool {
+	var d document
 	decoder := xml.NewDecoder(bytes.NewReader(declaration.ReplaceAll(body, nil)))
 	decoder.Strict = false
-	var root *xml.StartElement
-	for root == nil {
-		token, err := decoder.Token()
-		if err != nil {
-			return false
-		}
-		if element, ok := token.(xml.StartElement); ok {
-			root = &element
-		}
-	}
-	var d document
-	if root.Name.Local != "Error" || decoder.DecodeElement(&d, root) != nil || d.Code == "" {
+	if root := rootOf(decoder); root == nil || root.Name.Local != "Error" || decoder.DecodeElement(&d, root) != nil {
 		return false
 	}
-	a.Code, a.Message = received(d.Code, 64), sentence(d.Message)
-	if d.Region != "" {
-		a.Region = received(d.Region, 64)
+	if d.Code = received(d.Code, 64); d.Code == "" {
+		return false
 	}
-	if d.RequestID != "" {
-		a.RequestID = received(d.RequestID, 128)
+	a.Code, a.Message = d.Code, sentence(d.Message)
+	a.Region = cmp.Or(received(d.Region, 64), a.Region)
+	a.RequestID = cmp.Or(received(d.RequestID, 128), a.RequestID)
+	return true
+}
+
+func rootOf(decoder *xml.Decoder) *xml.StartElement {
+	for {
+		token, err := decoder.Token()
+		if err != nil {
+			return nil
+		}
+		if element, ok := token.(xml.StartElement); ok {
+			return &element
+		}
 	}
-	return a.Code != ""
 }
 
 // received is foreign text, cleaned. EOF is written out: minio-go replaces every
