@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/client"
 	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
 )
 
@@ -87,7 +88,7 @@ type lifecycle struct {
 // prefix.
 func (d *Diagnosis) Lifecycle(ctx context.Context) ([]Rule, error) {
 	var found lifecycle
-	err := d.query(ctx, d.settings.Bucket, url.Values{"lifecycle": {""}}, "LifecycleConfiguration", &found)
+	err := d.client.Query(ctx, client.Brief, d.settings.Bucket, url.Values{"lifecycle": {""}}, "LifecycleConfiguration", &found)
 	if isUnset(err) {
 		return nil, nil
 	}

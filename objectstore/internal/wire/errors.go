@@ -51,9 +51,9 @@ func explain(ctx context.Context, err error) error {
 		return s3err.Errorf(s3err.Unreachable, "the storage closed the connection before it answered")
 	case s3err.KindOf(err) == s3err.Unknown:
 		return s3err.Errorf(s3err.Unreachable, "%w", err)
-	case s3err.KindOf(err) == s3err.Trust:
+	case s3err.KindOf(err) == s3err.TLS:
 		// Bare, a tls.RecordHeaderError is replaced by net/http with a text.
-		return s3err.Errorf(s3err.Trust, "%w", err)
+		return s3err.Errorf(s3err.TLS, "%w", err)
 	case s3err.KindOf(err) == s3err.Timeout:
 		return s3err.Errorf(s3err.Timeout, "%w (connecting may take %v, the TLS handshake %v)", err, DialTimeout, HandshakeTimeout)
 	}

@@ -35,6 +35,15 @@ var transports = struct {
 	byKey map[transportKey]*http.Transport
 }{byKey: map[transportKey]*http.Transport{}}
 
+// latest sends each request over the transport for the settings as it is then:
+// the file that AWS_CA_BUNDLE names may change while a location is open.
+type latest struct{ settings *account.Settings }
+
+// RoundTrip implements http.RoundTripper.
+func (l latest) RoundTrip(req *http.Request) (*http.Response, error) {
+	return transportFor(l.settings).RoundTrip(req)
+}
+
 // transportFor returns the transport for the settings. Velero opens a location
 // again and again; equal settings share one transport, and so its connections.
 func transportFor(s *account.Settings) *http.Transport {
