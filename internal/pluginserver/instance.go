@@ -45,7 +45,6 @@ func (i *instance[T]) init(ctx context.Context, name string, config map[string]s
 	}
 	made, err := i.open(ctx, config)
 	i.swap(config, made, err)
-	_ = trim() // Opening touches much that working does not; it is no harm if that stays.
 	return err
 }
 

@@ -55,9 +55,6 @@ func StartedByVelero() bool {
 func Serve(plugins Plugins, log *logrus.Logger) {
 	objectStores := newInstance(plugins.Name, plugins.ObjectStore)
 	snapshotters := newInstance(plugins.Name, plugins.VolumeSnapshotter)
-	if err := trim(); err != nil {
-		log.WithError(err).Debug("The pages of the start stay resident")
-	}
 	underWay := &calls{processors: newProcessors()}
 	outliveVelero(underWay, log)
 	plugin.Serve(&plugin.ServeConfig{

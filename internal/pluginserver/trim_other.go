@@ -1,5 +1,0 @@
-//go:build !linux
-
-package pluginserver
-
-func trim() error { return nil }
