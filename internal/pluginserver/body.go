@@ -18,14 +18,12 @@ type uploadBody struct {
 	stream  grpc.ServerStream
 	message uploadMessage
 	err     error // why there are no more messages, io.EOF at the end
-	size    int   // of what was received, until that is largeUpload
-	large   func()
 }
 
 // openBody receives the first message, which names bucket and key as every one
-// of them does. large is called once the body turns out to be large.
-func openBody(stream grpc.ServerStream, large func()) (*uploadBody, error) {
-	body := &uploadBody{stream: stream, large: large}
+// of them does.
+func openBody(stream grpc.ServerStream) (*uploadBody, error) {
+	body := &uploadBody{stream: stream}
 	return body, body.receive()
 }
 
@@ -49,11 +47,6 @@ func (b *uploadBody) receive() error {
 	b.message.release()
 	if b.err == nil {
 		b.err = b.stream.RecvMsg(&b.message)
-	}
-	if b.size < largeUpload {
-		if b.size += len(b.message.body); b.size >= largeUpload {
-			b.large()
-		}
 	}
 	return b.err
 }

@@ -14,9 +14,8 @@ import (
 // objectStoreServer joins Velero's ObjectStore service to an ObjectStore.
 type objectStoreServer struct {
 	generated.UnimplementedObjectStoreServer
-	stores     *instance[ObjectStore]
-	processors *processors
-	log        logrus.FieldLogger
+	stores *instance[ObjectStore]
+	log    logrus.FieldLogger
 }
 
 // Init implements generated.ObjectStoreServer.
@@ -31,7 +30,7 @@ var errNoBody = errors.New("put object: the body is empty, and with an empty bod
 
 // PutObject implements generated.ObjectStoreServer.
 func (s *objectStoreServer) PutObject(stream generated.ObjectStore_PutObjectServer) error {
-	body, err := openBody(stream, s.processors.widen)
+	body, err := openBody(stream)
 	if errors.Is(err, io.EOF) {
 		return failure(errNoBody)
 	}

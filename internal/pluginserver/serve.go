@@ -55,8 +55,8 @@ func StartedByVelero() bool {
 func Serve(plugins Plugins, log *logrus.Logger) {
 	objectStores := newInstance(plugins.Name, plugins.ObjectStore)
 	snapshotters := newInstance(plugins.Name, plugins.VolumeSnapshotter)
-	underWay := &calls{processors: newProcessors()}
-	outliveVelero(underWay, log)
+	underWay := &calls{}
+	exitAfterVelero(underWay, log)
 	plugin.Serve(&plugin.ServeConfig{
 		HandshakeConfig: handshake,
 		GRPCServer:      underWay.newGRPCServer,
@@ -66,7 +66,7 @@ func Serve(plugins Plugins, log *logrus.Logger) {
 				generated.RegisterPluginListerServer(s, &lister{name: plugins.Name, command: os.Args[0]})
 			}},
 			kindObjectStore: service{register: func(s *grpc.Server) {
-				generated.RegisterObjectStoreServer(s, &objectStoreServer{stores: objectStores, processors: underWay.processors, log: log})
+				generated.RegisterObjectStoreServer(s, &objectStoreServer{stores: objectStores, log: log})
 			}},
 			kindVolumeSnapshotter: service{register: func(s *grpc.Server) {
 				generated.RegisterVolumeSnapshotterServer(s, &snapshotterServer{snapshotters: snapshotters})
