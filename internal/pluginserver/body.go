@@ -5,7 +5,7 @@ import (
 	"io"
 	"time"
 
-	"google.golang.org/grpc"
+	"github.com/vmware-tanzu/velero/pkg/plugin/generated"
 )
 
 // drainLimit bounds how long a failed upload goes on reading what Velero sends.
@@ -15,16 +15,17 @@ const drainLimit = 2 * time.Minute
 // uploadBody reads an upload from its stream of messages. It holds one message
 // at a time, whatever the size of the read.
 type uploadBody struct {
-	stream  grpc.ServerStream
-	message uploadMessage
-	err     error // why there are no more messages, io.EOF at the end
+	// first names plugin, bucket and key, as every message does.
+	first  *generated.PutObjectRequest
+	stream generated.ObjectStore_PutObjectServer
+	unread []byte
+	err    error // why there are no more messages, io.EOF at the end
 }
 
-// openBody receives the first message, which names bucket and key as every one
-// of them does.
-func openBody(stream grpc.ServerStream) (*uploadBody, error) {
-	body := &uploadBody{stream: stream}
-	return body, body.receive()
+// openBody receives the first message.
+func openBody(stream generated.ObjectStore_PutObjectServer) (*uploadBody, error) {
+	first, err := stream.Recv()
+	return &uploadBody{first: first, stream: stream, unread: first.GetBody(), err: err}, err
 }
 
 // Read gives io.EOF when Velero has ended the body, and any other error when
@@ -33,20 +34,21 @@ func (b *uploadBody) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	for len(b.message.body) == 0 {
+	for len(b.unread) == 0 {
 		if err := b.receive(); err != nil {
 			return 0, err
 		}
 	}
-	n := copy(p, b.message.body)
-	b.message.body = b.message.body[n:]
+	n := copy(p, b.unread)
+	b.unread = b.unread[n:]
 	return n, nil
 }
 
 func (b *uploadBody) receive() error {
-	b.message.release()
 	if b.err == nil {
-		b.err = b.stream.RecvMsg(&b.message)
+		var message *generated.PutObjectRequest
+		message, b.err = b.stream.Recv()
+		b.unread = message.GetBody()
 	}
 	return b.err
 }

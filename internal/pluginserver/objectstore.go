@@ -47,11 +47,11 @@ func (s *objectStoreServer) PutObject(stream generated.ObjectStore_PutObjectServ
 // put catches a panic itself, because Velero must finish after that, too.
 func (s *objectStoreServer) put(ctx context.Context, body *uploadBody) (err error) {
 	defer recoverInto(&err)
-	store, err := s.stores.get(body.message.plugin)
+	store, err := s.stores.get(body.first.Plugin)
 	if err != nil {
 		return err
 	}
-	if err := store.PutObject(ctx, body.message.bucket, body.message.key, body); err != nil {
+	if err := store.PutObject(ctx, body.first.Bucket, body.first.Key, body); err != nil {
 		return err
 	}
 	return body.requireEnd()
@@ -60,7 +60,7 @@ func (s *objectStoreServer) put(ctx context.Context, body *uploadBody) (err erro
 // letVeleroFinish reads what Velero still sends. While Velero is sending it
 // takes the end of the call for a bare EOF and never sees the error.
 func (s *objectStoreServer) letVeleroFinish(body *uploadBody, cause error) {
-	where := logrus.Fields{"bucket": body.message.bucket, "key": body.message.key}
+	where := logrus.Fields{"bucket": body.first.Bucket, "key": body.first.Key}
 	if !body.drain(drainLimit) {
 		s.log.WithError(cause).WithFields(where).Error("Upload failed, and Velero may report it as EOF")
 	}
