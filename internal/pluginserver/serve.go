@@ -77,7 +77,6 @@ func Serve(plugins Plugins, log *logrus.Logger) {
 
 func (c *calls) newGRPCServer(options []grpc.ServerOption) *grpc.Server {
 	return grpc.NewServer(append(options,
-		grpc.ForceServerCodecV2(newCodec()),
 		grpc.InitialWindowSize(windowSize),
 		grpc.InitialConnWindowSize(windowSize),
 		grpc.UnaryInterceptor(c.unary),
