@@ -7,7 +7,7 @@
 // caller, lets Velero see the real error of a failed upload, swaps the settings
 // of a plugin whole, turns a panic into an error, and writes logs that Velero
 // shows as its own. What a plugin does stands behind the interfaces of
-// contract.go.
+// interfaces.go.
 //
 // The rules of the protocol are those of Velero 1.18, pkg/plugin/framework and
 // pkg/plugin/clientmgmt.

@@ -10,17 +10,12 @@ import (
 	"github.com/vmware-tanzu/velero/pkg/plugin/generated"
 )
 
-// messageSize is the size, in bytes, of the content in a message of a download:
-// with its headers a message fills one HTTP/2 frame of 16 KiB. From 64 KiB on a
-// message does not fit the window that Velero grants, and costs twice the
-// processor time.
-const messageSize = 16<<10 - 16
-
 // objectStoreServer joins Velero's ObjectStore service to an ObjectStore.
 type objectStoreServer struct {
 	generated.UnimplementedObjectStoreServer
-	stores *instance[ObjectStore]
-	log    logrus.FieldLogger
+	stores    *instance[ObjectStore]
+	downloads *downloads
+	log       logrus.FieldLogger
 }
 
 // Init implements generated.ObjectStoreServer.
@@ -90,44 +85,10 @@ func (s *objectStoreServer) GetObject(req *generated.GetObjectRequest, stream ge
 	if err != nil {
 		return failure(err)
 	}
-	body, err := store.GetObject(stream.Context(), req.Bucket, req.Key)
-	if err != nil {
-		return failure(err)
-	}
-	defer body.Close()
-	if err := send(stream, body); err != nil {
+	if err := s.downloads.serve(store, req, stream); err != nil {
 		return failure(err)
 	}
 	return nil
-}
-
-// send copies body to Velero, message by message, until io.EOF.
-func send(stream generated.ObjectStore_GetObjectServer, body io.Reader) error {
-	chunk := make([]byte, messageSize)
-	for {
-		n, readErr := fill(chunk, body)
-		if n > 0 {
-			if err := stream.Send(&generated.Bytes{Data: chunk[:n]}); err != nil {
-				return err
-			}
-		}
-		if errors.Is(readErr, io.EOF) {
-			return nil
-		}
-		if readErr != nil {
-			return readErr
-		}
-	}
-}
-
-// fill reads until chunk is full. It returns the error of body as it is.
-func fill(chunk []byte, body io.Reader) (n int, err error) {
-	for n < len(chunk) && err == nil {
-		var more int
-		more, err = body.Read(chunk[n:])
-		n += more
-	}
-	return n, err
 }
 
 // ListCommonPrefixes implements generated.ObjectStoreServer.

@@ -66,7 +66,7 @@ func Serve(plugins Plugins, log *logrus.Logger) {
 				generated.RegisterPluginListerServer(s, &lister{name: plugins.Name, command: os.Args[0]})
 			}},
 			kindObjectStore: service{register: func(s *grpc.Server) {
-				generated.RegisterObjectStoreServer(s, &objectStoreServer{stores: objectStores, log: log})
+				generated.RegisterObjectStoreServer(s, &objectStoreServer{stores: objectStores, downloads: newDownloads(), log: log})
 			}},
 			kindVolumeSnapshotter: service{register: func(s *grpc.Server) {
 				generated.RegisterVolumeSnapshotterServer(s, &snapshotterServer{snapshotters: snapshotters})

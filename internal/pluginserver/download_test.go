@@ -1,0 +1,163 @@
+package pluginserver
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	"github.com/stretchr/testify/require"
+	"github.com/vmware-tanzu/velero/pkg/plugin/generated"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+)
+
+const testName = "longshore.dev/test"
+
+// objects is an object store of zeros that counts its open objects. The name of
+// an object is its size in bytes.
+type objects struct {
+	ObjectStore
+	open, most atomic.Int64
+}
+
+func (o *objects) GetObject(_ context.Context, _, key string) (io.ReadCloser, error) {
+	if key == "panic" {
+		panic("at the disco")
+	}
+	var size int64
+	if _, err := fmt.Sscan(key, &size); err != nil {
+		return nil, err
+	}
+	now := o.open.Add(1)
+	for most := o.most.Load(); now > most && !o.most.CompareAndSwap(most, now); most = o.most.Load() {
+	}
+	return &object{Reader: io.LimitReader(zeros{}, size), close: func() { o.open.Add(-1) }}, nil
+}
+
+type object struct {
+	io.Reader
+	close func()
+	once  sync.Once
+}
+
+func (o *object) Close() error {
+	o.once.Do(o.close)
+	return nil
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { return len(p), nil }
+
+// serveObjects serves objects in this process, as Serve does in one of its own.
+func serveObjects(t *testing.T, store ObjectStore, d *downloads) generated.ObjectStoreClient {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	stores := newInstance(testName, func(context.Context, map[string]string) (ObjectStore, error) { return store, nil })
+	require.NoError(t, stores.init(t.Context(), testName, nil))
+	log := logrus.New()
+	log.SetOutput(io.Discard)
+	server := new(calls).newGRPCServer(nil)
+	generated.RegisterObjectStoreServer(server, &objectStoreServer{stores: stores, downloads: d, log: log})
+	go server.Serve(listener)
+	t.Cleanup(server.Stop)
+	connection, err := grpc.NewClient(listener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	require.NoError(t, err)
+	t.Cleanup(func() { connection.Close() })
+	return generated.NewObjectStoreClient(connection)
+}
+
+func get(ctx context.Context, client generated.ObjectStoreClient, key string) (int, error) {
+	stream, err := client.GetObject(ctx, &generated.GetObjectRequest{Plugin: testName, Key: key})
+	if err != nil {
+		return 0, err
+	}
+	return receive(stream)
+}
+
+// receive reads a download to its end.
+func receive(stream generated.ObjectStore_GetObjectClient) (size int, err error) {
+	for {
+		message, err := stream.Recv()
+		if err == io.EOF {
+			return size, nil
+		}
+		if err != nil {
+			return size, err
+		}
+		size += len(message.Data)
+	}
+}
+
+func TestDownloadsWaitForTheirTurn(t *testing.T) {
+	store := &objects{}
+	client := serveObjects(t, store, newDownloads())
+	var all errgroup.Group
+	for range 10 * downloadsAtOnce {
+		all.Go(func() error {
+			size, err := get(t.Context(), client, "300000")
+			if err == nil && size != 300_000 {
+				err = fmt.Errorf("%d bytes arrived", size)
+			}
+			return err
+		})
+	}
+	require.NoError(t, all.Wait())
+	require.LessOrEqual(t, store.most.Load(), int64(downloadsAtOnce))
+	require.Zero(t, store.open.Load())
+}
+
+// TestDownloadThatNobodyTakes leaves downloads as Velero's client does that
+// closes them before their end: it takes no more and says nothing.
+func TestDownloadThatNobodyTakes(t *testing.T) {
+	store := &objects{}
+	client := serveObjects(t, store, &downloads{atOnce: semaphore.NewWeighted(2), takeLimit: time.Second})
+	var left []generated.ObjectStore_GetObjectClient
+	for range 4 {
+		stream, err := client.GetObject(t.Context(), &generated.GetObjectRequest{Plugin: testName, Bucket: "b", Key: "100000000"})
+		require.NoError(t, err)
+		left = append(left, stream)
+	}
+	require.Eventually(t, func() bool { return store.open.Load() == 2 }, 10*time.Second, time.Millisecond)
+	size, err := get(t.Context(), client, "1000")
+	require.NoError(t, err, "a download behind those that nobody takes")
+	require.Equal(t, 1000, size)
+	require.Eventually(t, func() bool { return store.open.Load() == 0 }, 10*time.Second, 10*time.Millisecond, "objects are left open")
+	for _, stream := range left {
+		_, err := receive(stream)
+		require.ErrorContains(t, err, `get object "100000000" from bucket "b": Velero took nothing of it for 1s`)
+	}
+}
+
+// TestSlowDownload takes a message now and then: that is progress.
+func TestSlowDownload(t *testing.T) {
+	client := serveObjects(t, &objects{}, &downloads{atOnce: semaphore.NewWeighted(1), takeLimit: time.Second})
+	stream, err := client.GetObject(t.Context(), &generated.GetObjectRequest{Plugin: testName, Key: "3000000"})
+	require.NoError(t, err)
+	size := 0
+	for begin := time.Now(); time.Since(begin) < 3*time.Second; time.Sleep(50 * time.Millisecond) {
+		message, err := stream.Recv()
+		require.NoError(t, err)
+		size += len(message.Data)
+	}
+	rest, err := receive(stream)
+	require.NoError(t, err)
+	require.Equal(t, 3_000_000, size+rest)
+}
+
+func TestDownloadThatPanics(t *testing.T) {
+	client := serveObjects(t, &objects{}, &downloads{atOnce: semaphore.NewWeighted(1), takeLimit: time.Minute})
+	_, err := get(t.Context(), client, "panic")
+	require.ErrorContains(t, err, "plugin panicked: at the disco")
+	size, err := get(t.Context(), client, "10")
+	require.NoError(t, err)
+	require.Equal(t, 10, size)
+}
