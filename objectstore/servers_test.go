@@ -53,7 +53,7 @@ const updateVariable = "LONGSHORE_UPDATE_DOCS"
 // TestServersDocument tries every feature on every server and compares the
 // result with the document.
 func TestServersDocument(t *testing.T) {
-	for _, kind := range []testbed.S3Server{testbed.VersityGateway, testbed.MinIOServer, testbed.RcloneServer} {
+	for _, kind := range []testbed.S3Server{testbed.VersityGateway, testbed.MinIOServer, testbed.RcloneServer, testbed.SeaweedFSServer} {
 		real := start(t, testbed.S3Options{Server: kind, TLS: true, Versioning: true})
 		requireColumn(t, kind, featuresOf(t, real))
 	}

@@ -32,7 +32,7 @@ type Bed struct {
 	closed    bool
 	names     map[string]bool
 	processes []*Process
-	folders   []string
+	outside   []string // files and folders elsewhere that Close removes
 }
 
 // New makes a bed. Close ends it.
@@ -76,8 +76,8 @@ func (b *Bed) Close() error {
 	for _, p := range slices.Backward(processes) {
 		errs = append(errs, p.Kill())
 	}
-	for _, dir := range b.folders {
-		errs = append(errs, os.RemoveAll(dir))
+	for _, path := range b.outside {
+		errs = append(errs, os.RemoveAll(path))
 	}
 	if !keep {
 		errs = append(errs, os.RemoveAll(b.dir))
@@ -151,8 +151,13 @@ func (b *Bed) socket(name string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("make a folder for the socket %s: %w", name, err)
 	}
-	b.mu.Lock()
-	b.folders = append(b.folders, dir)
-	b.mu.Unlock()
+	b.removeOnClose(dir)
 	return filepath.Join(dir, "s"), nil
+}
+
+// removeOnClose lets Close remove files and folders outside the bed.
+func (b *Bed) removeOnClose(paths ...string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.outside = append(b.outside, paths...)
 }

@@ -18,6 +18,9 @@ var Ceph = Part{
 			"libpsl5", "librabbitmq4", "librdmacm1", "librtmp1", "libsasl2-2", "libsnappy1v5", "libssh2-1", "libssl3",
 			"libstdc++6", "libtasn1-6", "libudev1", "libunistring2", "libuuid1", "libzstd1", "zlib1g",
 		},
-		programs: []string{"radosgw", "radosgw-admin", "ceph-mon", "ceph-osd", "ceph-authtool", "monmaptool", "osdmaptool"},
+		programs: []string{
+			"usr/bin/radosgw", "usr/bin/radosgw-admin", "usr/bin/ceph-mon", "usr/bin/ceph-osd",
+			"usr/bin/ceph-authtool", "usr/bin/monmaptool", "usr/bin/osdmaptool",
+		},
 	},
 }

@@ -21,7 +21,7 @@ type debianPart struct {
 	of, version string
 	// packages are of and all that its programs need beside the C library.
 	packages []string
-	// programs are those of /usr/bin that are kept.
+	// programs are the paths of those that are kept.
 	programs []string
 }
 
@@ -67,7 +67,7 @@ func osRelease() (map[string]string, error) {
 	return fields, nil
 }
 
-// fetchDebian makes the part: a folder with usr/bin and the libraries.
+// fetchDebian makes the part: a folder with its programs and the libraries.
 func fetchDebian(ctx context.Context, p Part, target string) error {
 	work := target + ".work"
 	err := downloadDebian(ctx, p, work)
@@ -130,11 +130,7 @@ func checkDebianVersion(p Part, debs []string) error {
 
 // keepNeeded moves the libraries and the part's programs to target.
 func keepNeeded(p Part, root, target string) error {
-	keep := []string{"lib", "usr/lib"}
-	for _, program := range p.debian.programs {
-		keep = append(keep, "usr/bin/"+program)
-	}
-	for _, path := range keep {
+	for _, path := range append([]string{"lib", "usr/lib"}, p.debian.programs...) {
 		to := filepath.Join(target, path)
 		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 			return fmt.Errorf("fetch %s: %w", p.Name, err)

@@ -116,7 +116,7 @@ var (
 func Parts() []Part {
 	return []Part{
 		KubeAPIServer, KubeControllerManager, SnapshotController, CSISnapshotter,
-		CSIProvisioner, SnapshotCRDs, Velero, MinIO, Rclone, VersityGW, Etcd, Ceph, CSIDriver, Plugin,
+		CSIProvisioner, SnapshotCRDs, Velero, SeaweedFS, MinIO, Rclone, VersityGW, Etcd, Ceph, Nginx, HAProxy, CSIDriver, Plugin,
 	}
 }
 

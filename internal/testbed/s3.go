@@ -74,9 +74,12 @@ func (b *Bed) StartS3(ctx context.Context, o S3Options) (*S3, error) {
 			return nil, fmt.Errorf("start %s: %w", o.Name, err)
 		}
 	}
-	s.Process, err = b.startOnPorts(ctx, o.Name, 1, func(ports []int) Command {
-		run.Address = address(ports[0])
+	s.Process, err = b.startOnPorts(ctx, o.Name, 1+o.Server.Ports, func(ports []int) Command {
+		run.Address, run.Ports = address(ports[0]), ports[1:]
 		s.Endpoint = scheme(o.TLS) + "://" + run.Address
+		if o.Server.Outside != nil {
+			b.removeOnClose(o.Server.Outside(run)...)
+		}
 		args, env := o.Server.Command(run)
 		return Command{Path: filepath.Join(part, o.Server.Program), Args: args, Env: env, Disk: o.disk(run), Ready: s.answers}
 	})

@@ -14,9 +14,13 @@ type S3Server struct {
 	// Prepare starts what the server needs beside it, if that is anything. The
 	// names of those processes begin with Name and a hyphen.
 	Prepare func(ctx context.Context, b *Bed, r S3Run) error
+	// Ports is how many ports the server needs beside that of its address.
+	Ports int
 	// Command returns the arguments and the environment for a run. The server
 	// must listen on Address only, and use https if CertDir is not empty.
 	Command func(r S3Run) (args, env []string)
+	// Outside returns the files that a run makes outside the bed, if it makes any.
+	Outside func(r S3Run) []string
 }
 
 // S3Run is what a server is told.
@@ -27,7 +31,9 @@ type S3Run struct {
 	Part string
 	// Address is 127.0.0.1:PORT, not yet known to Prepare.
 	Address string
-	Region  string
+	// Ports are free ports of 127.0.0.1, also not yet known to Prepare.
+	Ports  []int
+	Region string
 	// AccessKey and SecretKey are those of the server's first user.
 	AccessKey, SecretKey string
 	// DataDir is for the objects, VersionsDir for old versions if versioning is
