@@ -2,6 +2,7 @@ package pluginserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -87,7 +88,7 @@ func get(ctx context.Context, client generated.ObjectStoreClient, key string) (i
 func receive(stream generated.ObjectStore_GetObjectClient) (size int, err error) {
 	for {
 		message, err := stream.Recv()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return size, nil
 		}
 		if err != nil {
