@@ -77,6 +77,7 @@ func Serve(plugins Plugins, log *logrus.Logger) {
 
 func (c *calls) newGRPCServer(options []grpc.ServerOption) *grpc.Server {
 	return grpc.NewServer(append(options,
+		grpc.ForceServerCodecV2(newContentCodec()),
 		grpc.InitialWindowSize(windowSize),
 		grpc.InitialConnWindowSize(windowSize),
 		grpc.UnaryInterceptor(c.unary),

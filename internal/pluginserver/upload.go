@@ -18,6 +18,7 @@ type uploadBody struct {
 	// first names plugin, bucket and key, as every message does.
 	first  *generated.PutObjectRequest
 	stream generated.ObjectStore_PutObjectServer
+	last   content // the last message received, behind the first
 	unread []byte
 	err    error // why there are no more messages, io.EOF at the end
 }
@@ -45,12 +46,16 @@ func (b *uploadBody) Read(p []byte) (int, error) {
 }
 
 func (b *uploadBody) receive() error {
-	if b.err == nil {
-		var message *generated.PutObjectRequest
-		message, b.err = b.stream.Recv()
-		b.unread = message.GetBody()
+	if b.err != nil {
+		return b.err
 	}
-	return b.err
+	b.unread = nil
+	if b.err = b.stream.RecvMsg(&b.last); b.err != nil {
+		b.last.free()
+		return b.err
+	}
+	b.unread = b.last.body
+	return nil
 }
 
 // requireEnd returns an error when the body was not read to its end, in which
