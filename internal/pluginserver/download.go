@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/vmware-tanzu/velero/pkg/plugin/generated"
@@ -68,13 +69,14 @@ func open(store ObjectStore, req *generated.GetObjectRequest, stream generated.O
 	return send(stream, body)
 }
 
-// send copies body to Velero, message by message, until io.EOF.
+// send copies body to Velero, until io.EOF. It reads many messages at once,
+// since each read may be a system call.
 func send(stream generated.ObjectStore_GetObjectServer, body io.Reader) error {
-	chunk := make([]byte, messageSize)
+	block := make([]byte, 16*messageSize)
 	for {
-		n, readErr := fill(chunk, body)
-		if n > 0 {
-			if err := stream.Send(&generated.Bytes{Data: chunk[:n]}); err != nil {
+		n, readErr := fill(block, body)
+		for message := range slices.Chunk(block[:n], messageSize) {
+			if err := stream.Send(&generated.Bytes{Data: message}); err != nil {
 				return err
 			}
 		}
