@@ -18,7 +18,7 @@ const (
 	// costs twice the processor time.
 	messageSize = 16<<10 - 16
 	// downloadsAtOnce bounds the memory and the connections that downloads use.
-	downloadsAtOnce = 64
+	downloadsAtOnce = 32
 	// takeLimit bounds how long Velero may take nothing of a download. Velero
 	// does not tell a plugin that it has closed a download before its end
 	// (Velero, pkg/plugin/framework/object_store_client.go).
