@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -19,6 +18,7 @@ import (
 	"github.com/vmware-tanzu/velero/pkg/plugin/clientmgmt"
 	"github.com/vmware-tanzu/velero/pkg/plugin/clientmgmt/process"
 	"github.com/vmware-tanzu/velero/pkg/plugin/velero"
+	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
@@ -235,21 +235,36 @@ func TestProtocolInitIsRepeated(t *testing.T) {
 
 func TestProtocolConcurrentCalls(t *testing.T) {
 	client, store, dir := openTestStore(t)
-	var group sync.WaitGroup
+	var calls errgroup.Group
 	for i := range 16 {
-		group.Go(func() {
-			key := fmt.Sprintf("key-%d", i)
-			body := bytes.Repeat([]byte{byte(i)}, 100_000*i+1)
-			require.NoError(t, store.PutObject("b", key, bytes.NewReader(body)))
-			reader, err := store.GetObject("b", key)
-			require.NoError(t, err)
-			content, err := io.ReadAll(reader)
-			require.NoError(t, err)
-			require.True(t, bytes.Equal(body, content))
-			client.open(t, dir)
+		calls.Go(func() error { return putAndGet(store, i) })
+		calls.Go(func() error {
+			again, err := client.GetObjectStore(testProvider)
+			if err != nil {
+				return err
+			}
+			return again.Init(map[string]string{"dir": dir})
 		})
 	}
-	group.Wait()
+	require.NoError(t, calls.Wait())
+}
+
+// putAndGet stores an object of a size and content of its own, and reads it.
+func putAndGet(store velero.ObjectStore, i int) error {
+	key, body := fmt.Sprintf("key-%d", i), bytes.Repeat([]byte{byte(i)}, 100_000*i+1)
+	if err := store.PutObject("b", key, bytes.NewReader(body)); err != nil {
+		return err
+	}
+	reader, err := store.GetObject("b", key)
+	if err != nil {
+		return err
+	}
+	defer reader.Close()
+	content, err := io.ReadAll(reader)
+	if err == nil && !bytes.Equal(body, content) {
+		err = fmt.Errorf("%s has %d bytes that are not those that were stored", key, len(content))
+	}
+	return err
 }
 
 func TestProtocolRestartedAfterKill(t *testing.T) {
