@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/longshore-dev/velero-plugin/internal/testbed"
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
 	"github.com/stretchr/testify/require"
 )
 
@@ -152,7 +153,7 @@ func testRedirect(t *testing.T, real *server, p reverseProxy) {
 	bucket := before.bucket(t)
 	store := before.open(t, bucket, nil)
 	for op, err := range everyCall(t.Context(), store, bucket) {
-		require.Equal(t, KindNotS3, KindOf(err), "%s: %v", op, err)
+		require.Equal(t, s3err.NotS3, KindOf(err), "%s: %v", op, err)
 		require.ErrorContains(t, err, "https://"+proxy.HTTPS, op)
 		require.ErrorContains(t, err, "s3Url", op)
 	}
