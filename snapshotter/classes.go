@@ -2,6 +2,7 @@ package snapshotter
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
@@ -10,83 +11,113 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/longshore-dev/velero-plugin/internal/kube"
 	"github.com/longshore-dev/velero-plugin/snapshotter/internal/classes"
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/ids"
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/objects"
 )
-
-// listClasses lists the cluster's VolumeSnapshotClasses. It is the first call to
-// the snapshot API, and tells where that is not installed.
-func (s *Snapshotter) listClasses(ctx context.Context) ([]snapshotv1.VolumeSnapshotClass, error) {
-	list, err := kube.Retry(ctx, func(ctx context.Context) (*snapshotv1.VolumeSnapshotClassList, error) {
-		return s.kube.VolumeSnapshotClasses().List(ctx, metav1.ListOptions{})
-	})
-	if apierrors.IsNotFound(err) {
-		return nil, fmt.Errorf("the cluster has no CSI snapshot API (snapshot.storage.k8s.io/v1): install the CRDs and the controller of kubernetes-csi/external-snapshotter: %w", err)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("list VolumeSnapshotClasses: %w", err)
-	}
-	return list.Items, nil
-}
-
-func (s *Snapshotter) classFor(ctx context.Context, driver string, v source) (*snapshotv1.VolumeSnapshotClass, error) {
-	list, err := s.listClasses(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return classes.ForSnapshot(s.snapshotWish(driver, v.claim.Annotations), list)
-}
-
-func (s *Snapshotter) snapshotWish(driver string, claim map[string]string) classes.SnapshotWish {
-	return classes.SnapshotWish{Driver: driver, Claim: claim, PerDriver: s.settings.SnapshotClasses, General: s.settings.SnapshotClass}
-}
-
-// storageClassFor returns the class with which to restore a volume of the old
-// class. It fails when that class is missing or is not the driver's, naming
-// those that are.
-func (s *Snapshotter) storageClassFor(ctx context.Context, old, driver string) (*storagev1.StorageClass, error) {
-	list, err := s.listStorageClasses(ctx)
-	if err != nil {
-		return nil, err
-	}
-	mapping, err := s.veleroMapping(ctx)
-	if err != nil {
-		return nil, err
-	}
-	choice, err := classes.ForRestore(classes.StorageWish{
-		Driver: driver, Old: old, Mapped: s.settings.StorageClasses, Classless: s.settings.ClasslessStorage, ConfigMaps: mapping,
-	}, list)
-	if choice.Warning != "" {
-		s.log.WithField("storageClass", choice.Class.Name).Warn(choice.Warning)
-	}
-	return choice.Class, err
-}
-
-func (s *Snapshotter) listStorageClasses(ctx context.Context) ([]storagev1.StorageClass, error) {
-	list, err := kube.Retry(ctx, func(ctx context.Context) (*storagev1.StorageClassList, error) {
-		return s.kube.StorageClasses().List(ctx, metav1.ListOptions{})
-	})
-	if err != nil {
-		return nil, fmt.Errorf("list StorageClasses: %w", err)
-	}
-	return list.Items, nil
-}
-
-func (s *Snapshotter) veleroMapping(ctx context.Context) ([]corev1.ConfigMap, error) {
-	list, err := kube.Retry(ctx, func(ctx context.Context) (*corev1.ConfigMapList, error) {
-		return s.kube.ConfigMaps(s.velero).List(ctx, metav1.ListOptions{LabelSelector: classes.VeleroMapping})
-	})
-	if err != nil {
-		return nil, fmt.Errorf("look for Velero's mapping of storage classes in namespace %s: %w", s.velero, err)
-	}
-	return list.Items, nil
-}
 
 // locationDrivers are the drivers that the location serves.
 func (s *Snapshotter) locationDrivers() classes.Drivers {
 	return classes.Drivers{Taken: s.settings.Drivers, Renamed: s.settings.RenamedDrivers}
 }
 
-func waitsForConsumer(class *storagev1.StorageClass) bool {
-	return class.VolumeBindingMode != nil && *class.VolumeBindingMode == storagev1.VolumeBindingWaitForFirstConsumer
+// snapshotClasses lists the cluster's VolumeSnapshotClasses. It is the first call
+// to the snapshot API, and tells where that is not installed.
+func (s *Snapshotter) snapshotClasses(ctx context.Context) ([]snapshotv1.VolumeSnapshotClass, error) {
+	list, err := s.kube.VolumeSnapshotClasses().List(ctx, "")
+	if err != nil {
+		return nil, explainMissingAPI(err)
+	}
+	return valuesOf(list), nil
+}
+
+// explainMissingAPI says what to install where the cluster lacks the snapshot API.
+func explainMissingAPI(err error) error {
+	if apierrors.IsNotFound(err) {
+		return fmt.Errorf("the cluster has no CSI snapshot API (snapshot.storage.k8s.io/v1): install the CRDs and the controller of kubernetes-csi/external-snapshotter: %w", err)
+	}
+	return err
+}
+
+func valuesOf[T any](list []*T) []T {
+	values := make([]T, 0, len(list))
+	for _, item := range list {
+		values = append(values, *item)
+	}
+	return values
+}
+
+// snapshotClassFor chooses the VolumeSnapshotClass of a volume.
+func (s *Snapshotter) snapshotClassFor(ctx context.Context, driver string, v source, backup string) (*snapshotv1.VolumeSnapshotClass, error) {
+	list, err := s.snapshotClasses(ctx)
+	if err != nil {
+		return nil, err
+	}
+	wish := classes.SnapshotWish{Driver: driver, Backup: s.backupAnnotations(ctx, backup), PerDriver: s.settings.SnapshotClasses, General: s.settings.SnapshotClass}
+	if v.claim != nil {
+		wish.Claim = v.claim.Annotations
+	}
+	return classes.ForSnapshot(wish, list)
+}
+
+// backupAnnotations are those of a Velero Backup, none if it cannot be read.
+func (s *Snapshotter) backupAnnotations(ctx context.Context, name string) map[string]string {
+	if name == "" {
+		return nil
+	}
+	raw, err := s.kube.Raw(ctx, fmt.Sprintf("/apis/velero.io/v1/namespaces/%s/backups/%s", s.owner.Velero, name), nil)
+	var backup metav1.PartialObjectMetadata
+	if err == nil {
+		err = json.Unmarshal(raw, &backup)
+	}
+	if err != nil {
+		s.log.WithError(err).WithField("backup", name).Debug("the Backup cannot be read; its annotations do not count")
+	}
+	return backup.Annotations
+}
+
+// lookupClassFor returns the class that gives the driver its secret for looking
+// the snapshot up, nil if it needs none.
+func (s *Snapshotter) lookupClassFor(ctx context.Context, id ids.SnapshotID) (*string, error) {
+	if id.ListSecret == (ids.SecretRef{}) {
+		return nil, nil
+	}
+	list, err := s.snapshotClasses(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return classes.LookupClass(id, list), nil
+}
+
+// deleteSecretFor returns the secret that the driver is given to delete a snapshot.
+func (s *Snapshotter) deleteSecretFor(ctx context.Context, id ids.SnapshotID) (ids.SecretRef, error) {
+	if id.DeleteSecret == (ids.SecretRef{}) {
+		return ids.SecretRef{}, nil
+	}
+	list, err := s.snapshotClasses(ctx)
+	if err != nil {
+		return ids.SecretRef{}, err
+	}
+	return classes.DeleteSecret(id, list, s.settings.SnapshotSecrets)
+}
+
+// storageClassFor returns the class with which to restore a volume of the old
+// class. It fails when that class is missing or is not the driver's, naming
+// those that are.
+func (s *Snapshotter) storageClassFor(ctx context.Context, old string, id ids.SnapshotID) (*storagev1.StorageClass, error) {
+	list, err := s.kube.StorageClasses().List(ctx, objects.NotOurs)
+	if err != nil {
+		return nil, err
+	}
+	mapping, err := s.kube.ConfigMaps(s.owner.Velero).List(ctx, classes.VeleroMapping)
+	if err != nil {
+		return nil, fmt.Errorf("look for Velero's mapping of storage classes in namespace %s: %w", s.owner.Velero, err)
+	}
+	choice, err := classes.ForRestore(classes.StorageWish{
+		Driver: id.Driver, Old: old, Mapped: s.settings.StorageClasses, Classless: s.settings.ClasslessStorage, ConfigMaps: valuesOf[corev1.ConfigMap](mapping),
+	}, valuesOf(list))
+	if choice.Warning != "" {
+		s.log.WithField("storageClass", choice.Class.Name).Warn(choice.Warning)
+	}
+	return choice.Class, err
 }

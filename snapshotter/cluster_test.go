@@ -21,16 +21,19 @@ import (
 
 	"github.com/longshore-dev/velero-plugin/internal/kube"
 	"github.com/longshore-dev/velero-plugin/internal/testbed"
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/objects"
 )
 
 // The tests in files named after a cluster run against the real controllers. One
-// cluster of three zones serves them all, one after the other, and has to be
-// empty of what they did not make themselves after each.
+// cluster of three zones serves them all, one after the other. It is as clusters
+// are: full of what belongs to others, Available volumes of every class among that.
+// After each test nothing of that may be changed, and nothing else be left.
 
 var shared struct {
 	once    sync.Once
 	bed     *testbed.Bed
 	cluster *testbed.Cluster
+	foreign *testbed.Foreign
 	err     error
 }
 
@@ -77,9 +80,25 @@ func onCluster(t *testing.T, config map[string]string) *bench {
 }
 
 func startShared() {
-	if shared.bed, shared.err = testbed.New(testbed.Options{}); shared.err == nil {
-		shared.cluster, shared.err = shared.bed.StartCluster(context.Background(), testbed.ClusterOptions{Zones: []string{"zone-a", "zone-b", "zone-c"}})
+	ctx := context.Background()
+	if shared.bed, shared.err = testbed.New(testbed.Options{}); shared.err != nil {
+		return
 	}
+	shared.cluster, shared.err = shared.bed.StartCluster(ctx, testbed.ClusterOptions{Zones: []string{"zone-a", "zone-b", "zone-c"}, ExtraCreateMetadata: true})
+	if shared.err == nil {
+		shared.err = shared.cluster.CreateNamespace(ctx, "velero")
+	}
+	if shared.err == nil {
+		shared.foreign, shared.err = shared.cluster.AddForeign(ctx, testbed.ForeignOptions{Label: ofAnotherVelero})
+	}
+}
+
+// ofAnotherVelero labels an object as the plugin of another Velero does that is at
+// work.
+func ofAnotherVelero(object metav1.Object, purpose string) {
+	call := objects.NewCall(objects.Owner{Velero: testbed.ForeignVelero}, objects.Purpose(purpose), time.Now().Add(time.Hour))
+	object.SetLabels(call.Meta("").Labels)
+	object.SetAnnotations(call.Meta("").Annotations)
 }
 
 func benchOn(t *testing.T, cluster *testbed.Cluster, config map[string]string) *bench {
@@ -106,7 +125,9 @@ func (b *bench) open(config map[string]string) *Snapshotter {
 	if config == nil {
 		config = map[string]string{}
 	}
-	config["sweepAfter"] = "0" // in the background it would outlive the test
+	if config["sweepAfter"] == "" {
+		config["sweepAfter"] = "0" // in the background it would outlive the test
+	}
 	s, err := Open(b.Context(), log, config)
 	require.NoError(b, err)
 	return s
@@ -118,6 +139,9 @@ func (b *bench) nothingLeft(before testbed.Leftovers) {
 	defer cancel()
 	require.NoError(b, b.ControlDriver(testbed.DriverControl{}))
 	require.NoError(b, b.DeleteNamespace(ctx, b.namespace))
+	if b.Cluster == shared.cluster {
+		require.NoError(b, shared.foreign.Verify(ctx))
+	}
 	var now testbed.Leftovers
 	var err error
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
@@ -185,7 +209,14 @@ func (b *bench) adopt(s *Snapshotter, volumeID string, old *corev1.PersistentVol
 	require.NoError(b, json.Unmarshal(content, &pv))
 	made, err := b.Kube.CoreV1().PersistentVolumes().Create(b.Context(), &pv, metav1.CreateOptions{})
 	require.NoError(b, err)
-	_, err = b.Kube.CoreV1().PersistentVolumeClaims(b.namespace).Create(b.Context(), &corev1.PersistentVolumeClaim{
+	b.claimedBy(made, name)
+	return made, b.read(name)
+}
+
+// claimedBy binds a PersistentVolume to a new claim of the given name.
+func (b *bench) claimedBy(pv *corev1.PersistentVolume, name string) {
+	b.Helper()
+	_, err := b.Kube.CoreV1().PersistentVolumeClaims(b.namespace).Create(b.Context(), &corev1.PersistentVolumeClaim{
 		ObjectMeta: metav1.ObjectMeta{Name: name},
 		Spec: corev1.PersistentVolumeClaimSpec{
 			VolumeName: pv.Name, StorageClassName: &pv.Spec.StorageClassName, VolumeMode: pv.Spec.VolumeMode, AccessModes: pv.Spec.AccessModes,
@@ -195,8 +226,10 @@ func (b *bench) adopt(s *Snapshotter, volumeID string, old *corev1.PersistentVol
 	require.NoError(b, err)
 	_, err = b.WaitBound(b.Context(), b.namespace, name)
 	require.NoError(b, err)
-	return made, b.read(name)
 }
+
+// volumeDir is where the storage keeps a volume.
+func (b *bench) volumeDir(handle string) string { return filepath.Join(b.Storage, "volumes", handle) }
 
 // template is the PersistentVolume that Velero would restore for a claim of the
 // given name.
@@ -240,8 +273,8 @@ func (b *bench) onlySnapshots(before testbed.Leftovers, more int) {
 	require.Empty(b, unlike(before, now, more))
 }
 
-// soonOnlySnapshots is onlySnapshots for a cluster whose controllers were away, and
-// may take a while to let go of what the plugin has removed.
+// soonOnlySnapshots is onlySnapshots for what the plugin has asked to be removed and
+// the controllers take a while to let go of.
 func (b *bench) soonOnlySnapshots(before testbed.Leftovers, more int) {
 	b.Helper()
 	require.NoError(b, testbed.Poll(b.Context(), time.Minute, "the controllers to let go", func(ctx context.Context) (bool, string, error) {
@@ -257,6 +290,7 @@ func unlike(before, now testbed.Leftovers, more int) string {
 		{before.VolumeSnapshots, now.VolumeSnapshots},
 		{before.VolumeSnapshotContents, now.VolumeSnapshotContents},
 		{staging(before), staging(now)},
+		{before.StorageClasses, now.StorageClasses},
 	}
 	for _, kind := range kinds {
 		if !slices.Equal(kind[0], kind[1]) {
@@ -277,7 +311,7 @@ func staging(l testbed.Leftovers) []string {
 // clientFor is a client with the rights of config.
 func clientFor(t *testing.T, config *rest.Config) *kube.Client {
 	t.Helper()
-	client, err := kube.New(config, kube.Limits{QPS: 50, Burst: 100})
+	client, err := kube.New(config, kube.Options{QPS: 50, Burst: 100})
 	require.NoError(t, err)
 	return client
 }

@@ -41,7 +41,7 @@ func TestClusterDistributedDriver(t *testing.T) {
 				require.Equal(t, "of "+node, content)
 				require.Equal(t, pv.Spec.NodeAffinity, restored.Spec.NodeAffinity)
 				require.NoError(t, b.DeleteSnapshot(t.Context(), snapshot))
-				b.onlySnapshots(before, 0)
+				b.soonOnlySnapshots(before, 0)
 				b.onlyOn(node, began)
 			})
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/longshore-dev/velero-plugin/internal/testbed"
 	"github.com/longshore-dev/velero-plugin/snapshotter/internal/ids"
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/objects"
 )
 
 // TestClusterClearErrors: what cannot work is said at once, by name.
@@ -46,7 +47,7 @@ func TestClusterClearErrors(t *testing.T) {
 		"snapshot: no ID":         {create("vol-1", nil), []string{"no volume ID"}},
 		"snapshot: class missing": {create(volume.String(), map[string]string{"snapshotClass": "nope"}), []string{`"nope"`, "hostpath (" + testbed.DriverName + ")", b.namespace + "/data"}},
 		"snapshot: volume lost":   {create(lost.String(), nil), []string{"pvc-lost", "not found"}},
-		"snapshot: volume moved":  {create(moved.String(), nil), []string{"no longer the volume vol-other"}},
+		"snapshot: volume moved":  {create(moved.String(), nil), []string{"no longer that volume", "vol-other"}},
 		"restore: no ID":          {restore("snap-1", "hostpath", nil), []string{"no snapshot ID"}},
 		"restore: class missing":  {restore(snapshot, "gone", nil), []string{`no StorageClass "gone"`, "hostpath, hostpath-wait", "storageClass.gone"}},
 		"restore: class mapped wrongly": {
@@ -72,7 +73,7 @@ func TestClusterClearErrors(t *testing.T) {
 		require.ErrorContains(t, restore(gone.String(), "hostpath", nil)(), "can not find snapshot")
 		require.Less(t, time.Since(began), 30*time.Second)
 	})
-	t.Run("snapshot: claim not bound", func(t *testing.T) {
+	t.Run("snapshot: volume gone", func(t *testing.T) {
 		require.NoError(t, b.Kube.CoreV1().PersistentVolumeClaims(b.namespace).Delete(t.Context(), "data", metav1.DeleteOptions{}))
 		require.Eventually(t, func() bool {
 			_, err := b.Kube.CoreV1().PersistentVolumeClaims(b.namespace).Get(t.Context(), "data", metav1.GetOptions{})
@@ -91,8 +92,8 @@ func TestClusterRespectsOthers(t *testing.T) {
 	snapshot := b.snapshotOf(pv, "b1")
 	id, err := ids.ParseSnapshotID(snapshot)
 	require.NoError(t, err)
-	foreign := b.staticContent(request{name: "foreign-" + b.namespace}, id, snapshotv1.VolumeSnapshotContentRetain, nil, "")
-	foreign.Labels, foreign.Finalizers = nil, nil
+	foreign := b.staticContent(b.newCall(objects.Restore, 0), id, snapshotv1.VolumeSnapshotContentRetain, nil, "")
+	foreign.Name, foreign.Labels, foreign.Annotations = "foreign-"+b.namespace, nil, nil
 	contents := b.Snapshots.VolumeSnapshotContents()
 	made, err := contents.Create(t.Context(), foreign, metav1.CreateOptions{})
 	require.NoError(t, err)

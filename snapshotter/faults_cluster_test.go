@@ -3,13 +3,11 @@ package snapshotter
 import (
 	"context"
 	"fmt"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/longshore-dev/velero-plugin/internal/testbed"
 )
@@ -25,7 +23,7 @@ func TestClusterDriverFails(t *testing.T) {
 	}
 
 	t.Run("for ever", func(t *testing.T) {
-		rule(testbed.DriverRule{Method: "CreateSnapshot", Code: "Internal", Message: "the array is full"})
+		rule(testbed.DriverRule{Method: "CreateSnapshot", Code: "InvalidArgument", Message: "the array is full"})
 		began := time.Now()
 		_, err := hasty.CreateSnapshot(t.Context(), b.volumeID(pv), "", map[string]string{tagBackup: "full"})
 		require.ErrorContains(t, err, "the array is full")
@@ -48,26 +46,12 @@ func TestClusterDriverFails(t *testing.T) {
 	require.NoError(t, b.ControlDriver(testbed.DriverControl{}))
 	snapshot := b.snapshotOf(pv, "b1")
 	t.Run("restoring for ever", func(t *testing.T) {
-		rule(testbed.DriverRule{Method: "CreateVolume", Code: "ResourceExhausted", Message: "no space on the array"})
+		rule(testbed.DriverRule{Method: "CreateVolume", Code: "FailedPrecondition", Message: "no space on the array"})
 		_, err := hasty.CreateVolumeFromSnapshot(t.Context(), snapshot, pv.Spec.StorageClassName, "", nil)
 		require.ErrorContains(t, err, "no space on the array")
 		require.NoError(t, b.ControlDriver(testbed.DriverControl{}))
-		// csi-provisioner lets go of the VolumeSnapshot when it looks again.
-		now, err := b.Leftovers(t.Context())
-		require.NoError(t, err)
-		require.Empty(t, now.VolumeSnapshotContents)
-		require.Len(t, now.Claims, len(before.Claims)+1)
-		for _, name := range now.VolumeSnapshots {
-			vs, err := b.Snapshots.VolumeSnapshots("velero").Get(t.Context(), strings.TrimPrefix(name, "velero/"), metav1.GetOptions{})
-			require.NoError(t, err)
-			require.NotNil(t, vs.DeletionTimestamp)
-		}
-		require.NoError(t, b.Process(testbed.CSIProvisioner.Name).Kill())
-		require.NoError(t, b.Process(testbed.CSIProvisioner.Name).Restart(t.Context()))
-		require.Eventually(t, func() bool {
-			now, err := b.Leftovers(t.Context())
-			return err == nil && len(now.VolumeSnapshots) == 0
-		}, 20*time.Second, 100*time.Millisecond)
+		b.sweepAll()
+		b.soonOnlySnapshots(before, 1)
 	})
 	t.Run("deleting at first", func(t *testing.T) {
 		rule(testbed.DriverRule{Method: "DeleteSnapshot", Code: "Unavailable", Message: "busy", Times: 2})

@@ -47,12 +47,11 @@ func TestClusterHundredVolumes(t *testing.T) {
 		snapshots[i], err = b.CreateSnapshot(t.Context(), b.volumeID(pvs[i]), "", map[string]string{tagBackup: "many"})
 		return err
 	})...)
-	b.onlySnapshots(before, hundred)
+	b.soonOnlySnapshots(before, hundred)
 	report = append(report, b.quarters("restore", func(i int) (err error) {
 		volumes[i], err = b.CreateVolumeFromSnapshot(t.Context(), snapshots[i], pvs[i].Spec.StorageClassName, "", nil)
 		return err
 	})...)
-	b.onlySnapshots(before, hundred)
 	eightAtOnce(func(i int) {
 		_, content := b.adopt(b.Snapshotter, volumes[i], pvs[i], fmt.Sprintf("restored-%02d", i))
 		if want := fmt.Sprintf("content %d", i); content != want {
@@ -60,7 +59,7 @@ func TestClusterHundredVolumes(t *testing.T) {
 		}
 	})
 	report = append(report, b.quarters("deletion", func(i int) error { return b.DeleteSnapshot(t.Context(), snapshots[i]) })...)
-	b.onlySnapshots(before, 0)
+	b.soonOnlySnapshots(before, 0)
 	t.Log(report.String())
 }
 

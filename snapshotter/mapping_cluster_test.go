@@ -44,7 +44,7 @@ func TestClusterStorageClasses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := b.open(c.config)
-			class, err := s.storageClassFor(t.Context(), c.old, testbed.DriverName)
+			class, err := s.storageClassFor(t.Context(), c.old, ids.SnapshotID{Driver: testbed.DriverName})
 			require.NoError(t, err)
 			require.Equal(t, c.want, class.Name)
 		})

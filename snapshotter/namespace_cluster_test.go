@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/longshore-dev/velero-plugin/internal/testbed"
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/objects"
 )
 
 const hold = "longshore.dev/hold"
@@ -64,7 +65,7 @@ func TestClusterNamespaceTerminating(t *testing.T) {
 		require.Equal(b, "first", content)
 		require.NoError(b, b.DeleteNamespace(b.Context(), elsewhere.namespace))
 		require.NoError(b, b.DeleteSnapshot(b.Context(), snapshot))
-		b.onlySnapshots(before, 0)
+		b.soonOnlySnapshots(before, 0)
 	}
 	t.Run("before the call", func(t *testing.T) {
 		b := onCluster(t, nil)
@@ -84,7 +85,7 @@ func TestClusterNamespaceTerminating(t *testing.T) {
 		pv := b.claimed(testbed.ClaimOptions{Name: "data"}, "first")
 		b.rule(testbed.DriverRule{Method: "CreateSnapshot", Delay: "2s"})
 		var snapshot string
-		b.meanwhile(purposeSnapshot, func() error { return b.terminating("data") }, func() { snapshot, err = take(b, pv) })
+		b.meanwhile(objects.Snapshot, func() error { return b.terminating("data") }, func() { snapshot, err = take(b, pv) })
 		require.NoError(t, err)
 		b.normalDriver()
 		b.release("data")
@@ -97,12 +98,12 @@ func TestClusterNamespaceTerminating(t *testing.T) {
 		pv := b.claimed(testbed.ClaimOptions{Name: "data"}, "first")
 		b.rule(testbed.DriverRule{Method: "CreateSnapshot", Delay: "8s"})
 		began := time.Now()
-		b.meanwhile(purposeSnapshot, func() error { return b.terminating("") }, func() { _, err = take(b, pv) })
+		b.meanwhile(objects.Snapshot, func() error { return b.terminating("") }, func() { _, err = take(b, pv) })
 		t.Logf("after %s: %v", time.Since(began), err)
 		require.ErrorContains(t, err, pv.Name)
 		require.Less(t, time.Since(began), time.Minute)
 		b.normalDriver()
-		b.onlySnapshots(before, 0)
+		b.soonOnlySnapshots(before, 0)
 	})
 	t.Run("when the point in time is cut", func(t *testing.T) {
 		b := onCluster(t, map[string]string{"waitFor": "ready"})
@@ -121,7 +122,7 @@ func TestClusterNamespaceTerminating(t *testing.T) {
 			}
 			return b.terminating("")
 		}
-		b.meanwhile(purposeSnapshot, cut, func() { snapshot, err = take(b, pv) })
+		b.meanwhile(objects.Snapshot, cut, func() { snapshot, err = take(b, pv) })
 		require.NoError(t, err)
 		b.normalDriver()
 		restorable(b, before, snapshot, pv)
@@ -151,7 +152,7 @@ func TestClusterStagingNamespaceTerminating(t *testing.T) {
 	require.Less(t, time.Since(began), 30*time.Second)
 	b.onlySnapshots(before, 1)
 	require.NoError(t, staging.DeleteSnapshot(t.Context(), snapshot))
-	b.onlySnapshots(before, 0)
+	b.soonOnlySnapshots(before, 0)
 	staging.release("held")
 	require.NoError(t, b.DeleteNamespace(t.Context(), staging.namespace))
 }

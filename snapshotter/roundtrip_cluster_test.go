@@ -40,16 +40,16 @@ func TestClusterRoundTrip(t *testing.T) {
 			require.Equal(t, pv.Spec.NodeAffinity, restored.Spec.NodeAffinity)
 			require.NotEqual(t, pv.Spec.CSI.VolumeHandle, restored.Spec.CSI.VolumeHandle)
 			require.Equal(t, corev1.PersistentVolumeReclaimDelete, restored.Spec.PersistentVolumeReclaimPolicy)
-			b.onlySnapshots(before, 1)
+			b.soonOnlySnapshots(before, 1)
 
 			began = time.Now()
 			require.NoError(t, b.DeleteSnapshot(t.Context(), snapshot))
 			t.Logf("delete in %s", time.Since(began))
-			b.onlySnapshots(before, 0)
+			b.soonOnlySnapshots(before, 0)
 			began = time.Now()
 			require.NoError(t, b.DeleteSnapshot(t.Context(), snapshot), "a second deletion")
 			t.Logf("second delete in %s", time.Since(began))
-			b.onlySnapshots(before, 0)
+			b.soonOnlySnapshots(before, 0)
 		})
 	}
 }

@@ -61,6 +61,6 @@ func TestClusterSecrets(t *testing.T) {
 	_, content := b.restoreAs(b.Snapshotter, snapshot, pv, "restored")
 	require.Equal(t, "first", content)
 	require.NoError(t, b.DeleteSnapshot(t.Context(), snapshot))
-	b.onlySnapshots(before, 0)
+	b.soonOnlySnapshots(before, 0)
 	require.NoError(t, b.DeleteSnapshot(t.Context(), snapshot))
 }

@@ -25,10 +25,11 @@ type Settings struct {
 	DeleteTimeout    time.Duration `key:"deleteTimeout" help:"How long the deletion of one snapshot may take."`
 	ErrorGracePeriod time.Duration `key:"errorGracePeriod" help:"How long a driver may go on failing, and retrying, before its error is final."`
 
+	AbandonedDrivers []string          `key:"abandonedDrivers" help:"CSI drivers that are gone for good. The deletion of one of their snapshots succeeds, leaves it in the storage and logs its handle, so that old backups can be deleted."`
 	StorageClasses   map[string]string `key:"storageClass.*" help:"StorageClass with which to restore volumes of the class that the key ends in, as in storageClass.old: new. It goes before Velero's own mapping (the ConfigMap of its change-storage-class action)."`
 	ClasslessStorage string            `key:"storageClass." help:"StorageClass with which to restore volumes that have none."`
 	StagingNamespace string            `key:"stagingNamespace" help:"Namespace for the objects that exist while a volume is restored or a snapshot deleted. Velero's own if empty."`
-	SweepAfter       time.Duration     `key:"sweepAfter" help:"Age at which leftovers of a plugin process that was killed are removed. 0 leaves them."`
+	SweepAfter       time.Duration     `key:"sweepAfter" help:"How long after the end of its call an object that was left is removed. 0 leaves all of them."`
 
 	KubeQPS   float64 `key:"kubeQPS" help:"Requests a second to the Kubernetes API, on average."`
 	KubeBurst int     `key:"kubeBurst" help:"Requests to the Kubernetes API at once."`
@@ -44,7 +45,7 @@ func DefaultSettings() Settings {
 		RestoreTimeout:   10 * time.Minute,
 		DeleteTimeout:    5 * time.Minute,
 		ErrorGracePeriod: 2 * time.Minute,
-		SweepAfter:       time.Hour,
+		SweepAfter:       10 * time.Minute,
 		KubeQPS:          50,
 		KubeBurst:        100,
 	}
@@ -68,9 +69,8 @@ func (s Settings) Validate(problems *settings.Problems) {
 		}
 	}
 	s.validateTrust(problems)
-	// A call under way must never be taken for a crashed one.
-	if s.SweepAfter != 0 && s.SweepAfter <= s.longest() {
-		problems.Add("sweepAfter", s.SweepAfter.String(), "0, or more than each of the timeouts, "+s.longest().String())
+	if s.SweepAfter < 0 {
+		problems.Add("sweepAfter", s.SweepAfter.String(), "a duration from 0")
 	}
 	if s.KubeQPS <= 0 {
 		problems.Addf("kubeQPS: %v is not accepted; it takes a number above 0", s.KubeQPS)
@@ -97,8 +97,4 @@ func (s Settings) validateTrust(problems *settings.Problems) {
 			problems.Add("driver."+old, driver, "the name of another CSI driver")
 		}
 	}
-}
-
-func (s Settings) longest() time.Duration {
-	return max(s.SnapshotTimeout, s.RestoreTimeout, s.DeleteTimeout)
 }

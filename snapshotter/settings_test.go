@@ -8,7 +8,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/longshore-dev/velero-plugin/internal/settings"
-	"github.com/longshore-dev/velero-plugin/snapshotter/internal/ids"
 )
 
 func TestSettings(t *testing.T) {
@@ -30,7 +29,7 @@ func TestSettings(t *testing.T) {
 
 func TestWrongSettings(t *testing.T) {
 	_, err := Open(t.Context(), logrus.New(), map[string]string{
-		"waitFor": "later", "snapshotTimeout": "0s", "restoreTimeout": "1m0", "sweepAfter": "9m", "kubeQPS": "0", "kubeBurst": "0", "snapshotClas": "x",
+		"waitFor": "later", "snapshotTimeout": "0s", "restoreTimeout": "1m0", "sweepAfter": "-9m", "kubeQPS": "0", "kubeBurst": "0", "snapshotClas": "x",
 		"driver.a": "a", "snapshotSecrets": "ns/a,b", "signingKeySecret": "longshore", "snapshotClass.": "x",
 	})
 	for _, words := range []string{
@@ -41,21 +40,4 @@ func TestWrongSettings(t *testing.T) {
 	}
 	_, err = Open(t.Context(), logrus.New(), map[string]string{"requireSignature": "true"})
 	require.ErrorContains(t, err, "without signingKeySecret")
-}
-
-func TestRequestNames(t *testing.T) {
-	id := ids.VolumeID{Driver: "hostpath.csi.k8s.io", Handle: "dadc5c81", PV: "pvc-1", StorageClass: "fast"}
-	other := ids.VolumeID{Driver: "disk.csi.azure.com", Handle: "/disks/d", PV: "pvc-2", StorageClass: "managed-csi"}
-	first := snapshotRequest(id, backup{name: "b", uid: "1"})
-	require.Equal(t, first, snapshotRequest(id, backup{name: "b", uid: "1"}))
-	require.NotEqual(t, first.name, snapshotRequest(id, backup{name: "b", uid: "2"}).name)
-	require.NotEqual(t, first.name, snapshotRequest(other, backup{name: "b", uid: "1"}).name)
-	require.Equal(t, backup{uid: "1"}.snapshotUID(id), backup{uid: "1"}.snapshotUID(id))
-	require.NotEqual(t, backup{uid: "1"}.snapshotUID(id), backup{uid: "2"}.snapshotUID(id))
-	require.NotEqual(t, backup{name: "b"}.snapshotUID(id), backup{name: "b"}.snapshotUID(id), "without a UID never the same")
-
-	long := labelValue("a-backup-with-a-name-that-is-too-long-for-a-label-as-backups-may-well-have")
-	require.Len(t, long, 63)
-	require.Equal(t, "short", labelValue("short"))
-	require.Equal(t, long, request{purpose: "x", backup: "a-backup-with-a-name-that-is-too-long-for-a-label-as-backups-may-well-have"}.labels()[labelBackupName])
 }

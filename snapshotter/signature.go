@@ -15,24 +15,30 @@ func (s *Snapshotter) signingKeys(ctx context.Context) (ids.Keys, error) {
 		return ids.Keys{}, nil
 	}
 	name, key, _ := strings.Cut(s.settings.SigningKeySecret, "/")
-	text, err := s.kube.SecretValue(ctx, s.velero, name, key)
+	text, err := s.kube.SecretValue(ctx, s.owner.Velero, name, key)
 	if err != nil {
 		return ids.Keys{}, fmt.Errorf("get the key that signs snapshot IDs (setting signingKeySecret): %w", err)
 	}
 	keys, err := ids.ParseKeys(text)
 	if err != nil {
-		return ids.Keys{}, fmt.Errorf("key %s of Secret %s/%s (setting signingKeySecret): %w", key, s.velero, name, err)
+		return ids.Keys{}, fmt.Errorf("key %s of Secret %s/%s (setting signingKeySecret): %w", key, s.owner.Velero, name, err)
 	}
 	return keys, nil
 }
 
-// parseSnapshotID reads the ID of a snapshot that Velero took from a backup, and
-// refuses one that somebody else made or changed, as far as the location's keys
-// tell.
+// parseSnapshotID reads the ID of a snapshot that Velero took from a backup, with
+// the driver that serves the snapshot now. It refuses one that somebody else made
+// or changed, as far as the location's keys tell, and one of a driver that the
+// location does not take.
 func (s *Snapshotter) parseSnapshotID(ctx context.Context, text string) (ids.SnapshotID, error) {
 	keys, err := s.signingKeys(ctx)
 	if err != nil {
 		return ids.SnapshotID{}, err
 	}
-	return keys.Parse(text, s.settings.RequireSignature)
+	id, err := keys.Parse(text, s.settings.RequireSignature)
+	if err != nil {
+		return ids.SnapshotID{}, err
+	}
+	id.Driver, err = s.locationDrivers().Present(id.Driver)
+	return id, err
 }

@@ -38,8 +38,8 @@ func TestSigningKeys(t *testing.T) {
 
 	for secret, reason := range map[string]string{
 		"longshore/short": "has 8 characters",
-		"longshore/none":  `read Secret velero/longshore: it has no key "none"`,
-		"gone/keys":       "signingKeySecret): read Secret velero/gone",
+		"longshore/none":  `Secret velero/longshore: it has no key "none"`,
+		"gone/keys":       "signingKeySecret): get Secret velero/gone",
 	} {
 		s.settings.SigningKeySecret = secret
 		_, err := s.parseSnapshotID(t.Context(), keys.Sign(parsed))
@@ -64,9 +64,9 @@ func withSecret(t *testing.T, setting string, data map[string][]byte) *Snapshott
 		_ = json.NewEncoder(w).Encode(corev1.Secret{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"}, Data: data})
 	}))
 	t.Cleanup(api.Close)
-	client, err := kube.New(&rest.Config{Host: api.URL}, kube.Limits{QPS: 100, Burst: 100})
+	client, err := kube.New(&rest.Config{Host: api.URL}, kube.Options{QPS: 100, Burst: 100})
 	require.NoError(t, err)
 	settings := DefaultSettings()
 	settings.SigningKeySecret = setting
-	return newSnapshotter(settings, client, logrus.New(), "velero")
+	return newSnapshotter(settings, client, logrus.New(), "velero", nil)
 }

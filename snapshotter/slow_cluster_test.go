@@ -27,7 +27,7 @@ func TestClusterDriverOutlastsSidecars(t *testing.T) {
 	require.Equal(t, "first", content)
 	slow("DeleteSnapshot")
 	require.NoError(t, b.DeleteSnapshot(t.Context(), snapshot))
-	b.onlySnapshots(before, 0)
+	b.soonOnlySnapshots(before, 0)
 	now, err := b.Leftovers(t.Context())
 	require.NoError(t, err)
 	require.Len(t, now.StorageVolumes, len(before.StorageVolumes)+2, "the claim's and the restored one's")
@@ -64,5 +64,5 @@ func TestClusterDriverFailsAgain(t *testing.T) {
 	require.Len(t, left.StorageSnapshots, len(before.StorageSnapshots)+1)
 	b.normalDriver()
 	require.NoError(t, b.DeleteSnapshot(t.Context(), snapshot))
-	b.onlySnapshots(before, 0)
+	b.soonOnlySnapshots(before, 0)
 }

@@ -1,20 +1,22 @@
 // Package snapshotter makes Velero's native volume snapshots out of CSI
-// VolumeSnapshots, for any CSI driver.
+// snapshots, for any CSI driver.
 //
-// Nothing is kept in memory between two calls, and nothing stays in the cluster
-// after one: the ID that a call returns says all that the next one needs. What
-// exists while a call runs is labelled, so that the leftovers of a process that
-// was killed are found by the repeated call or by [Snapshotter.Sweep].
+// Nothing is kept in memory between two calls: an ID says all that the next call
+// needs. What exists in the cluster while a call runs says whose it is and until
+// when, so that [Snapshotter.Sweep] finds what a killed process has left. Nothing
+// is returned, changed or deleted without proof that it is this plugin's own.
 package snapshotter
 
 import (
 	"cmp"
 	"context"
+	"time"
 
 	"github.com/sirupsen/logrus"
 
 	"github.com/longshore-dev/velero-plugin/internal/kube"
 	"github.com/longshore-dev/velero-plugin/internal/settings"
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/objects"
 )
 
 // Snapshotter implements Velero's VolumeSnapshotter on the CSI snapshot API of
@@ -23,8 +25,9 @@ type Snapshotter struct {
 	settings Settings
 	kube     *kube.Client
 	log      logrus.FieldLogger
-	velero   string // Velero's namespace
-	staging  string // where staging objects go
+	owner    objects.Owner
+	staging  string // the namespace where staging objects go
+	now      func() time.Time
 }
 
 // Open makes a Snapshotter from a VolumeSnapshotLocation's config, for the
@@ -38,19 +41,43 @@ func Open(_ context.Context, log logrus.FieldLogger, config map[string]string) (
 	if err != nil {
 		return nil, err
 	}
-	client, err := kube.New(rest, kube.Limits{QPS: s.KubeQPS, Burst: s.KubeBurst})
+	client, err := kube.New(rest, kube.Options{QPS: s.KubeQPS, Burst: s.KubeBurst, Grace: s.ErrorGracePeriod, Log: log})
 	if err != nil {
 		return nil, err
 	}
-	return newSnapshotter(s, client, log, kube.Namespace()), nil
+	return newSnapshotter(s, client, log, kube.Namespace(), config), nil
 }
 
-func newSnapshotter(s Settings, client *kube.Client, log logrus.FieldLogger, velero string) *Snapshotter {
+// OpenOn makes a Snapshotter like Open, for the cluster of the client and Velero
+// in the given namespace.
+func OpenOn(client *kube.Client, namespace string, log logrus.FieldLogger, config map[string]string) (*Snapshotter, error) {
+	s := DefaultSettings()
+	if err := settings.Decode(config, &s); err != nil {
+		return nil, err
+	}
+	return newSnapshotter(s, client, log, namespace, config), nil
+}
+
+func newSnapshotter(s Settings, client *kube.Client, log logrus.FieldLogger, velero string, config map[string]string) *Snapshotter {
 	return &Snapshotter{
 		settings: s,
 		kube:     client,
 		log:      log,
-		velero:   velero,
+		owner:    objects.Owner{Velero: velero, Location: objects.Location(config)},
 		staging:  cmp.Or(s.StagingNamespace, velero),
+		now:      time.Now,
 	}
+}
+
+// deadlineMargin is added to the timeout of a call: its clean-up has ended then,
+// and clocks may differ.
+const deadlineMargin = 2 * time.Minute
+
+// newCall begins a call that ends within the given time.
+func (s *Snapshotter) newCall(purpose objects.Purpose, within time.Duration) objects.Call {
+	return objects.NewCall(s.owner, purpose, s.now().Add(within+deadlineMargin))
+}
+
+func (s *Snapshotter) logFor(call objects.Call) logrus.FieldLogger {
+	return s.log.WithFields(logrus.Fields{"request": call.Name(), "purpose": call.Purpose})
 }

@@ -4,69 +4,94 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
-	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/longshore-dev/velero-plugin/internal/kube"
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/ids"
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/objects"
 )
 
-// Leftover is an object that a plugin process made and, since it was killed, did
-// not remove.
+// Leftover is an object whose call has ended and did not remove it: the plugin was
+// killed, or the driver was not done.
 type Leftover struct {
-	Kind, Namespace, Name string
-	Purpose               string // what it was made for: snapshot, restore or delete
-	Backup                string // the backup it was made for, if known
-	Age                   time.Duration
-	Remedy                string // what is done about it
+	Kind, Name string
+	Purpose    string // what it was made for: snapshot, restore or delete
+	Backup     string // the backup it was made for, "" if unknown
+	Since      time.Duration
+	Remedy     string // what is done about it
 
-	clear func(ctx context.Context) error
+	remove func(ctx context.Context) error
 }
 
-// FindLeftovers lists what is older than age. What is being deleted already is not
-// listed: the controllers finish that by themselves.
+// leftError says what a removal has to leave for now.
+type leftError struct{ what string }
+
+func (e *leftError) Error() string { return e.what }
+
+// FindLeftovers lists what the calls of this Velero have left. It goes by what the
+// objects say of themselves alone: whose they are, and until when their call may
+// run. Objects of another Velero, of a call under way, and such as only look like
+// ours are not listed.
 //
-// A call hands its result to Velero only when the deletion of all its objects
-// has been asked for. So whatever is found here, nobody knows of: a snapshot or
-// volume behind it can go too. The one exception is the PersistentVolume of a
-// restored volume, which says itself whether Velero was given the volume.
-func (s *Snapshotter) FindLeftovers(ctx context.Context, age time.Duration) ([]Leftover, error) {
-	w := sweeper{Snapshotter: s, age: age, now: time.Now()}
-	for _, find := range []func(context.Context) error{w.claims, w.volumes, w.snapshots, w.contents} {
-		if err := find(ctx); err != nil {
-			return nil, fmt.Errorf("look for leftovers: %w", err)
+// A call hands its result to Velero only when all but a restore's record is gone or
+// being deleted. So nobody knows of what is found here: a snapshot or volume behind
+// it can go too. The record says itself whether Velero was given the volume.
+func (s *Snapshotter) FindLeftovers(ctx context.Context) ([]Leftover, error) {
+	records, err := s.kube.StorageClasses().List(ctx, s.owner.Selector())
+	if err != nil {
+		return nil, fmt.Errorf("look for leftovers: %w", err)
+	}
+	contents, err := s.kube.VolumeSnapshotContents().List(ctx, s.owner.Selector())
+	if err != nil && !apierrors.IsNotFound(err) { // a cluster may lack the snapshot API
+		return nil, fmt.Errorf("look for leftovers: %w", err)
+	}
+	var found []Leftover
+	recorded := map[string]bool{}
+	for _, record := range records {
+		if objects.PurposeOf(record) == objects.Restore {
+			recorded[record.Name] = true
+			found = s.appendRecord(found, record)
 		}
 	}
-	return w.found, nil
+	for _, content := range contents {
+		if !recorded[content.Name] {
+			found = s.appendContent(found, content)
+		}
+	}
+	return found, nil
 }
 
-// Sweep removes what is older than age and returns what it found. It goes on
-// after an error. age must exceed the timeouts of every location, so that no
-// call under way is taken for a crashed one.
-func (s *Snapshotter) Sweep(ctx context.Context, age time.Duration) ([]Leftover, error) {
-	if longest := s.settings.longest(); age <= longest {
-		return nil, fmt.Errorf("sweep what is older than %s: the age must exceed the timeouts of the location (%s), or calls under way would be hit", age, longest)
-	}
-	found, err := s.FindLeftovers(ctx, age)
+// Sweep removes what FindLeftovers finds, and returns that. It goes on after an
+// error.
+func (s *Snapshotter) Sweep(ctx context.Context) ([]Leftover, error) {
+	found, err := s.FindLeftovers(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var errs []error
 	for _, l := range found {
-		log := s.log.WithField("kind", l.Kind).WithField("name", l.Name).WithField("purpose", l.Purpose)
-		if err := l.clear(ctx); err != nil {
+		if err := s.removeLeftover(ctx, l); err != nil {
 			errs = append(errs, fmt.Errorf("sweep %s %s: %w", l.Kind, l.Name, err))
 			continue
 		}
-		log.WithField("remedy", l.Remedy).Warn("removed the leftover of a plugin process that was killed")
+		s.log.WithField("kind", l.Kind).WithField("name", l.Name).WithField("remedy", l.Remedy).Warn("removed what a call had left")
 	}
 	return found, errors.Join(errs...)
+}
+
+// leftoverTimeout bounds the removal of one object, so that the others have their
+// turn.
+const leftoverTimeout = 3 * time.Minute
+
+func (s *Snapshotter) removeLeftover(ctx context.Context, l Leftover) error {
+	ctx, cancel := context.WithTimeout(ctx, leftoverTimeout)
+	defer cancel()
+	return l.remove(ctx)
 }
 
 // swept makes each process sweep once.
@@ -85,175 +110,56 @@ func (s *Snapshotter) sweepOnce(ctx context.Context) {
 		go func() {
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sweepTimeout)
 			defer cancel()
-			if _, err := s.Sweep(ctx, s.settings.SweepAfter); err != nil {
-				s.log.WithError(err).Warn("leftovers of a plugin process that was killed remain")
+			if _, err := s.Sweep(ctx); err != nil {
+				s.log.WithError(err).Warn("something that calls have left remains; velero-plugin-longshore sweep lists it")
 			}
 		}()
 	})
 }
 
-// sweeper collects leftovers.
-type sweeper struct {
-	*Snapshotter
-	age   time.Duration
-	now   time.Time
-	found []Leftover
-}
-
-var byUs = metav1.ListOptions{LabelSelector: labelManagedBy + "=" + managedByUs}
-
-// old tells whether the object is a leftover by its age and state.
-func (w *sweeper) old(object metav1.Object) bool {
-	return object.GetDeletionTimestamp() == nil && w.now.Sub(object.GetCreationTimestamp().Time) > w.age
-}
-
-func (w *sweeper) add(kind string, object metav1.Object, remedy string, clear func(ctx context.Context) error) {
-	w.found = append(w.found, Leftover{
-		Kind: kind, Namespace: object.GetNamespace(), Name: object.GetName(),
-		Purpose: purposeOf(object), Backup: object.GetAnnotations()[annotationBackup],
-		Age: w.now.Sub(object.GetCreationTimestamp().Time), Remedy: remedy, clear: clear,
+// appendLeftover adds an object, unless its call may still run or it is being
+// deleted already: the controllers finish that by themselves.
+func (s *Snapshotter) appendLeftover(found []Leftover, kind string, object metav1.Object, remedy string, remove func(ctx context.Context) error) []Leftover {
+	deadline, err := objects.DeadlineOf(object)
+	since := s.now().Sub(deadline)
+	if err != nil || since <= s.settings.SweepAfter || object.GetDeletionTimestamp() != nil {
+		return found
+	}
+	return append(found, Leftover{
+		Kind: kind, Name: object.GetName(), Purpose: string(objects.PurposeOf(object)),
+		Backup: object.GetAnnotations()[objects.AnnotationBackup], Since: since, Remedy: remedy, remove: remove,
 	})
 }
 
-func (w *sweeper) claims(ctx context.Context) error {
-	list, err := kube.Retry(ctx, func(ctx context.Context) (*corev1.PersistentVolumeClaimList, error) {
-		return w.kube.Claims(w.staging).List(ctx, byUs)
-	})
-	if err != nil {
-		return fmt.Errorf("list claims in %s: %w", w.staging, err)
-	}
-	for i := range list.Items {
-		if claim := &list.Items[i]; w.old(claim) {
-			w.add("PersistentVolumeClaim", claim, "remove it, and its volume unless Velero was given that", func(ctx context.Context) error {
-				return w.clearClaim(ctx, claim)
-			})
-		}
-	}
-	return nil
-}
-
-func (w *sweeper) clearClaim(ctx context.Context, claim *corev1.PersistentVolumeClaim) error {
-	if err := w.abandonVolume(ctx, claim.Spec.VolumeName); err != nil {
-		return err
-	}
-	return strikeOne(ctx, w.kube.Claims(claim.Namespace), "claim "+claim.Namespace+"/"+claim.Name, claim)
-}
-
-func (w *sweeper) volumes(ctx context.Context) error {
-	all, err := w.listVolumes(ctx)
-	if err != nil {
-		return err
-	}
-	for i := range all {
-		if pv := &all[i]; w.old(pv) && w.isStaging(pv) {
-			w.volume(pv, sharesVolume(pv, all))
-		}
-	}
-	return nil
-}
-
-// volume decides about the PersistentVolume of a staging claim.
-func (w *sweeper) volume(pv *corev1.PersistentVolume, shared bool) {
-	const kind = "PersistentVolume"
-	switch {
-	case shared:
-		w.add(kind, pv, "remove it; its volume is in use", func(ctx context.Context) error {
-			return strikeOne(ctx, w.kube.PersistentVolumes(), kind+" "+pv.Name, pv)
-		})
-	case isHandedOver(pv):
-		w.add(kind, pv, "none: Velero was given its volume, which may be in use elsewhere; set its reclaim policy to Delete to remove both, or delete it to keep the volume", func(context.Context) error {
-			return fmt.Errorf("velero was given volume %s of driver %s for PersistentVolume %s, yet no other PersistentVolume has it; it may be in use elsewhere, so decide by hand: set the reclaim policy of this one to Delete to remove the volume, or delete this one to keep the volume",
-				pv.Spec.CSI.VolumeHandle, pv.Spec.CSI.Driver, pv.Annotations[annotationHandedOver])
-		})
-	default:
-		w.add(kind, pv, "remove it and its volume", func(ctx context.Context) error {
-			return w.abandonVolume(ctx, pv.Name)
-		})
-	}
-}
-
-// isStaging tells whether a PersistentVolume is that of a staging claim.
-func (w *sweeper) isStaging(pv *corev1.PersistentVolume) bool {
-	ref := pv.Spec.ClaimRef
-	return ref != nil && ref.Namespace == w.staging && strings.HasPrefix(ref.Name, restorePrefix) && pv.Spec.CSI != nil
-}
-
-// sharesVolume tells whether another PersistentVolume has the same volume.
-func sharesVolume(pv *corev1.PersistentVolume, all []corev1.PersistentVolume) bool {
-	return slices.ContainsFunc(all, func(other corev1.PersistentVolume) bool {
-		return other.UID != pv.UID && hasVolume(&other, pv.Spec.CSI.Driver, pv.Spec.CSI.VolumeHandle)
-	})
-}
-
-func (w *sweeper) snapshots(ctx context.Context) error {
-	list, err := kube.Retry(ctx, func(ctx context.Context) (*snapshotv1.VolumeSnapshotList, error) {
-		return w.kube.VolumeSnapshots(w.staging).List(ctx, byUs)
-	})
-	if apierrors.IsNotFound(err) {
-		return nil // a cluster without snapshots
-	}
-	if err != nil {
-		return fmt.Errorf("list VolumeSnapshots in %s: %w", w.staging, err)
-	}
-	for i := range list.Items {
-		if vs := &list.Items[i]; w.old(vs) || w.held(vs) {
-			w.add("VolumeSnapshot", vs, "remove it; the snapshot stays in the storage", func(ctx context.Context) error {
-				return w.clearSnapshot(ctx, vs)
-			})
-		}
-	}
-	return nil
-}
-
-// held tells whether a mark that csi-provisioner does not take away is all that
-// an object has been waiting for to go.
-func (w *sweeper) held(vs *snapshotv1.VolumeSnapshot) bool {
-	return isMarkedOnly(vs) && w.now.Sub(vs.DeletionTimestamp.Time) > w.age
-}
-
-func (w *sweeper) clearSnapshot(ctx context.Context, vs *snapshotv1.VolumeSnapshot) error {
-	claim, err := w.getClaim(ctx, vs.Namespace, vs.Name)
-	if err != nil {
-		return fmt.Errorf("get claim %s/%s: %w", vs.Namespace, vs.Name, err)
-	}
-	if claim == nil {
-		return w.strikeUnused(ctx, vs)
-	}
-	return strikeOne[*snapshotv1.VolumeSnapshot](ctx, w.kube.VolumeSnapshots(vs.Namespace), describeSnapshot(vs), vs)
-}
-
-func (w *sweeper) contents(ctx context.Context) error {
-	list, err := kube.Retry(ctx, func(ctx context.Context) (*snapshotv1.VolumeSnapshotContentList, error) {
-		return w.kube.VolumeSnapshotContents().List(ctx, byUs)
-	})
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("list VolumeSnapshotContents: %w", err)
-	}
-	for i := range list.Items {
-		if content := &list.Items[i]; w.old(content) {
-			w.content(content)
-		}
-	}
-	return nil
-}
-
-func (w *sweeper) content(content *snapshotv1.VolumeSnapshotContent) {
+func (s *Snapshotter) appendContent(found []Leftover, content *snapshotv1.VolumeSnapshotContent) []Leftover {
 	const kind = "VolumeSnapshotContent"
-	switch purposeOf(content) {
-	case purposeSnapshot:
-		w.add(kind, content, "remove it and its snapshot, which no backup has", func(ctx context.Context) error {
-			return w.destroy(ctx, content)
+	source := content.Spec.Source
+	switch purpose := objects.PurposeOf(content); {
+	case purpose == objects.Snapshot && source.VolumeHandle != nil:
+		return s.appendLeftover(found, kind, content, "remove it and its snapshot, which no backup has", func(ctx context.Context) error {
+			return s.deleteWithSnapshot(ctx, content)
 		})
-	case purposeDelete:
-		w.add(kind, content, "finish the deletion of its snapshot", func(ctx context.Context) error {
-			return w.DeleteSnapshot(ctx, content.Annotations[annotationVolume])
+	case purpose == objects.Delete && source.SnapshotHandle != nil:
+		return s.appendLeftover(found, kind, content, "finish the deletion of its snapshot", func(ctx context.Context) error {
+			return s.deleteFound(ctx, content)
 		})
-	case purposeRestore:
-		w.add(kind, content, "remove it; the snapshot stays in the storage", func(ctx context.Context) error {
-			return strikeOne[*snapshotv1.VolumeSnapshotContent](ctx, w.kube.VolumeSnapshotContents(), describeContent(content.Name), content)
+	case purpose == objects.Restore && source.SnapshotHandle != nil:
+		return s.appendLeftover(found, kind, content, "remove it; the snapshot stays in the storage", func(ctx context.Context) error {
+			return s.removeContent(ctx, content)
 		})
 	}
+	return found
+}
+
+func (s *Snapshotter) appendRecord(found []Leftover, record *storagev1.StorageClass) []Leftover {
+	const kind = "StorageClass"
+	state := stateOf(record)
+	if state.handedOver != "" {
+		return s.appendLeftover(found, kind, record, "remove it; PersistentVolume "+state.handedOver+" has its volume "+ids.Short(state.handle), func(ctx context.Context) error {
+			return s.finishHandOver(ctx, record)
+		})
+	}
+	return s.appendLeftover(found, kind, record, "remove it and the volume of its restore, which nobody was given", func(ctx context.Context) error {
+		return s.removeRestore(ctx, record)
+	})
 }

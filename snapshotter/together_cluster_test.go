@@ -7,35 +7,30 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/longshore-dev/velero-plugin/internal/testbed"
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/objects"
 )
 
-// TestClusterSameCallTwice: two processes that are asked for the same thing at the
-// same time do it once, and a deletion lets a restore of the same snapshot end.
+// TestClusterSameCallTwice: two processes that are asked for the same deletion at
+// the same time do it once, and a deletion lets a restore of the same snapshot end.
 func TestClusterSameCallTwice(t *testing.T) {
 	b := onCluster(t, nil)
 	before, err := b.Leftovers(t.Context())
 	require.NoError(t, err)
 	pv := b.claimed(testbed.ClaimOptions{Name: "data"}, "first")
-	b.backup("twice")
 	both := []*Snapshotter{b.Snapshotter, b.open(nil)}
 
-	volumeID, tags := b.volumeID(pv), map[string]string{tagBackup: "twice"}
-	ids, errs := make([]string, 2), make([]error, 2)
-	b.rule(testbed.DriverRule{Method: "CreateSnapshot", Delay: "1s"})
-	inParallel(2, func(i int) { ids[i], errs[i] = both[i].CreateSnapshot(t.Context(), volumeID, "", tags) })
-	require.Equal(t, []error{nil, nil}, errs)
-	require.Equal(t, ids[0], ids[1])
-	b.onlySnapshots(before, 1)
+	errs := make([]error, 2)
+	snapshot := b.snapshotOf(pv, "twice")
 
 	b.rule(testbed.DriverRule{Method: "CreateVolume", Delay: "2s"})
 	var volume string
-	b.meanwhile(purposeRestore, func() error { return both[1].DeleteSnapshot(b.background(), ids[0]) }, func() {
-		volume, err = b.CreateVolumeFromSnapshot(t.Context(), ids[0], pv.Spec.StorageClassName, "", nil)
+	b.meanwhile(objects.Restore, func() error { return both[1].DeleteSnapshot(b.background(), snapshot) }, func() {
+		volume, err = b.CreateVolumeFromSnapshot(t.Context(), snapshot, pv.Spec.StorageClassName, "", nil)
 	})
 	require.NoError(t, err)
 	_, content := b.adopt(b.Snapshotter, volume, pv, "restored")
 	require.Equal(t, "first", content)
-	b.onlySnapshots(before, 0)
+	b.soonOnlySnapshots(before, 0)
 
 	again := b.snapshotOf(pv, "twice")
 	b.rule(testbed.DriverRule{Method: "DeleteSnapshot", Delay: "1s"})
@@ -51,7 +46,7 @@ func TestClusterRateLimit(t *testing.T) {
 		s := b.open(config)
 		began := time.Now()
 		for range 7 {
-			_, err := s.csiNodes(t.Context())
+			_, err := s.kube.CSINodes().List(t.Context(), "")
 			require.NoError(t, err)
 		}
 		return time.Since(began)

@@ -5,12 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"github.com/sirupsen/logrus"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/longshore-dev/velero-plugin/internal/kube"
 	"github.com/longshore-dev/velero-plugin/snapshotter/internal/ids"
 )
 
@@ -22,31 +18,39 @@ func (s *Snapshotter) GetVolumeID(_ context.Context, persistentVolume []byte) (s
 		return "", fmt.Errorf("read the PersistentVolume that Velero sent: %w", err)
 	}
 	log := s.log.WithField("persistentVolume", pv.Name)
-	if reason := s.passesOver(&pv); reason != "" {
+	if reason := s.whyNot(&pv); reason != "" {
 		log.WithField("reason", reason).Info("this location does not take the volume")
 		return "", nil
 	}
 	id := ids.VolumeID{Driver: pv.Spec.CSI.Driver, Handle: pv.Spec.CSI.VolumeHandle, PV: pv.Name, StorageClass: pv.Spec.StorageClassName}
-	log.WithField("volumeID", id.String()).Debug("this location takes the volume")
+	log.WithField("driver", id.Driver).Debug("this location takes the volume")
 	return id.String(), nil
 }
 
-// passesOver says why this location does not take a volume, "" if it does.
-func (s *Snapshotter) passesOver(pv *corev1.PersistentVolume) string {
+// annotationMigratedTo names the CSI driver that serves an in-tree volume.
+const annotationMigratedTo = "pv.kubernetes.io/migrated-to"
+
+// watchesVolumes are drivers that delete a volume when its PersistentVolume goes,
+// whatever the reclaim policy, or that collect volumes which have no
+// PersistentVolume named after a claim's UID.
+var watchesVolumes = map[string]string{
+	"io.openebs.csi-mayastor": "Mayastor deletes volumes whose PersistentVolume was replaced, so a restored one would be lost",
+}
+
+// whyNot says why this location does not take a volume, "" if it does.
+func (s *Snapshotter) whyNot(pv *corev1.PersistentVolume) string {
 	switch {
 	case pv.Spec.CSI == nil && pv.Annotations[annotationMigratedTo] != "":
-		return fmt.Sprintf("it is an in-tree volume served by CSI driver %s; the snapshot controller takes snapshots only of volumes whose PersistentVolume has a csi section", pv.Annotations[annotationMigratedTo])
+		return fmt.Sprintf("it is an in-tree volume served by CSI driver %s, and its PersistentVolume does not have the handle by which that driver knows it; use file-system backup for it", pv.Annotations[annotationMigratedTo])
 	case pv.Spec.CSI == nil:
 		return "it is not a CSI volume"
 	case !s.locationDrivers().Takes(pv.Spec.CSI.Driver):
 		return fmt.Sprintf("its driver %s is not among the drivers of this location's config", pv.Spec.CSI.Driver)
-	case pv.Spec.ClaimRef == nil:
-		return "no claim is bound to it, and a VolumeSnapshot is taken of a claim"
+	case watchesVolumes[pv.Spec.CSI.Driver] != "":
+		return watchesVolumes[pv.Spec.CSI.Driver] + "; use file-system backup for it"
 	}
 	return ""
 }
-
-const annotationMigratedTo = "pv.kubernetes.io/migrated-to"
 
 // GetVolumeInfo returns the volume's storage class, which Velero keeps and gives
 // to CreateVolumeFromSnapshot. CSI has no notion of IOPS.
@@ -58,51 +62,59 @@ func (s *Snapshotter) GetVolumeInfo(_ context.Context, volumeID, _ string) (stri
 	return id.StorageClass, nil, nil
 }
 
-// source is a volume in use, with the claim by which it is.
+// source is the volume of which a snapshot is taken, and the claim that uses it,
+// nil if there is none.
 type source struct {
 	volume *corev1.PersistentVolume
 	claim  *corev1.PersistentVolumeClaim
 }
 
-func (v source) claimName() string { return v.claim.Namespace + "/" + v.claim.Name }
+// claimName is the claim's namespace/name, "" without a claim.
+func (v source) claimName() string {
+	if v.claim == nil {
+		return ""
+	}
+	return v.claim.Namespace + "/" + v.claim.Name
+}
+
+func (v source) claimRef() ids.ClaimRef {
+	if v.claim == nil {
+		return ids.ClaimRef{}
+	}
+	return ids.ClaimRef{Namespace: v.claim.Namespace, Name: v.claim.Name}
+}
+
+// attributesClass is the volume's VolumeAttributesClass, "" for none.
+func (v source) attributesClass() string {
+	if class := v.volume.Spec.VolumeAttributesClassName; class != nil {
+		return *class
+	}
+	return ""
+}
 
 // find looks the volume up as it is now.
 func (s *Snapshotter) find(ctx context.Context, id ids.VolumeID) (source, error) {
-	pv, err := kube.Retry(ctx, func(ctx context.Context) (*corev1.PersistentVolume, error) {
-		return s.kube.PersistentVolumes().Get(ctx, id.PV, metav1.GetOptions{})
-	})
+	pv, err := s.kube.PersistentVolumes().Get(ctx, id.PV)
 	if err != nil {
-		return source{}, fmt.Errorf("get PersistentVolume %s: %w", id.PV, err)
+		return source{}, err
 	}
 	if csi := pv.Spec.CSI; csi == nil || csi.Driver != id.Driver || csi.VolumeHandle != id.Handle {
-		return source{}, fmt.Errorf("PersistentVolume %s is no longer the volume %s of driver %s", id.PV, id.Handle, id.Driver)
+		return source{}, fmt.Errorf("PersistentVolume %s is no longer that volume", id.PV)
 	}
+	claim, err := s.claimOf(ctx, pv)
+	return source{pv, claim}, err
+}
+
+// claimOf returns the claim that uses a PersistentVolume, nil if none does: a
+// snapshot is one of the volume, which needs no claim.
+func (s *Snapshotter) claimOf(ctx context.Context, pv *corev1.PersistentVolume) (*corev1.PersistentVolumeClaim, error) {
 	ref := pv.Spec.ClaimRef
 	if ref == nil {
-		return source{}, fmt.Errorf("PersistentVolume %s is bound to no claim; a VolumeSnapshot is taken of a claim", id.PV)
+		return nil, nil
 	}
-	claim, err := kube.Retry(ctx, func(ctx context.Context) (*corev1.PersistentVolumeClaim, error) {
-		return s.kube.Claims(ref.Namespace).Get(ctx, ref.Name, metav1.GetOptions{})
-	})
-	if apierrors.IsNotFound(err) {
-		return source{}, fmt.Errorf("PersistentVolume %s is not bound: its claim %s/%s is gone; only bound claims can be snapshotted", id.PV, ref.Namespace, ref.Name)
+	claim, err := s.kube.Claims(ref.Namespace).Find(ctx, ref.Name)
+	if err != nil || claim == nil || claim.UID != ref.UID {
+		return nil, err
 	}
-	if err != nil {
-		return source{}, fmt.Errorf("get claim %s/%s of PersistentVolume %s: %w", ref.Namespace, ref.Name, id.PV, err)
-	}
-	return source{pv, claim}, boundTo(claim, pv)
-}
-
-// boundTo fails unless claim uses exactly this volume: a snapshot of the claim
-// would otherwise be one of another volume.
-func boundTo(claim *corev1.PersistentVolumeClaim, pv *corev1.PersistentVolume) error {
-	if claim.Status.Phase == corev1.ClaimBound && claim.Spec.VolumeName == pv.Name && claim.UID == pv.Spec.ClaimRef.UID {
-		return nil
-	}
-	return fmt.Errorf("claim %s/%s is not bound to PersistentVolume %s (phase %s, volume %q); only bound claims can be snapshotted",
-		claim.Namespace, claim.Name, pv.Name, claim.Status.Phase, claim.Spec.VolumeName)
-}
-
-func (s *Snapshotter) logFor(r request) logrus.FieldLogger {
-	return s.log.WithFields(logrus.Fields{"request": r.name, "purpose": r.purpose})
+	return claim, nil
 }

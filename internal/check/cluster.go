@@ -30,7 +30,7 @@ type Cluster struct {
 
 // NewCluster makes the clients. It sends no request.
 func NewCluster(config *rest.Config, namespace string) (*Cluster, error) {
-	client, err := kube.New(config, kube.Limits{QPS: 50, Burst: 100})
+	client, err := kube.New(config, kube.Options{QPS: 50, Burst: 100})
 	if err != nil {
 		return nil, err
 	}

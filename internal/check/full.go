@@ -14,9 +14,9 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/longshore-dev/velero-plugin/internal/kube"
+	"github.com/longshore-dev/velero-plugin/snapshotter"
 )
 
 // fullTimeout bounds each wait of the full check.
@@ -26,8 +26,10 @@ const fullTimeout = 5 * time.Minute
 type trial struct {
 	*volumeSnapshotter
 	namespace, name string
-	class           *storagev1.StorageClass
-	volume          *corev1.PersistentVolume // of the throw-away claim
+	class           *storagev1.StorageClass // the one that is tried
+	own             *storagev1.StorageClass // the trial's copy of it
+	claims          []*corev1.PersistentVolumeClaim
+	volume          *corev1.PersistentVolume // of the first claim
 	copy            *corev1.PersistentVolume // the restored one
 	volumes         []string                 // names of what has to be gone in the end
 	snapshotID      string
@@ -58,48 +60,40 @@ func (t *trial) meta(name string) metav1.ObjectMeta {
 	}}
 }
 
+// claim makes a claim of a StorageClass of the trial's own, so that it can be
+// bound to no volume that was there before.
 func (t *trial) claim(ctx context.Context) (string, error) {
-	claim, err := t.wanted(ctx)
-	if err != nil {
-		return "", err
-	}
-	made, err := t.create(ctx, claim)
-	if err != nil {
-		return "", err
-	}
-	t.volume, err = t.Kube.PersistentVolumes().Get(ctx, made.Spec.VolumeName, metav1.GetOptions{})
-	if err != nil {
-		return "", fmt.Errorf("get PersistentVolume %s: %w", made.Spec.VolumeName, err)
-	}
-	t.volumes = append(t.volumes, t.volume.Name)
-	return fmt.Sprintf("%s/%s of StorageClass %s is bound", t.namespace, t.name, t.class.Name), t.throwAway(ctx)
-}
-
-// wanted is the claim, for a node that the driver can serve.
-func (t *trial) wanted(ctx context.Context) (*corev1.PersistentVolumeClaim, error) {
 	size, err := resource.ParseQuantity(t.proof.Size)
 	if err != nil {
-		return nil, fail(fmt.Sprintf("--size %q: %v", t.proof.Size, err), "give a size such as 1Gi")
+		return "", fail(fmt.Sprintf("--size %q: %v", t.proof.Size, err), "give a size such as 1Gi")
 	}
 	if t.class, err = t.chosenClass(); err != nil {
-		return nil, err
+		return "", err
 	}
-	claim := &corev1.PersistentVolumeClaim{
+	t.begun = true
+	if t.own, err = t.Kube.StorageClasses().Create(ctx, snapshotter.TrialClass(t.class, t.name, t.meta("").Labels)); err != nil {
+		return "", err
+	}
+	made, err := t.create(ctx, &corev1.PersistentVolumeClaim{
 		ObjectMeta: t.meta(t.name),
 		Spec: corev1.PersistentVolumeClaimSpec{
-			StorageClassName: &t.class.Name,
+			StorageClassName: &t.own.Name,
 			AccessModes:      []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
 			Resources:        corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: size}},
 		},
+	})
+	if err != nil {
+		return "", err
 	}
-	if mode := t.class.VolumeBindingMode; mode != nil && *mode == storagev1.VolumeBindingWaitForFirstConsumer {
-		node, err := t.s.NodeFor(ctx, t.class)
-		if err != nil {
-			return nil, err
-		}
-		claim.Annotations = map[string]string{"volume.kubernetes.io/selected-node": node}
+	volume, err := t.Kube.PersistentVolumes().Get(ctx, made.Spec.VolumeName)
+	if err != nil {
+		return "", err
 	}
-	return claim, nil
+	if err := snapshotter.Provisioned(volume, made, t.class.Provisioner); err != nil {
+		return "", err
+	}
+	t.volume, t.volumes = volume, append(t.volumes, volume.Name)
+	return fmt.Sprintf("%s/%s of a copy of StorageClass %s is bound", t.namespace, t.name, t.class.Name), nil
 }
 
 func (t *trial) chosenClass() (*storagev1.StorageClass, error) {
@@ -120,14 +114,16 @@ func (t *trial) chosenClass() (*storagev1.StorageClass, error) {
 func (t *trial) create(ctx context.Context, claim *corev1.PersistentVolumeClaim) (*corev1.PersistentVolumeClaim, error) {
 	ctx, cancel := context.WithTimeout(ctx, fullTimeout)
 	defer cancel()
-	t.begun = true
 	claims := t.Kube.Claims(t.namespace)
-	made, err := kube.Create(ctx, claims, claim)
-	if err != nil {
-		return nil, fmt.Errorf("create claim %s/%s: %w", t.namespace, claim.Name, err)
+	made, err := claims.Create(ctx, claim)
+	if made != nil {
+		t.claims = append(t.claims, made)
 	}
-	target := kube.Target{Name: claim.Name, Object: "claim " + t.namespace + "/" + claim.Name, Until: "its volume"}
-	bound, err := kube.Until(ctx, claims, target, made, func(now *corev1.PersistentVolumeClaim) (bool, string, error) {
+	if err != nil {
+		return nil, err
+	}
+	target := kube.Target{Name: claim.Name, Object: claims.Describe(claim.Name), Until: "its volume"}
+	bound, err := claims.Until(ctx, target, made, func(now *corev1.PersistentVolumeClaim) (bool, string, error) {
 		if now == nil {
 			return false, "", errors.New(target.Object + " was deleted by someone else")
 		}
@@ -153,16 +149,6 @@ func (t *trial) events(ctx context.Context, claim string) string {
 	}
 	last := list.Items[len(list.Items)-1]
 	return last.Reason + ": " + last.Message
-}
-
-// throwAway has the volume go with its claim, whatever its class says.
-func (t *trial) throwAway(ctx context.Context) error {
-	if t.volume.Spec.PersistentVolumeReclaimPolicy == corev1.PersistentVolumeReclaimDelete {
-		return nil
-	}
-	patch := []byte(`{"spec":{"persistentVolumeReclaimPolicy":"Delete"}}`)
-	_, err := t.Kube.PersistentVolumes().Patch(ctx, t.volume.Name, types.MergePatchType, patch, metav1.PatchOptions{})
-	return err
 }
 
 func (t *trial) snapshot(ctx context.Context) (string, error) {
@@ -193,7 +179,7 @@ func (t *trial) restore(ctx context.Context) (string, error) {
 	claim := &corev1.PersistentVolumeClaim{
 		ObjectMeta: t.meta(t.copy.Spec.ClaimRef.Name),
 		Spec: corev1.PersistentVolumeClaimSpec{
-			VolumeName: t.copy.Name, StorageClassName: &t.class.Name, VolumeMode: t.copy.Spec.VolumeMode,
+			VolumeName: t.copy.Name, StorageClassName: &t.own.Name, VolumeMode: t.copy.Spec.VolumeMode,
 			AccessModes: t.copy.Spec.AccessModes,
 			Resources:   corev1.VolumeResourceRequirements{Requests: t.copy.Spec.Capacity},
 		},
@@ -227,49 +213,50 @@ func (t *trial) adopt(ctx context.Context, volumeID string) error {
 	// Once more after an interruption: the volume is known to nobody else.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTimeout)
 	defer cancel()
-	t.copy, err = kube.Create(ctx, t.Kube.PersistentVolumes(), &pv)
+	t.copy, err = t.Kube.PersistentVolumes().Create(ctx, &pv)
 	if t.copy != nil {
 		t.volumes = append(t.volumes, pv.Name)
 	}
-	if err != nil {
-		return fmt.Errorf("create PersistentVolume %s: %w", pv.Name, err)
-	}
-	return nil
+	return err
 }
 
 // cleanUp removes all that the trial made, and waits until it is gone.
 func (t *trial) cleanUp(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, fullTimeout)
 	defer cancel()
-	err := errors.Join(t.releaseCopy(ctx), t.deleteClaim(ctx, t.name+"-copy"), t.deleteClaim(ctx, t.name), t.deleteSnapshot(ctx))
+	err := t.releaseCopy(ctx)
+	for _, claim := range t.claims {
+		_, deleteErr := t.Kube.Claims(t.namespace).Delete(ctx, claim, nil)
+		err = errors.Join(err, deleteErr)
+	}
+	err = errors.Join(err, t.deleteSnapshot(ctx))
 	for _, name := range t.volumes {
 		err = errors.Join(err, t.waitGone(ctx, name))
 	}
-	if err != nil {
-		return "", fail("something of this check is left: "+err.Error(), "remove what is named "+t.name+"; velero-plugin-longshore sweep finds the claims")
+	if t.own != nil {
+		_, deleteErr := t.Kube.StorageClasses().Delete(ctx, t.own, nil)
+		err = errors.Join(err, deleteErr)
 	}
-	return "claims, volumes and snapshot are gone", nil
+	if err != nil {
+		return "", fail("something of this check is left: "+err.Error(), "remove what is named "+t.name)
+	}
+	return "claims, volumes, StorageClass and snapshot are gone", nil
 }
 
 // releaseCopy binds the restored volume to a claim that never was where it has
-// none: a volume that was never bound would stay.
+// none: a volume that was never bound would stay. The PersistentVolume was made by
+// this check, which its UID proves.
 func (t *trial) releaseCopy(ctx context.Context) error {
 	if t.copy == nil {
 		return nil
 	}
-	now, err := t.Kube.PersistentVolumes().Get(ctx, t.copy.Name, metav1.GetOptions{})
-	if err != nil || (now.Spec.ClaimRef != nil && now.Spec.ClaimRef.UID != "") {
-		return ignoreGone(err)
-	}
-	patch := fmt.Appendf(nil, `{"spec":{"claimRef":{"uid":%q}}}`, now.UID)
-	_, err = t.Kube.PersistentVolumes().Patch(ctx, t.copy.Name, types.MergePatchType, patch, metav1.PatchOptions{})
+	_, err := t.Kube.PersistentVolumes().Edit(ctx, t.copy, func(now *corev1.PersistentVolume) (kube.Patch, error) {
+		if now.Spec.ClaimRef != nil && now.Spec.ClaimRef.UID != "" {
+			return nil, nil
+		}
+		return kube.Patch{"spec": map[string]any{"claimRef": map[string]any{"uid": now.UID}}}, nil
+	})
 	return ignoreGone(err)
-}
-
-func (t *trial) deleteClaim(ctx context.Context, name string) error {
-	return ignoreGone(kube.Do(ctx, func(ctx context.Context) error {
-		return t.Kube.Claims(t.namespace).Delete(ctx, name, metav1.DeleteOptions{})
-	}))
 }
 
 func (t *trial) deleteSnapshot(ctx context.Context) error {
@@ -280,8 +267,9 @@ func (t *trial) deleteSnapshot(ctx context.Context) error {
 }
 
 func (t *trial) waitGone(ctx context.Context, name string) error {
-	target := kube.Target{Name: name, Object: "PersistentVolume " + name, Until: "its removal with its volume"}
-	_, err := kube.Until(ctx, t.Kube.PersistentVolumes(), target, nil, func(now *corev1.PersistentVolume) (bool, string, error) {
+	client := t.Kube.PersistentVolumes()
+	target := kube.Target{Name: name, Object: client.Describe(name), Until: "its removal with its volume"}
+	_, err := client.Until(ctx, target, nil, func(now *corev1.PersistentVolume) (bool, string, error) {
 		if now == nil {
 			return true, "", nil
 		}

@@ -135,9 +135,9 @@ func TestRights(t *testing.T) {
 		}
 	}
 	for _, r := range snapshotter.Rights() {
-		kind := "ClusterRole"
-		if r.Staging {
-			kind = "Role"
+		kind := "Role"
+		if r.Namespace == snapshotter.Everywhere {
+			kind = "ClusterRole"
 		}
 		asked = append(asked, strings.Join([]string{kind, r.Group, strings.TrimSuffix(r.Resource+"/"+r.Subresource, "/"), strings.Join(r.Verbs, ",")}, " "))
 	}

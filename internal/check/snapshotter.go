@@ -14,7 +14,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/longshore-dev/velero-plugin/internal/defaults"
-	"github.com/longshore-dev/velero-plugin/internal/kube"
 	"github.com/longshore-dev/velero-plugin/snapshotter"
 )
 
@@ -135,16 +134,14 @@ func (v *volumeSnapshotter) csiDrivers(ctx context.Context) (string, error) {
 }
 
 func (v *volumeSnapshotter) storageClasses(ctx context.Context) (string, error) {
-	list, err := kube.Retry(ctx, func(ctx context.Context) (*storagev1.StorageClassList, error) {
-		return v.Kube.StorageClasses().List(ctx, metav1.ListOptions{})
-	})
+	list, err := v.Kube.StorageClasses().List(ctx, "")
 	if err != nil {
-		return "", fmt.Errorf("list StorageClasses: %w", err)
+		return "", err
 	}
 	var others []string
-	for _, class := range list.Items {
+	for _, class := range list {
 		if slices.Contains(v.drivers, class.Provisioner) {
-			v.classes = append(v.classes, class)
+			v.classes = append(v.classes, *class)
 		} else {
 			others = append(others, class.Name)
 		}

@@ -127,20 +127,31 @@ func (v *volumeSnapshotter) lacking(ctx context.Context, account string) ([]stri
 				return nil, err
 			}
 			if !granted {
-				lacking = append(lacking, verb+" "+describeRight(right, v.s.StagingNamespace()))
+				lacking = append(lacking, verb+" "+describeRight(right, v.place(right)))
 			}
 		}
 	}
 	return lacking, nil
 }
 
-func describeRight(r snapshotter.Right, staging string) string {
+// place is the namespace in which a right is needed, "" for all of them.
+func (v *volumeSnapshotter) place(r snapshotter.Right) string {
+	switch r.Namespace {
+	case snapshotter.InStaging:
+		return v.s.StagingNamespace()
+	case snapshotter.InVelero:
+		return v.Namespace
+	}
+	return ""
+}
+
+func describeRight(r snapshotter.Right, namespace string) string {
 	text := strings.TrimSuffix(r.Resource+"/"+r.Subresource, "/")
 	if r.Group != "" {
 		text += "." + r.Group
 	}
-	if r.Staging {
-		text += " in namespace " + staging
+	if namespace != "" {
+		text += " in namespace " + namespace
 	}
 	return text
 }
@@ -157,8 +168,8 @@ type review struct {
 
 func (v *volumeSnapshotter) mayDo(ctx context.Context, account string, r snapshotter.Right, verb string) (bool, error) {
 	attributes := map[string]any{"group": r.Group, "resource": r.Resource, "subresource": r.Subresource, "verb": verb}
-	if r.Staging {
-		attributes["namespace"] = v.s.StagingNamespace()
+	if namespace := v.place(r); namespace != "" {
+		attributes["namespace"] = namespace
 	}
 	asked := review{APIVersion: "authorization.k8s.io/v1", Kind: "SelfSubjectAccessReview", Spec: map[string]any{"resourceAttributes": attributes}}
 	if namespace, name, found := strings.Cut(account, "/"); found {

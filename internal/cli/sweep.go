@@ -20,26 +20,23 @@ import (
 // sweepFlags are what a person says of a sweep.
 type sweepFlags struct {
 	where
-	olderThan time.Duration
-	dryRun    bool
+	dryRun bool
 }
 
 // leftover is a snapshotter.Leftover as JSON.
 type leftover struct {
-	Kind      string `json:"kind"`
-	Namespace string `json:"namespace,omitempty"`
-	Name      string `json:"name"`
-	Purpose   string `json:"purpose"`
-	Backup    string `json:"backup,omitempty"`
-	Age       string `json:"age"`
-	Remedy    string `json:"remedy"`
+	Kind    string `json:"kind"`
+	Name    string `json:"name"`
+	Purpose string `json:"purpose"`
+	Backup  string `json:"backup,omitempty"`
+	Since   string `json:"since"` // how long ago its call has ended
+	Remedy  string `json:"remedy"`
 }
 
 func runSweep(args []string, stdout, stderr io.Writer) int {
 	var f sweepFlags
 	flags := pflag.NewFlagSet("sweep", pflag.ContinueOnError)
 	flags.BoolVar(&f.dryRun, "dry-run", false, "only list what would be removed")
-	flags.DurationVar(&f.olderThan, "older-than", 0, "`age` of what is removed; without it the location's sweepAfter, or an hour")
 	f.add(flags)
 	name, done, err := parse("sweep", flags, args, sweepUsage, stdout)
 	if done {
@@ -77,35 +74,31 @@ func (f *sweepFlags) open(ctx context.Context, name string, stderr io.Writer) (*
 	return snapshotter.OpenOn(cluster.Kube, cluster.Namespace, f.log(stderr), location.Settings())
 }
 
-const (
-	defaultAge   = time.Hour
-	sweepTimeout = 15 * time.Minute
-)
+const sweepTimeout = 15 * time.Minute
 
 func (f *sweepFlags) sweep(ctx context.Context, s *snapshotter.Snapshotter, stdout, stderr io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, sweepTimeout)
 	defer cancel()
-	age := cmp.Or(f.olderThan, s.Settings().SweepAfter, defaultAge)
 	work, doing := s.Sweep, "sweeping"
 	if f.dryRun {
 		work, doing = s.FindLeftovers, "looking"
 	}
 	done := f.progress(stderr, doing)
-	found, err := work(ctx, age)
+	found, err := work(ctx)
 	done()
 	if err != nil && len(found) == 0 {
 		return err
 	}
-	if writeErr := f.write(stdout, found, age); err == nil {
+	if writeErr := f.write(stdout, found); err == nil {
 		err = writeErr
 	}
 	return err
 }
 
-func (f *sweepFlags) write(stdout io.Writer, found []snapshotter.Leftover, age time.Duration) error {
+func (f *sweepFlags) write(stdout io.Writer, found []snapshotter.Leftover) error {
 	list := []leftover{}
 	for _, l := range found {
-		list = append(list, leftover{l.Kind, l.Namespace, l.Name, l.Purpose, l.Backup, l.Age.Round(time.Second).String(), l.Remedy})
+		list = append(list, leftover{l.Kind, l.Name, l.Purpose, l.Backup, short(l.Since.Round(time.Second)), l.Remedy})
 	}
 	if f.output == "json" {
 		encoder := json.NewEncoder(stdout)
@@ -113,7 +106,7 @@ func (f *sweepFlags) write(stdout io.Writer, found []snapshotter.Leftover, age t
 		return encoder.Encode(list)
 	}
 	if len(list) == 0 {
-		_, err := fmt.Fprintf(stdout, "Nothing is left that is older than %s.\n", short(age))
+		_, err := fmt.Fprintln(stdout, "Nothing is left.")
 		return err
 	}
 	return writeTable(check.TerminalOf(stdout), list)
@@ -135,9 +128,9 @@ func short(d time.Duration) string {
 func writeTable(terminal check.Terminal, list []leftover) error {
 	var text bytes.Buffer
 	table := tabwriter.NewWriter(&text, 0, 0, 3, ' ', 0)
-	fmt.Fprintln(table, "KIND\tNAMESPACE\tNAME\tPURPOSE\tBACKUP\tAGE\tREMEDY")
+	fmt.Fprintln(table, "KIND\tNAME\tPURPOSE\tBACKUP\tSINCE\tREMEDY")
 	for _, l := range list {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", l.Kind, cmp.Or(l.Namespace, "-"), l.Name, l.Purpose, cmp.Or(l.Backup, "-"), l.Age, l.Remedy)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", l.Kind, l.Name, l.Purpose, cmp.Or(l.Backup, "-"), l.Since, l.Remedy)
 	}
 	if err := table.Flush(); err != nil {
 		return err
@@ -153,8 +146,7 @@ func writeTable(terminal check.Terminal, list []leftover) error {
 
 func writeParagraphs(terminal check.Terminal, list []leftover) error {
 	for _, l := range list {
-		name := strings.TrimPrefix(l.Namespace+"/"+l.Name, "/")
-		if _, err := fmt.Fprintf(terminal, "%s %s\n  %s %s, %s old\n  %s\n", l.Kind, name, l.Purpose, cmp.Or(l.Backup, "-"), l.Age, l.Remedy); err != nil {
+		if _, err := fmt.Fprintf(terminal, "%s %s\n  %s %s, left %s ago\n  %s\n", l.Kind, l.Name, l.Purpose, cmp.Or(l.Backup, "-"), l.Since, l.Remedy); err != nil {
 			return err
 		}
 	}

@@ -19,7 +19,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 
 	"github.com/longshore-dev/velero-plugin/internal/kube"
@@ -51,41 +50,35 @@ type MistakeError struct{ text string }
 
 func (e *MistakeError) Error() string { return e.text }
 
-// anyVersion has the API server answer from its cache, which may be a moment
-// old. For the newest state it would first wait for its storage, up to 100 ms.
-const anyVersion = "0"
-
 // Read reads the defaults for a kind with one request. A ConfigMap that cannot
 // be meant so is a *MistakeError.
 func Read(ctx context.Context, config *rest.Config, namespace, kind string) (Set, error) {
-	client, err := kube.New(config, kube.Limits{QPS: 5, Burst: 5})
+	client, err := kube.New(config, kube.Options{QPS: 5, Burst: 5})
 	if err != nil {
 		return Set{}, err
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, deadline, fmt.Errorf("no answer from the Kubernetes API in %v", deadline))
 	defer cancel()
-	list, err := kube.Retry(ctx, func(ctx context.Context) (*corev1.ConfigMapList, error) {
-		return client.ConfigMaps(namespace).List(ctx, metav1.ListOptions{LabelSelector: selector(kind), ResourceVersion: anyVersion})
-	})
+	list, err := client.ConfigMaps(namespace).List(ctx, selector(kind))
 	if err != nil {
-		return Set{}, fmt.Errorf("list ConfigMaps with the labels %s in namespace %s: %w", selector(kind), namespace, err)
+		return Set{}, fmt.Errorf("look for defaults by the labels %s in namespace %s: %w", selector(kind), namespace, err)
 	}
-	return choose(list.Items, kind)
+	return choose(list, kind)
 }
 
 func selector(kind string) string { return "velero.io/plugin-config," + Provider + "=" + kind }
 
-func choose(found []corev1.ConfigMap, kind string) (Set, error) {
+func choose(found []*corev1.ConfigMap, kind string) (Set, error) {
 	switch len(found) {
 	case 0:
 		return Set{}, nil
 	case 1:
-		set := Set{ConfigMap: nameOf(&found[0]), data: found[0].Data}
+		set := Set{ConfigMap: nameOf(found[0]), data: found[0].Data}
 		return set, set.check(kind)
 	}
 	var all []string
-	for i := range found {
-		all = append(all, nameOf(&found[i]))
+	for _, m := range found {
+		all = append(all, nameOf(m))
 	}
 	slices.Sort(all)
 	return Set{}, &MistakeError{fmt.Sprintf("several ConfigMaps give defaults for the %s: %s; at most one may have the labels %s",

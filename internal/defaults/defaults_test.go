@@ -20,8 +20,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-func configMap(name string, data map[string]string) corev1.ConfigMap {
-	return corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "velero", Name: name}, Data: data}
+func configMap(name string, data map[string]string) *corev1.ConfigMap {
+	return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "velero", Name: name}, Data: data}
 }
 
 func TestChoose(t *testing.T) {
@@ -31,18 +31,18 @@ func TestChoose(t *testing.T) {
 	require.Equal(t, own, set.Under(own))
 	require.NoError(t, set.explain(nil))
 
-	set, err = choose([]corev1.ConfigMap{configMap("a", map[string]string{"region": "default", "s3Url": "http://s3"})}, ObjectStore)
+	set, err = choose([]*corev1.ConfigMap{configMap("a", map[string]string{"region": "default", "s3Url": "http://s3"})}, ObjectStore)
 	require.NoError(t, err)
 	require.Equal(t, map[string]string{"region": "own", "s3Url": "http://s3"}, set.Under(own))
 	require.Equal(t, map[string]string{"region": "own"}, own)
 	require.EqualError(t, set.explain(errors.New("bad")), "bad (ConfigMap velero/a gives defaults for region, s3Url)")
 
-	_, err = choose([]corev1.ConfigMap{configMap("b", nil), configMap("a", nil)}, ObjectStore)
+	_, err = choose([]*corev1.ConfigMap{configMap("b", nil), configMap("a", nil)}, ObjectStore)
 	var mistake *MistakeError
 	require.ErrorAs(t, err, &mistake)
 	require.ErrorContains(t, err, "velero/a, velero/b")
 
-	bucket := []corev1.ConfigMap{configMap("a", map[string]string{"bucket": "b"})}
+	bucket := []*corev1.ConfigMap{configMap("a", map[string]string{"bucket": "b"})}
 	_, err = choose(bucket, ObjectStore)
 	require.ErrorContains(t, err, "bucket: has no effect in ConfigMap velero/a")
 	_, err = choose(bucket, VolumeSnapshotter)
@@ -84,7 +84,7 @@ func TestOpenReadsOnce(t *testing.T) {
 		require.Equal(t, "/api/v1/namespaces/velero/configmaps", r.URL.Path)
 		require.Equal(t, "velero.io/plugin-config,longshore.dev/s3-csi=ObjectStore", r.URL.Query().Get("labelSelector"))
 		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(corev1.ConfigMapList{Items: []corev1.ConfigMap{configMap("a", map[string]string{"region": "r"})}})
+		_ = json.NewEncoder(w).Encode(corev1.ConfigMapList{Items: []corev1.ConfigMap{*configMap("a", map[string]string{"region": "r"})}})
 	})
 	made, _, err := opened(t, ObjectStore, map[string]string{"bucket": "b"})
 	require.NoError(t, err)

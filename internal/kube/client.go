@@ -1,24 +1,22 @@
-// Package kube holds the few typed Kubernetes clients the snapshotter needs,
-// and waiting on them.
+// Package kube is the little of a Kubernetes client that the plugin needs: a
+// handful of kinds, waits by watching, and changes with preconditions.
 //
-// It is built from rest clients over a scheme of two API groups. The usual
-// clientset would link every API group Kubernetes has, which doubles the
-// program; see the linker's view with `go list -deps`.
+// It is built from rest clients over a scheme of three API groups. The usual
+// clientset would link every API group of Kubernetes, which doubles the program.
 package kube
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"sync"
+	"time"
 
-	volumesnapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
-	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/clientset/versioned/typed/volumesnapshot/v1"
+	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
+	"github.com/sirupsen/logrus"
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
@@ -42,46 +40,60 @@ type (
 	CSIDrivers = Resource[storagev1.CSIDriver, storagev1.CSIDriverList]
 	// CSINodes is the client for that kind.
 	CSINodes = Resource[storagev1.CSINode, storagev1.CSINodeList]
+	// VolumeSnapshots is the client for that kind.
+	VolumeSnapshots = Resource[snapshotv1.VolumeSnapshot, snapshotv1.VolumeSnapshotList]
+	// VolumeSnapshotContents is the client for that kind.
+	VolumeSnapshotContents = Resource[snapshotv1.VolumeSnapshotContent, snapshotv1.VolumeSnapshotContentList]
+	// VolumeSnapshotClasses is the client for that kind.
+	VolumeSnapshotClasses = Resource[snapshotv1.VolumeSnapshotClass, snapshotv1.VolumeSnapshotClassList]
 )
 
 // Client reaches one cluster. It is safe for concurrent use.
 type Client struct {
-	core, storage rest.Interface
-	snapshots     snapshotv1.SnapshotV1Interface
+	core, storage, snapshots rest.Interface
+	retry                    retrier
 }
 
-// Limits bound the requests of a Client, all its calls together.
-type Limits struct {
-	QPS   float64 // requests a second, on average
+// Options of a Client.
+type Options struct {
+	QPS   float64 // requests a second, on average, all calls together
 	Burst int     // requests at once
+	// Grace is how long a request is repeated that the API server answers with a
+	// failure of its own (5xx), as it does while a webhook is away. 0 repeats it
+	// until the call's context ends.
+	Grace time.Duration
+	// Log is told at once of a request that is repeated, and now and then what is
+	// waited for. Nil tells nobody.
+	Log logrus.FieldLogger
 }
 
 // New makes a Client for the cluster of config. It sends no request.
-func New(config *rest.Config, limits Limits) (*Client, error) {
+func New(config *rest.Config, o Options) (*Client, error) {
 	config = rest.CopyConfig(config)
-	config.RateLimiter = flowcontrol.NewTokenBucketRateLimiter(float32(limits.QPS), limits.Burst)
+	config.RateLimiter = flowcontrol.NewTokenBucketRateLimiter(float32(o.QPS), o.Burst)
 	config.UserAgent = "velero-plugin-longshore"
 	transport, err := rest.HTTPClientFor(config)
 	if err != nil {
 		return nil, fmt.Errorf("set up the connection to the Kubernetes API at %s: %w", config.Host, err)
 	}
-	return newClient(config, transport)
-}
-
-func newClient(config *rest.Config, transport *http.Client) (*Client, error) {
-	core, err := groupClient(config, transport, "/api", corev1.SchemeGroupVersion)
-	if err != nil {
-		return nil, err
+	if o.Log == nil {
+		o.Log = &logrus.Logger{Out: io.Discard, Formatter: &logrus.TextFormatter{}, Hooks: logrus.LevelHooks{}}
 	}
-	storage, err := groupClient(config, transport, "/apis", storagev1.SchemeGroupVersion)
-	if err != nil {
-		return nil, err
+	c := &Client{retry: retrier{grace: o.Grace, log: o.Log}}
+	for _, group := range []struct {
+		client  *rest.Interface
+		path    string
+		version schema.GroupVersion
+	}{
+		{&c.core, "/api", corev1.SchemeGroupVersion},
+		{&c.storage, "/apis", storagev1.SchemeGroupVersion},
+		{&c.snapshots, "/apis", snapshotv1.SchemeGroupVersion},
+	} {
+		if *group.client, err = groupClient(config, transport, group.path, group.version); err != nil {
+			return nil, err
+		}
 	}
-	snapshots, err := snapshotv1.NewForConfigAndClient(config, transport)
-	if err != nil {
-		return nil, fmt.Errorf("make the client for snapshot.storage.k8s.io: %w", err)
-	}
-	return &Client{core: core, storage: storage, snapshots: snapshots}, nil
+	return c, nil
 }
 
 func groupClient(config *rest.Config, transport *http.Client, path string, version schema.GroupVersion) (rest.Interface, error) {
@@ -106,20 +118,18 @@ type kinds struct {
 // tells what it can do, starts without it.
 var known = sync.OnceValue(func() kinds {
 	scheme := runtime.NewScheme()
-	utilruntime.Must(corev1.AddToScheme(scheme))
-	utilruntime.Must(storagev1.AddToScheme(scheme))
+	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, storagev1.AddToScheme, snapshotv1.AddToScheme} {
+		utilruntime.Must(add(scheme))
+	}
 	return kinds{serializer.NewCodecFactory(scheme), runtime.NewParameterCodec(scheme)}
 })
 
 // SecretValue returns what a Secret holds under key. This package has no other
 // way to a Secret, so that the rights for it can name the one.
 func (c *Client) SecretValue(ctx context.Context, namespace, name, key string) ([]byte, error) {
-	secrets := Resource[corev1.Secret, corev1.SecretList]{c.core, "secrets", namespace}
-	secret, err := Retry(ctx, func(ctx context.Context) (*corev1.Secret, error) {
-		return secrets.Get(ctx, name, metav1.GetOptions{})
-	})
+	secret, err := resource[corev1.Secret, corev1.SecretList](c, c.core, "Secret", "secrets", namespace).Get(ctx, name)
 	if err != nil {
-		return nil, fmt.Errorf("read Secret %s/%s: %w", namespace, name, err)
+		return nil, err
 	}
 	value, found := secret.Data[key]
 	if !found {
@@ -130,60 +140,58 @@ func (c *Client) SecretValue(ctx context.Context, namespace, name, key string) (
 
 // PersistentVolumes is the client for PersistentVolumes.
 func (c *Client) PersistentVolumes() PersistentVolumes {
-	return Resource[corev1.PersistentVolume, corev1.PersistentVolumeList]{c.core, "persistentvolumes", ""}
+	return resource[corev1.PersistentVolume, corev1.PersistentVolumeList](c, c.core, "PersistentVolume", "persistentvolumes", "")
 }
 
-// Claims is the client for the PersistentVolumeClaims of a namespace, of all of
-// them if it is "".
+// Claims is the client for the PersistentVolumeClaims of a namespace.
 func (c *Client) Claims(namespace string) PersistentVolumeClaims {
-	return Resource[corev1.PersistentVolumeClaim, corev1.PersistentVolumeClaimList]{c.core, "persistentvolumeclaims", namespace}
+	return resource[corev1.PersistentVolumeClaim, corev1.PersistentVolumeClaimList](c, c.core, "PersistentVolumeClaim", "persistentvolumeclaims", namespace)
 }
 
 // ConfigMaps is the client for the ConfigMaps of a namespace.
 func (c *Client) ConfigMaps(namespace string) ConfigMaps {
-	return Resource[corev1.ConfigMap, corev1.ConfigMapList]{c.core, "configmaps", namespace}
+	return resource[corev1.ConfigMap, corev1.ConfigMapList](c, c.core, "ConfigMap", "configmaps", namespace)
 }
 
 // Nodes is the client for Nodes.
 func (c *Client) Nodes() Nodes {
-	return Resource[corev1.Node, corev1.NodeList]{c.core, "nodes", ""}
+	return resource[corev1.Node, corev1.NodeList](c, c.core, "Node", "nodes", "")
 }
 
 // StorageClasses is the client for StorageClasses.
 func (c *Client) StorageClasses() StorageClasses {
-	return Resource[storagev1.StorageClass, storagev1.StorageClassList]{c.storage, "storageclasses", ""}
+	return resource[storagev1.StorageClass, storagev1.StorageClassList](c, c.storage, "StorageClass", "storageclasses", "")
 }
 
 // CSIDrivers is the client for CSIDrivers.
 func (c *Client) CSIDrivers() CSIDrivers {
-	return Resource[storagev1.CSIDriver, storagev1.CSIDriverList]{c.storage, "csidrivers", ""}
+	return resource[storagev1.CSIDriver, storagev1.CSIDriverList](c, c.storage, "CSIDriver", "csidrivers", "")
 }
 
 // CSINodes is the client for CSINodes.
 func (c *Client) CSINodes() CSINodes {
-	return Resource[storagev1.CSINode, storagev1.CSINodeList]{c.storage, "csinodes", ""}
+	return resource[storagev1.CSINode, storagev1.CSINodeList](c, c.storage, "CSINode", "csinodes", "")
 }
 
-// VolumeSnapshots is the client for the VolumeSnapshots of a namespace, of all
-// of them if it is "".
-func (c *Client) VolumeSnapshots(namespace string) snapshotv1.VolumeSnapshotInterface {
-	return c.snapshots.VolumeSnapshots(namespace)
+// VolumeSnapshots is the client for the VolumeSnapshots of a namespace.
+func (c *Client) VolumeSnapshots(namespace string) VolumeSnapshots {
+	return resource[snapshotv1.VolumeSnapshot, snapshotv1.VolumeSnapshotList](c, c.snapshots, "VolumeSnapshot", "volumesnapshots", namespace)
 }
 
 // VolumeSnapshotContents is the client for VolumeSnapshotContents.
-func (c *Client) VolumeSnapshotContents() snapshotv1.VolumeSnapshotContentInterface {
-	return c.snapshots.VolumeSnapshotContents()
+func (c *Client) VolumeSnapshotContents() VolumeSnapshotContents {
+	return resource[snapshotv1.VolumeSnapshotContent, snapshotv1.VolumeSnapshotContentList](c, c.snapshots, "VolumeSnapshotContent", "volumesnapshotcontents", "")
 }
 
 // VolumeSnapshotClasses is the client for VolumeSnapshotClasses.
-func (c *Client) VolumeSnapshotClasses() snapshotv1.VolumeSnapshotClassInterface {
-	return c.snapshots.VolumeSnapshotClasses()
+func (c *Client) VolumeSnapshotClasses() VolumeSnapshotClasses {
+	return resource[snapshotv1.VolumeSnapshotClass, snapshotv1.VolumeSnapshotClassList](c, c.snapshots, "VolumeSnapshotClass", "volumesnapshotclasses", "")
 }
 
 // Raw gets the JSON of what stands at an absolute path of the API, for the few
 // kinds that are not worth a type.
 func (c *Client) Raw(ctx context.Context, path string, parameters map[string]string) ([]byte, error) {
-	return Retry(ctx, func(ctx context.Context) ([]byte, error) {
+	return retry(ctx, c.retry, "get "+path, func(ctx context.Context) ([]byte, error) {
 		request := c.core.Get().AbsPath(path)
 		for name, value := range parameters {
 			request = request.Param(name, value)
@@ -192,23 +200,10 @@ func (c *Client) Raw(ctx context.Context, path string, parameters map[string]str
 	})
 }
 
-// DeleteContent deletes exactly this VolumeSnapshotContent. It returns the
-// content as it is while finalizers hold it, nil if it is gone.
-func (c *Client) DeleteContent(ctx context.Context, content *volumesnapshotv1.VolumeSnapshotContent) (*volumesnapshotv1.VolumeSnapshotContent, error) {
-	options := metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &content.UID}}
-	raw, err := Retry(ctx, func(ctx context.Context) ([]byte, error) {
-		return c.snapshots.RESTClient().Delete().Resource("volumesnapshotcontents").Name(content.Name).Body(&options).DoRaw(ctx)
+// RawPost sends the JSON of an object to an absolute path of the API and returns
+// the JSON of the answer. It is for reviews, which change nothing.
+func (c *Client) RawPost(ctx context.Context, path string, body []byte) ([]byte, error) {
+	return retry(ctx, c.retry, "post to "+path, func(ctx context.Context) ([]byte, error) {
+		return c.core.Post().AbsPath(path).SetHeader("Content-Type", "application/json").Body(body).DoRaw(ctx)
 	})
-	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	var kind metav1.TypeMeta
-	if err := json.Unmarshal(raw, &kind); err != nil || kind.Kind != "VolumeSnapshotContent" {
-		return nil, err // a Status tells that the content is gone
-	}
-	var left volumesnapshotv1.VolumeSnapshotContent
-	return &left, json.Unmarshal(raw, &left)
 }

@@ -25,9 +25,9 @@ func TestConfigWithoutCluster(t *testing.T) {
 }
 
 func TestNewSendsNothing(t *testing.T) {
-	_, err := New(&rest.Config{Host: "https://127.0.0.1:1"}, Limits{QPS: 1, Burst: 1})
+	_, err := New(&rest.Config{Host: "https://127.0.0.1:1"}, Options{QPS: 1, Burst: 1})
 	require.NoError(t, err)
-	_, err = New(&rest.Config{Host: "https://127.0.0.1:1", TLSClientConfig: rest.TLSClientConfig{CAFile: "/none"}}, Limits{QPS: 1, Burst: 1})
+	_, err = New(&rest.Config{Host: "https://127.0.0.1:1", TLSClientConfig: rest.TLSClientConfig{CAFile: "/none"}}, Options{QPS: 1, Burst: 1})
 	require.ErrorContains(t, err, "127.0.0.1:1")
 }
 

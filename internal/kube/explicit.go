@@ -1,7 +1,6 @@
 package kube
 
 import (
-	"context"
 	"fmt"
 
 	"k8s.io/client-go/rest"
@@ -23,12 +22,4 @@ func ConfigOf(file, context string) (*rest.Config, error) {
 		return nil, fmt.Errorf("find the Kubernetes cluster: kubeconfig %q, context %q: %w", file, context, err)
 	}
 	return config, nil
-}
-
-// RawPost sends the JSON of an object to an absolute path of the API and
-// returns the JSON of the answer.
-func (c *Client) RawPost(ctx context.Context, path string, body []byte) ([]byte, error) {
-	return Retry(ctx, func(ctx context.Context) ([]byte, error) {
-		return c.core.Post().AbsPath(path).SetHeader("Content-Type", "application/json").Body(body).DoRaw(ctx)
-	})
 }

@@ -2,71 +2,194 @@ package kube
 
 import (
 	"context"
-	"time"
+	"encoding/json"
+	"fmt"
+	"maps"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
 )
 
 // Resource is the client for one kind of object T with the list L, in one
-// namespace or in none. Its methods are those of client-go's typed clients.
+// namespace or in none. A request that may succeed a little later is repeated
+// until the context ends. Errors name the object.
 //
-// It stands here because client-go's own generic client links its fake, and
-// with that a tenth of the program.
+// Changes and deletions always bear the UID and the resourceVersion of the state
+// that they were decided on. When that has changed meanwhile, they are decided
+// on once more.
 type Resource[T, L any] struct {
-	client    rest.Interface
-	name      string // plural, as in the API's paths
-	namespace string
+	verbs verbs[T, L]
+	retry retrier
+	kind  string
 }
 
-func object[O any](o *O) runtime.Object { return any(o).(runtime.Object) }
-
-func (r Resource[T, L]) request(verb *rest.Request) *rest.Request {
-	return verb.NamespaceIfScoped(r.namespace, r.namespace != "").Resource(r.name)
+func resource[T, L any](c *Client, client rest.Interface, kind, plural, namespace string) Resource[T, L] {
+	return Resource[T, L]{verbs[T, L]{client, plural, namespace}, c.retry, kind}
 }
 
-// Get returns the object with that name.
-func (r Resource[T, L]) Get(ctx context.Context, name string, options metav1.GetOptions) (*T, error) {
-	result := new(T)
-	err := r.request(r.client.Get()).Name(name).VersionedParams(&options, known().parameters).Do(ctx).Into(object(result))
-	return result, err
-}
-
-// List returns the objects that options select.
-func (r Resource[T, L]) List(ctx context.Context, options metav1.ListOptions) (*L, error) {
-	result := new(L)
-	err := r.request(r.client.Get()).VersionedParams(&options, known().parameters).Do(ctx).Into(object(result))
-	return result, err
-}
-
-// Watch watches the objects that options select.
-func (r Resource[T, L]) Watch(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
-	options.Watch = true
-	var timeout time.Duration
-	if options.TimeoutSeconds != nil {
-		timeout = time.Duration(*options.TimeoutSeconds) * time.Second
+// Describe names an object of this kind for a person: "PersistentVolume data".
+func (r Resource[T, L]) Describe(name string) string {
+	if r.verbs.namespace != "" {
+		name = r.verbs.namespace + "/" + name
 	}
-	return r.request(r.client.Get()).VersionedParams(&options, known().parameters).Timeout(timeout).Watch(ctx)
+	return r.kind + " " + name
 }
 
-// Create creates the object and returns it as it is then.
-func (r Resource[T, L]) Create(ctx context.Context, made *T, options metav1.CreateOptions) (*T, error) {
-	result := new(T)
-	err := r.request(r.client.Post()).VersionedParams(&options, known().parameters).Body(object(made)).Do(ctx).Into(object(result))
-	return result, err
+// Get returns the object with that name. An error of one that is not there
+// satisfies apierrors.IsNotFound.
+func (r Resource[T, L]) Get(ctx context.Context, name string) (*T, error) {
+	what := "get " + r.Describe(name)
+	found, err := retry(ctx, r.retry, what, func(ctx context.Context) (*T, error) { return r.verbs.get(ctx, name) })
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	return found, nil
 }
 
-// Patch changes the object with that name and returns it as it is then.
-func (r Resource[T, L]) Patch(ctx context.Context, name string, kind types.PatchType, patch []byte, options metav1.PatchOptions, subresources ...string) (*T, error) {
-	result := new(T)
-	err := r.request(r.client.Patch(kind)).Name(name).SubResource(subresources...).VersionedParams(&options, known().parameters).Body(patch).Do(ctx).Into(object(result))
-	return result, err
+// Find returns the object with that name, nil if there is none.
+func (r Resource[T, L]) Find(ctx context.Context, name string) (*T, error) {
+	found, err := r.Get(ctx, name)
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	return found, err
 }
 
-// Delete deletes the object with that name.
-func (r Resource[T, L]) Delete(ctx context.Context, name string, options metav1.DeleteOptions) error {
-	return r.request(r.client.Delete()).Name(name).Body(&options).Do(ctx).Error()
+// List returns the objects that bear the labels of selector, all if it is "".
+func (r Resource[T, L]) List(ctx context.Context, selector string) ([]*T, error) {
+	what := "list " + r.verbs.plural
+	list, err := retry(ctx, r.retry, what, func(ctx context.Context) (*L, error) {
+		return r.verbs.List(ctx, metav1.ListOptions{LabelSelector: selector})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	var all []*T
+	err = meta.EachListItem(asObject(list), func(item runtime.Object) error {
+		all = append(all, any(item).(*T))
+		return nil
+	})
+	return all, err
+}
+
+// Create makes an object whose name the caller alone uses, and finds it again
+// where the API's answer was lost. With an error it returns what may have been
+// made all the same, for the clean-up; nil if that is nothing. An object of the
+// name that lacks a label of wanted is another's.
+func (r Resource[T, L]) Create(ctx context.Context, wanted *T) (*T, error) {
+	name, what := metaOf(wanted).GetName(), "create "+r.Describe(metaOf(wanted).GetName())
+	made, err := retry(ctx, r.retry, what, func(ctx context.Context) (*T, error) { return r.verbs.create(ctx, wanted) })
+	if apierrors.IsAlreadyExists(err) {
+		made, err = r.Get(ctx, name)
+		if err == nil && !hasLabels(metaOf(made), metaOf(wanted).GetLabels()) {
+			return nil, fmt.Errorf("%s: it exists and is not of this plugin's making", what)
+		}
+	}
+	switch {
+	case err == nil:
+		return made, nil
+	case ctx.Err() != nil || transient(err):
+		return wanted, fmt.Errorf("%s: %w", what, err)
+	}
+	return nil, fmt.Errorf("%s: %w", what, err)
+}
+
+// Patch is a JSON merge patch.
+type Patch map[string]any
+
+// Edit changes the object that now is a state of. change decides on the patch for
+// a state; nil leaves it as it is, an error ends the edit. It returns the changed
+// object. An error of an object that is gone satisfies apierrors.IsNotFound.
+func (r Resource[T, L]) Edit(ctx context.Context, now *T, change func(now *T) (Patch, error)) (*T, error) {
+	name, what := metaOf(now).GetName(), "change "+r.Describe(metaOf(now).GetName())
+	for {
+		patch, err := change(now)
+		if err != nil || patch == nil {
+			return now, err
+		}
+		body, err := json.Marshal(withPreconditions(patch, metaOf(now)))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", what, err)
+		}
+		changed, err := retry(ctx, r.retry, what, func(ctx context.Context) (*T, error) { return r.verbs.patch(ctx, name, body) })
+		if err == nil {
+			return changed, nil
+		}
+		if !apierrors.IsConflict(err) {
+			return nil, fmt.Errorf("%s: %w", what, err)
+		}
+		if now, err = r.again(ctx, now); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// Delete asks for the deletion of the object that now is a state of, in the state
+// that change brings about, see Edit; a nil change deletes it as it is. It returns
+// the state that was deleted. An object that is gone, or is being deleted, is no
+// error.
+func (r Resource[T, L]) Delete(ctx context.Context, now *T, change func(now *T) (Patch, error)) (*T, error) {
+	name, what := metaOf(now).GetName(), "delete "+r.Describe(metaOf(now).GetName())
+	for metaOf(now).GetDeletionTimestamp() == nil {
+		var err error
+		if change != nil {
+			now, err = r.Edit(ctx, now, change)
+		}
+		if err == nil {
+			uid, version := metaOf(now).GetUID(), metaOf(now).GetResourceVersion()
+			_, err = retry(ctx, r.retry, what, func(ctx context.Context) (struct{}, error) {
+				return struct{}{}, r.verbs.delete(ctx, name, metav1.Preconditions{UID: &uid, ResourceVersion: &version})
+			})
+		}
+		switch {
+		case err == nil || apierrors.IsNotFound(err):
+			return now, nil
+		case !apierrors.IsConflict(err):
+			return now, fmt.Errorf("%s: %w", what, err)
+		}
+		before := now
+		if now, err = r.again(ctx, before); apierrors.IsNotFound(err) {
+			return before, nil
+		} else if err != nil {
+			return before, err
+		}
+	}
+	return now, nil
+}
+
+// again returns the object as it is now. One of another UID has only the name.
+func (r Resource[T, L]) again(ctx context.Context, before *T) (*T, error) {
+	name, uid := metaOf(before).GetName(), metaOf(before).GetUID()
+	now, err := r.Get(ctx, name)
+	if err == nil && metaOf(now).GetUID() != uid {
+		err = apierrors.NewNotFound(metav1.SchemeGroupVersion.WithResource(r.verbs.plural).GroupResource(), name)
+	}
+	return now, err
+}
+
+func metaOf[T any](o *T) metav1.Object { return any(o).(metav1.Object) }
+
+// withPreconditions has a patch apply to exactly this state of the object.
+func withPreconditions(patch Patch, state metav1.Object) Patch {
+	fields := map[string]any{}
+	if given, ok := patch["metadata"].(map[string]any); ok {
+		fields = maps.Clone(given)
+	}
+	fields["uid"], fields["resourceVersion"] = state.GetUID(), state.GetResourceVersion()
+	patch = maps.Clone(patch)
+	patch["metadata"] = fields
+	return patch
+}
+
+func hasLabels(object metav1.Object, wanted map[string]string) bool {
+	labels := object.GetLabels()
+	for key, value := range wanted {
+		if labels[key] != value {
+			return false
+		}
+	}
+	return true
 }

@@ -6,10 +6,12 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"time"
 
+	"github.com/sirupsen/logrus"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/util/wait"
 )
@@ -18,17 +20,27 @@ import (
 // does not use up the time of the whole call.
 const attemptTimeout = 30 * time.Second
 
-// Retry calls op until it succeeds, fails for good, or ctx ends. Where an answer
-// may have been lost, op is called again: a create then finds its own object,
-// a delete finds none.
+// retrier says how long a request is repeated, and who is told.
+type retrier struct {
+	grace time.Duration
+	log   logrus.FieldLogger
+}
+
+// retry calls op until it succeeds, fails for good, or ctx ends. Where an answer
+// may have been lost, op is called again: a create then finds its own object, a
+// deletion finds none.
 //
 // The error is that of the last call, together with ctx's where that ended it.
-func Retry[T any](ctx context.Context, op func(context.Context) (T, error)) (T, error) {
-	pause := newPause()
+func retry[T any](ctx context.Context, r retrier, what string, op func(context.Context) (T, error)) (T, error) {
+	pause, began, told := newPause(), time.Now(), ""
 	for {
 		result, err := attempt(ctx, op)
-		if err == nil || !Transient(err) {
+		if err == nil || !transient(err) || r.failsTooLong(err, began) {
 			return result, err
+		}
+		if text := err.Error(); text != told && ctx.Err() == nil {
+			told = text
+			r.log.WithError(err).Warnf("the Kubernetes API does not %s; it is asked again", what)
 		}
 		if ctxErr := sleep(ctx, pause.Step()); ctxErr != nil {
 			return result, fmt.Errorf("%w: %w", ctxErr, err)
@@ -36,10 +48,10 @@ func Retry[T any](ctx context.Context, op func(context.Context) (T, error)) (T, 
 	}
 }
 
-// Do is Retry for calls that return nothing but an error.
-func Do(ctx context.Context, op func(context.Context) error) error {
-	_, err := Retry(ctx, func(ctx context.Context) (struct{}, error) { return struct{}{}, op(ctx) })
-	return err
+// failsTooLong tells whether the API server itself has failed for the grace.
+func (r retrier) failsTooLong(err error, began time.Time) bool {
+	var status apierrors.APIStatus
+	return r.grace > 0 && errors.As(err, &status) && status.Status().Code >= http.StatusInternalServerError && time.Since(began) > r.grace
 }
 
 func attempt[T any](ctx context.Context, op func(context.Context) (T, error)) (T, error) {
@@ -48,9 +60,9 @@ func attempt[T any](ctx context.Context, op func(context.Context) (T, error)) (T
 	return op(ctx)
 }
 
-// Transient tells whether the same request may succeed a little later: the API
+// transient tells whether the same request may succeed a little later: the API
 // server is away, starting, overloaded or has lost its leader.
-func Transient(err error) bool {
+func transient(err error) bool {
 	var status apierrors.APIStatus
 	if errors.As(err, &status) {
 		code := status.Status().Code
@@ -65,11 +77,11 @@ func Transient(err error) bool {
 func transportFailed(err error) bool {
 	var sent *url.Error
 	var temporary interface{ Timeout() bool }
-	return errors.As(err, &sent) || errors.As(err, &temporary) || isBrokenBody(err)
+	return errors.As(err, &sent) || errors.As(err, &temporary) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // untrusted tells whether the server is not the one that was configured, which
-// no retry mends.
+// no repetition mends.
 func untrusted(err error) bool {
 	var verification *tls.CertificateVerificationError
 	var authority x509.UnknownAuthorityError

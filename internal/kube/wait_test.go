@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sirupsen/logrus"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -91,8 +92,19 @@ func (s *script) run(t *testing.T, within time.Duration, from *corev1.ConfigMap)
 	s.t = t
 	ctx, cancel := context.WithTimeout(t.Context(), within)
 	defer cancel()
-	return Until(ctx, s, target, from, isReady)
+	return until(ctx, s, from, isReady)
 }
+
+func until(ctx context.Context, s *script, from *corev1.ConfigMap, cond Condition[corev1.ConfigMap]) (*corev1.ConfigMap, error) {
+	w := waiter[corev1.ConfigMap, corev1.ConfigMapList]{client: s, retry: quiet, target: target, cond: cond, started: time.Now(), state: from}
+	if from != nil {
+		w.version = from.ResourceVersion
+	}
+	return w.run(ctx)
+}
+
+// quiet repeats requests until the context ends, and tells nobody.
+var quiet = retrier{log: logrus.New()}
 
 func TestUntil(t *testing.T) {
 	unavailable := apierrors.NewServiceUnavailable("starting")
@@ -164,7 +176,7 @@ func TestUntilNamesTheCause(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	s := &script{t: t, watchs: []watchStep{{open: true}}}
 	time.AfterFunc(20*time.Millisecond, func() { cancel(errors.New("the driver has failed")) })
-	_, err := Until(ctx, s, target, config("1", ""), isReady)
+	_, err := until(ctx, s, config("1", ""), isReady)
 	require.ErrorContains(t, err, "the driver has failed")
 }
 
@@ -190,7 +202,7 @@ func TestUntilEndsAtOnce(t *testing.T) {
 
 func TestUntilSeesADeletion(t *testing.T) {
 	s := &script{t: t, watchs: []watchStep{{events: []watch.Event{{Type: watch.Deleted, Object: config("2", "")}}}}}
-	got, err := Until(t.Context(), s, target, config("1", ""), func(c *corev1.ConfigMap) (bool, string, error) { return c == nil, "", nil })
+	got, err := until(t.Context(), s, config("1", ""), func(c *corev1.ConfigMap) (bool, string, error) { return c == nil, "", nil })
 	require.NoError(t, err)
 	require.Nil(t, got)
 }
@@ -209,14 +221,14 @@ func TestTransient(t *testing.T) {
 		},
 	} {
 		for _, err := range errs {
-			require.Equal(t, want, Transient(err), "%v", err)
+			require.Equal(t, want, transient(err), "%v", err)
 		}
 	}
 }
 
 func TestRetry(t *testing.T) {
 	calls := 0
-	got, err := Retry(t.Context(), func(context.Context) (string, error) {
+	got, err := retry(t.Context(), quiet, "answer", func(context.Context) (string, error) {
 		if calls++; calls < 3 {
 			return "", apierrors.NewServiceUnavailable("starting")
 		}
@@ -227,13 +239,18 @@ func TestRetry(t *testing.T) {
 	require.Equal(t, 3, calls)
 
 	calls = 0
-	err = Do(t.Context(), func(context.Context) error { calls++; return apierrors.NewBadRequest("no") })
+	_, err = retry(t.Context(), quiet, "answer", func(context.Context) (int, error) { calls++; return 0, apierrors.NewBadRequest("no") })
 	require.EqualError(t, err, "no")
 	require.Equal(t, 1, calls)
 
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	err = Do(ctx, func(context.Context) error { return apierrors.NewServiceUnavailable("no leader") })
+	_, err = retry(ctx, quiet, "answer", func(context.Context) (int, error) { return 0, apierrors.NewServiceUnavailable("no leader") })
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.ErrorContains(t, err, "no leader")
+
+	impatient := retrier{log: logrus.New(), grace: 100 * time.Millisecond}
+	webhook := apierrors.NewInternalError(errors.New("failed calling webhook"))
+	_, err = retry(t.Context(), impatient, "answer", func(context.Context) (int, error) { return 0, webhook })
+	require.ErrorIs(t, err, webhook, "a failure of the API server itself ends after the grace")
 }

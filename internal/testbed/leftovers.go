@@ -15,7 +15,7 @@ import (
 type Leftovers struct {
 	// VolumeSnapshots and Claims as namespace/name.
 	VolumeSnapshots, Claims                   []string
-	VolumeSnapshotContents, PersistentVolumes []string
+	VolumeSnapshotContents, PersistentVolumes, StorageClasses []string
 	// StorageVolumes and StorageSnapshots are the handles in the driver's own
 	// books (the beginning of one that DriverControl.HandleLength made long),
 	// StorageTemp what it has half made, StorageForgotten the volumes that the
@@ -62,6 +62,13 @@ func (c *Cluster) listObjects(ctx context.Context, l *Leftovers) error {
 	}
 	for _, o := range volumes.Items {
 		l.PersistentVolumes = append(l.PersistentVolumes, o.Name)
+	}
+	classes, err := c.Kube.StorageV1().StorageClasses().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return err
+	}
+	for _, o := range classes.Items {
+		l.StorageClasses = append(l.StorageClasses, o.Name)
 	}
 	return nil
 }

@@ -65,7 +65,7 @@ func readSecret(ctx context.Context, nameAndKey string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := kube.New(config, kube.Limits{QPS: 5, Burst: 5})
+	client, err := kube.New(config, kube.Options{QPS: 5, Burst: 5})
 	if err != nil {
 		return nil, err
 	}

@@ -8,9 +8,6 @@
 package ids
 
 import (
-	"maps"
-	"slices"
-
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 )
@@ -74,27 +71,13 @@ type Group struct {
 	DeleteSecret SecretRef
 }
 
-// NewVolumeID describes a volume made from a snapshot. It goes from
+// NewVolumeID names a volume made from a snapshot. It goes from
 // CreateVolumeFromSnapshot to SetVolumeID, in one restore of one Velero, and is
 // never stored.
 type NewVolumeID struct {
 	Driver, Handle string
-	// Staging is the name of the PersistentVolume that keeps the volume known
-	// until Velero's own has it, "" if there is none. StagingUID is its UID, the
-	// precondition of whatever is done to it.
-	Staging, StagingUID string
-	Size                int64 // in bytes
-	FSType              string
-	Attributes          map[string]string
-	Topology            Topology
-	// StorageClass is the class the volume was made with, as the cluster's owner
-	// named it, not the copy that a restore makes.
-	StorageClass string
-	// AttributesClass is the volume's VolumeAttributesClass, "" for none.
-	AttributesClass string
-	// Secrets are those that the volume was made with and that its
-	// PersistentVolume names.
-	Secrets Secrets
+	// Staging is the name of the objects that the restore has made.
+	Staging string
 }
 
 // ClaimRef names a PersistentVolumeClaim. The zero value names none.
@@ -134,21 +117,8 @@ func (id SnapshotID) String() string {
 func (id NewVolumeID) String() string {
 	t := newIDText(newVolumeScheme, id.Driver, id.Handle)
 	t.add("staging", id.Staging)
-	t.add("stagingUID", id.StagingUID)
-	t.add("size", FormatSize(id.Size))
-	t.add("fsType", id.FSType)
-	t.addTopology(id.Topology)
-	for _, name := range slices.Sorted(maps.Keys(id.Attributes)) {
-		// An attribute may be empty, which no value may: it ends in a mark.
-		t.add("attribute."+name, id.Attributes[name]+attributeEnd)
-	}
-	t.add("class", id.StorageClass)
-	t.add("attributesClass", id.AttributesClass)
-	t.addSecrets(id.Secrets)
 	return t.String()
 }
-
-const attributeEnd = "."
 
 func (t *idText) addTopology(topology Topology) {
 	for _, term := range topology {

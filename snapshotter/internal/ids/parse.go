@@ -50,21 +50,8 @@ func ParseSnapshotID(text string) (SnapshotID, error) {
 // ParseNewVolumeID reads what NewVolumeID.String writes, and nothing else.
 func ParseNewVolumeID(text string) (NewVolumeID, error) {
 	r := readID(newVolumeScheme, text)
-	id := NewVolumeID{
-		Driver:     r.driver(),
-		Handle:     r.handle(),
-		Staging:    r.one("staging"),
-		Size:       r.size("size"),
-		FSType:     r.one("fsType"),
-		Topology:   r.topology("topology"),
-		Attributes: r.attributes("attribute."),
-	}
-	if r.version() >= 2 {
-		id.StagingUID = r.one("stagingUID")
-		id.StorageClass = r.one("class")
-		id.AttributesClass = r.one("attributesClass")
-		id.Secrets = r.secrets("secret.")
-	}
+	id := NewVolumeID{Driver: r.driver(), Handle: r.handle(), Staging: r.one("staging")}
+	r.require(id.Staging != "", "staging")
 	return id, r.done("new volume", text)
 }
 
@@ -202,21 +189,4 @@ func (r *idReader) topology(key string) Topology {
 		topology = append(topology, term)
 	}
 	return topology
-}
-
-func (r *idReader) attributes(prefix string) map[string]string {
-	attributes, err := r.text.prefixed(prefix)
-	if err != nil {
-		r.fail(err)
-	}
-	for name, value := range attributes {
-		if !strings.HasSuffix(value, attributeEnd) {
-			r.fail(fmt.Errorf("%s%s is cut off", prefix, Short(name)))
-		}
-		attributes[name] = strings.TrimSuffix(value, attributeEnd)
-	}
-	if len(attributes) == 0 {
-		return nil
-	}
-	return attributes
 }

@@ -25,5 +25,5 @@ func TestSecretsOf(t *testing.T) {
 	}
 	require.Equal(t, allSecrets, SecretsOf(pv))
 	require.Len(t, allSecrets.ByUse(), 6)
-	require.Equal(t, map[string]SecretRef{"node-stage": {Namespace: "a", Name: "b"}}, newVolumeIDs["the rest of it"].Secrets.ByUse())
+	require.Equal(t, map[string]SecretRef{"node-stage": {Namespace: "a", Name: "b"}}, Secrets{NodeStage: SecretRef{Namespace: "a", Name: "b"}}.ByUse())
 }

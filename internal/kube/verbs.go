@@ -1,0 +1,72 @@
+package kube
+
+import (
+	"context"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/rest"
+)
+
+// verbs sends single requests for one kind of object T with the list L, in one
+// namespace or in none.
+//
+// It stands here because client-go's own generic client links its fake, and
+// with that a tenth of the program.
+type verbs[T, L any] struct {
+	client    rest.Interface
+	plural    string // as in the API's paths
+	namespace string
+}
+
+func asObject[O any](o *O) runtime.Object { return any(o).(runtime.Object) }
+
+func (v verbs[T, L]) request(verb *rest.Request, options runtime.Object) *rest.Request {
+	request := verb.NamespaceIfScoped(v.namespace, v.namespace != "").Resource(v.plural)
+	if options != nil {
+		request = request.VersionedParams(options, known().parameters)
+	}
+	return request
+}
+
+func (v verbs[T, L]) get(ctx context.Context, name string) (*T, error) {
+	result := new(T)
+	err := v.request(v.client.Get(), nil).Name(name).Do(ctx).Into(asObject(result))
+	return result, err
+}
+
+// List returns the objects that options select.
+func (v verbs[T, L]) List(ctx context.Context, options metav1.ListOptions) (*L, error) {
+	result := new(L)
+	err := v.request(v.client.Get(), &options).Do(ctx).Into(asObject(result))
+	return result, err
+}
+
+// Watch watches the objects that options select.
+func (v verbs[T, L]) Watch(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+	options.Watch = true
+	var timeout time.Duration
+	if options.TimeoutSeconds != nil {
+		timeout = time.Duration(*options.TimeoutSeconds) * time.Second
+	}
+	return v.request(v.client.Get(), &options).Timeout(timeout).Watch(ctx)
+}
+
+func (v verbs[T, L]) create(ctx context.Context, wanted *T) (*T, error) {
+	result := new(T)
+	err := v.request(v.client.Post(), nil).Body(asObject(wanted)).Do(ctx).Into(asObject(result))
+	return result, err
+}
+
+func (v verbs[T, L]) patch(ctx context.Context, name string, patch []byte) (*T, error) {
+	result := new(T)
+	err := v.request(v.client.Patch(types.MergePatchType), nil).Name(name).Body(patch).Do(ctx).Into(asObject(result))
+	return result, err
+}
+
+func (v verbs[T, L]) delete(ctx context.Context, name string, only metav1.Preconditions) error {
+	return v.request(v.client.Delete(), nil).Name(name).Body(&metav1.DeleteOptions{Preconditions: &only}).Do(ctx).Error()
+}

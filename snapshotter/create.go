@@ -1,0 +1,245 @@
+package snapshotter
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"time"
+
+	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
+	"github.com/sirupsen/logrus"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/longshore-dev/velero-plugin/internal/kube"
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/classes"
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/ids"
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/objects"
+)
+
+// tagBackup is the tag by which Velero tells the backup's name.
+const tagBackup = "velero.io/backup"
+
+// CreateSnapshot takes a snapshot of the volume and returns its ID. When it
+// returns, no object of it is left in the cluster; the snapshot is in the
+// storage, and only its ID knows it.
+//
+// The snapshot is asked for by a VolumeSnapshotContent alone. A VolumeSnapshot
+// would stand in the application's namespace, and take the snapshot along when
+// that is deleted. A call that fails has the driver delete what it may have begun;
+// what a killed call leaves is deleted by a sweep.
+func (s *Snapshotter) CreateSnapshot(ctx context.Context, volumeID, _ string, tags map[string]string) (string, error) {
+	id, err := ids.ParseVolumeID(volumeID)
+	if err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.settings.SnapshotTimeout)
+	defer cancel()
+	keys, err := s.signingKeys(ctx)
+	if err != nil {
+		return "", err
+	}
+	snapshot, err := s.snapshot(ctx, id, tags[tagBackup])
+	if err != nil {
+		return "", fmt.Errorf("take a snapshot of volume %s of driver %s (PersistentVolume %s): %w", ids.Short(id.Handle), id.Driver, id.PV, err)
+	}
+	s.sweepOnce(ctx)
+	return keys.Sign(snapshot), nil
+}
+
+// creation is one snapshot being taken.
+type creation struct {
+	*Snapshotter
+	source
+	call  objects.Call
+	id    ids.VolumeID
+	class *snapshotv1.VolumeSnapshotClass
+	log   logrus.FieldLogger
+}
+
+func (s *Snapshotter) snapshot(ctx context.Context, id ids.VolumeID, backup string) (ids.SnapshotID, error) {
+	volume, err := s.find(ctx, id)
+	if err != nil {
+		return ids.SnapshotID{}, err
+	}
+	class, err := s.snapshotClassFor(ctx, id.Driver, volume, backup)
+	if err != nil {
+		return ids.SnapshotID{}, fmt.Errorf("claim %s: %w", cmp.Or(volume.claimName(), "(none)"), err)
+	}
+	call := s.newCall(objects.Snapshot, s.settings.SnapshotTimeout)
+	call.Backup = backup
+	log := s.logFor(call).WithFields(logrus.Fields{"persistentVolume": id.PV, "claim": volume.claimName(), "snapshotClass": class.Name})
+	return creation{s, volume, call, id, class, log}.take(ctx)
+}
+
+func (c creation) take(ctx context.Context) (ids.SnapshotID, error) {
+	wanted, err := c.content(ctx)
+	if err != nil {
+		return ids.SnapshotID{}, err
+	}
+	content, err := c.kube.VolumeSnapshotContents().Create(ctx, wanted)
+	if err == nil {
+		content, err = c.waitTaken(ctx, content)
+	}
+	if err == nil {
+		err = c.detach(ctx, content)
+	}
+	if err != nil {
+		c.discard(ctx, content)
+		return ids.SnapshotID{}, err
+	}
+	c.log.WithField("handle", ids.Short(objects.Handle(content))).Info("snapshot taken")
+	return c.describe(content), nil
+}
+
+// content is the VolumeSnapshotContent that asks for the snapshot. Its
+// VolumeSnapshot never exists: the snapshot controllers then leave it alone, and
+// csi-snapshotter alone acts on it (external-snapshotter 4.2 to 8.7).
+func (c creation) content(ctx context.Context) (*snapshotv1.VolumeSnapshotContent, error) {
+	node, err := c.sidecarNode(ctx, c.volume)
+	if err != nil {
+		return nil, err
+	}
+	namespace := c.staging
+	if c.claim != nil {
+		namespace = c.claim.Namespace
+	}
+	secret, err := classes.CreateSecret(c.class, classes.SnapshotNames{Content: c.call.Name(), Snapshot: c.call.Name(), Namespace: namespace})
+	if err != nil {
+		return nil, err
+	}
+	if _, err := classes.ListSecret(c.class, c.call.Name()); err != nil {
+		return nil, err
+	}
+	content := &snapshotv1.VolumeSnapshotContent{
+		ObjectMeta: c.call.Meta("", classes.DeleteAnnotations(secret), map[string]string{
+			objects.AnnotationBeingDeleted: "yes",
+			objects.AnnotationClaim:        c.claimName(),
+		}),
+		Spec: snapshotv1.VolumeSnapshotContentSpec{
+			DeletionPolicy:          snapshotv1.VolumeSnapshotContentDelete,
+			Driver:                  c.id.Driver,
+			VolumeSnapshotClassName: &c.class.Name,
+			Source:                  snapshotv1.VolumeSnapshotContentSource{VolumeHandle: &c.id.Handle},
+			SourceVolumeMode:        c.volume.Spec.VolumeMode,
+			VolumeSnapshotRef: corev1.ObjectReference{
+				APIVersion: snapshotv1.SchemeGroupVersion.String(), Kind: "VolumeSnapshot",
+				Namespace: namespace, Name: c.call.Name(), UID: c.call.UID,
+			},
+		},
+	}
+	content.Finalizers = []string{objects.FinalizerContent}
+	if node != "" {
+		content.Labels[objects.LabelManagedByNode] = node
+	}
+	return content, nil
+}
+
+// waitTaken waits until the storage has taken and named the snapshot, or, if so
+// set, until it can be restored. csi-snapshotter has then no more to write.
+func (c creation) waitTaken(ctx context.Context, content *snapshotv1.VolumeSnapshotContent) (*snapshotv1.VolumeSnapshotContent, error) {
+	ctx, errors := c.tolerate(ctx, c.log)
+	defer errors.stop()
+	return c.kube.VolumeSnapshotContents().Until(ctx, c.target(content.Name), content, func(now *snapshotv1.VolumeSnapshotContent) (bool, string, error) {
+		if now == nil || now.DeletionTimestamp != nil {
+			return false, "", fmt.Errorf("%s was deleted by someone else while the snapshot was taken", c.describeContent(content.Name))
+		}
+		if c.taken(now) {
+			return true, "", nil
+		}
+		if errors.report(objects.Message(now)) {
+			return false, objects.State(now), c.requireClass(ctx, objects.Message(now))
+		}
+		return false, objects.State(now), nil
+	})
+}
+
+// requireClass fails if the VolumeSnapshotClass is gone, without which
+// csi-snapshotter can neither ask the driver again nor let go of the content.
+func (c creation) requireClass(ctx context.Context, message string) error {
+	class, err := c.kube.VolumeSnapshotClasses().Find(ctx, c.class.Name)
+	if err != nil || class != nil {
+		return err
+	}
+	return fmt.Errorf("VolumeSnapshotClass %s was deleted while the snapshot was taken; what csi-snapshotter has begun ends when the class is there again (the driver says: %s)", c.class.Name, message)
+}
+
+func (c creation) taken(content *snapshotv1.VolumeSnapshotContent) bool {
+	_, asking := content.Annotations[objects.AnnotationBeingCreated]
+	return objects.Handle(content) != "" && !asking && (c.settings.WaitFor != waitForReady || objects.Ready(content))
+}
+
+// detach removes the content of a snapshot and leaves the snapshot in the
+// storage. With the policy Retain csi-snapshotter would do nothing on the deletion
+// but take its finalizer away; that goes along with the policy, so that nobody can
+// have the snapshot deleted between the two.
+func (c creation) detach(ctx context.Context, content *snapshotv1.VolumeSnapshotContent) error {
+	what := c.describeContent(content.Name)
+	kept, err := c.kube.VolumeSnapshotContents().Delete(ctx, content, func(now *snapshotv1.VolumeSnapshotContent) (kube.Patch, error) {
+		switch {
+		case now.DeletionTimestamp != nil || objects.Handle(now) != objects.Handle(content):
+			return nil, fmt.Errorf("%s was changed by someone else: its deletion has begun, or its handle is another", what)
+		case now.Spec.DeletionPolicy == snapshotv1.VolumeSnapshotContentRetain:
+			return nil, nil
+		}
+		return kube.Patch{
+			"metadata": map[string]any{"finalizers": without(now.Finalizers, objects.FinalizerContent)},
+			"spec":     map[string]any{"deletionPolicy": snapshotv1.VolumeSnapshotContentRetain},
+		}, nil
+	})
+	if err != nil {
+		return fmt.Errorf("keep the snapshot: %w", err)
+	}
+	if kept.Spec.DeletionPolicy != snapshotv1.VolumeSnapshotContentRetain {
+		return fmt.Errorf("%s was deleted by someone else, maybe with its snapshot", what)
+	}
+	if err := c.releaseContent(ctx, kept); err != nil {
+		c.log.WithError(err).Warn("the snapshot is taken, but its VolumeSnapshotContent is still being removed")
+	}
+	return nil
+}
+
+// cleanUpTimeout bounds the removal of objects after a call has failed. It runs
+// even when Velero has gone away.
+const cleanUpTimeout = 30 * time.Second
+
+// discard removes the content of a failed call together with the snapshot that may
+// have been taken. Once the deletion is asked for, csi-snapshotter finishes it
+// however long the driver takes; what it cannot finish is named.
+func (c creation) discard(ctx context.Context, content *snapshotv1.VolumeSnapshotContent) {
+	if content == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTimeout)
+	defer cancel()
+	if err := c.deleteWithSnapshot(ctx, content); err != nil {
+		c.log.WithError(err).Warn("the unfinished snapshot is still being removed; csi-snapshotter goes on with it, and so does the next sweep")
+	}
+}
+
+// describe returns the ID of the snapshot behind a content.
+func (c creation) describe(content *snapshotv1.VolumeSnapshotContent) ids.SnapshotID {
+	listSecret, _ := classes.ListSecret(c.class, content.Name) // looked at before it was taken
+	spec := c.volume.Spec
+	size := spec.Capacity[corev1.ResourceStorage]
+	mode := corev1.PersistentVolumeFilesystem
+	if spec.VolumeMode != nil {
+		mode = *spec.VolumeMode
+	}
+	return ids.SnapshotID{
+		Driver:       c.id.Driver,
+		Handle:       objects.Handle(content),
+		Size:         max(size.Value(), objects.RestoreSize(content)),
+		Mode:         mode,
+		AccessModes:  spec.AccessModes,
+		Class:        c.class.Name,
+		DeleteSecret: classes.DeleteSecretOf(content),
+		ListSecret:   listSecret,
+		ManagedBy:    content.Labels[objects.LabelManagedByNode],
+		Topology:     ids.TopologyOf(spec.NodeAffinity),
+
+		AttributesClass: c.attributesClass(),
+		Claim:           c.claimRef(),
+		PV:              c.volume.Name,
+		Secrets:         ids.SecretsOf(c.volume),
+	}
+}

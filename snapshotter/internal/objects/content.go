@@ -1,0 +1,89 @@
+package objects
+
+import (
+	"fmt"
+
+	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
+)
+
+// What the snapshot controllers read and write on a VolumeSnapshotContent
+// (external-snapshotter, pkg/utils/util.go).
+const (
+	// FinalizerContent keeps a content until the driver has done its part. The
+	// controller adds it only to contents that are bound to a VolumeSnapshot, so
+	// one that never will be has to be made with it.
+	FinalizerContent = "snapshot.storage.kubernetes.io/volumesnapshotcontent-bound-protection"
+	// AnnotationBeingDeleted lets csi-snapshotter act on the deletion of a content
+	// that is bound. Without it the deletion of a content whose VolumeSnapshot is
+	// missing would never end.
+	AnnotationBeingDeleted = "snapshot.storage.kubernetes.io/volumesnapshot-being-deleted"
+	// AnnotationBeingCreated says that the driver may have been asked for the
+	// snapshot. csi-snapshotter writes it before it asks and takes it away when the
+	// driver has answered for good. It is only read here.
+	AnnotationBeingCreated = "snapshot.storage.kubernetes.io/volumesnapshot-being-created"
+	// LabelManagedByNode tells sidecars that run on each node which one is meant.
+	LabelManagedByNode = "snapshot.storage.kubernetes.io/managed-by"
+)
+
+// Handle returns the snapshot's handle as csi-snapshotter reports it, "" if it
+// has not yet.
+func Handle(content *snapshotv1.VolumeSnapshotContent) string {
+	if content == nil || content.Status == nil || content.Status.SnapshotHandle == nil {
+		return ""
+	}
+	return *content.Status.SnapshotHandle
+}
+
+// Ready tells whether the snapshot can be restored.
+func Ready(content *snapshotv1.VolumeSnapshotContent) bool {
+	return content.Status != nil && content.Status.ReadyToUse != nil && *content.Status.ReadyToUse
+}
+
+// RestoreSize is the least size in bytes of a volume made from the snapshot, 0 if
+// the driver does not say.
+func RestoreSize(content *snapshotv1.VolumeSnapshotContent) int64 {
+	if content.Status == nil || content.Status.RestoreSize == nil {
+		return 0
+	}
+	return *content.Status.RestoreSize
+}
+
+// Message returns the error in a content's status, "" if there is none.
+func Message(content *snapshotv1.VolumeSnapshotContent) string {
+	if content.Status == nil {
+		return ""
+	}
+	return ErrorText(content.Status.Error)
+}
+
+// ErrorText returns the message of an error in a status, "" if there is none.
+func ErrorText(err *snapshotv1.VolumeSnapshotError) string {
+	if err == nil || err.Message == nil {
+		return ""
+	}
+	return *err.Message
+}
+
+// StandsFor tells whether a content is of that snapshot of the driver.
+func StandsFor(content *snapshotv1.VolumeSnapshotContent, driver, handle string) bool {
+	source := content.Spec.Source.SnapshotHandle
+	return content.Spec.Driver == driver && (Handle(content) == handle || source != nil && *source == handle)
+}
+
+// NeverAsked tells whether the driver has not been asked for the snapshot of a
+// content: csi-snapshotter notes on it that it is about to, before it asks.
+func NeverAsked(content *snapshotv1.VolumeSnapshotContent) bool {
+	_, asked := content.Annotations[AnnotationBeingCreated]
+	return !asked && content.Status == nil
+}
+
+// State tells how far a content is, for a person.
+func State(content *snapshotv1.VolumeSnapshotContent) string {
+	if message := Message(content); message != "" {
+		return message
+	}
+	if NeverAsked(content) && content.Spec.Source.VolumeHandle != nil {
+		return "csi-snapshotter has not begun"
+	}
+	return fmt.Sprintf("handle known %t, ready %t", Handle(content) != "", Ready(content))
+}

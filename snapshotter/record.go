@@ -1,0 +1,124 @@
+package snapshotter
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/longshore-dev/velero-plugin/internal/kube"
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/classes"
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/ids"
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/objects"
+)
+
+// The StorageClass of a restore is also its record. It is made first and removed
+// last, and says what may be done with the rest:
+//
+//   - made: a call is under way until its deadline. After that nobody was given the
+//     volume, and a sweep removes all, with the volume.
+//   - handed over: Velero was given the volume. Nothing removes it any more.
+//   - abandoned: a sweep, or the call itself after a failure, has begun to remove
+//     all; the volume can not be handed over any more.
+//
+// Each change has the resourceVersion as its precondition, so that only one of the
+// last two can come to be.
+const (
+	annotationStaging    = "longshore.dev/staging-namespace"
+	annotationClaimUID   = "longshore.dev/claim-uid" // of the staging claim, once it may be gone
+	annotationHandedOver = "longshore.dev/handed-over"
+	annotationHandle     = "longshore.dev/volume-handle" // of a volume that was handed over
+	annotationAbandoned  = "longshore.dev/abandoned"     // since when
+)
+
+// createRecord makes the StorageClass of the call.
+func (r *restoration) createRecord(ctx context.Context) error {
+	parameters, err := classes.VolumeParameters(r.class, r.id)
+	if err != nil {
+		return err
+	}
+	retain, immediate := corev1.PersistentVolumeReclaimRetain, storagev1.VolumeBindingImmediate
+	r.record, err = r.kube.StorageClasses().Create(ctx, &storagev1.StorageClass{
+		ObjectMeta:           r.call.Meta("", map[string]string{annotationStaging: r.staging}),
+		Provisioner:          r.class.Provisioner,
+		Parameters:           parameters,
+		MountOptions:         r.class.MountOptions,
+		AllowVolumeExpansion: r.class.AllowVolumeExpansion,
+		ReclaimPolicy:        &retain,
+		VolumeBindingMode:    &immediate,
+		AllowedTopologies:    r.places[0].terms,
+	})
+	return err
+}
+
+// recordState is what a record says.
+type recordState struct {
+	namespace, name string // of the staging objects
+	driver          string
+	claimUID        types.UID // "" if the claim was never removed
+	handedOver      string    // the PersistentVolume that Velero restores with the volume
+	handle          string    // of the volume that was handed over
+	abandoned       string    // since when
+}
+
+func stateOf(record *storagev1.StorageClass) recordState {
+	notes := record.Annotations
+	return recordState{
+		namespace: notes[annotationStaging], name: record.Name, driver: record.Provisioner,
+		claimUID: types.UID(notes[annotationClaimUID]), handedOver: notes[annotationHandedOver], handle: notes[annotationHandle], abandoned: notes[annotationAbandoned],
+	}
+}
+
+// claim is what the claim of the record was, as far as is known without it.
+func (r recordState) claim(record *storagev1.StorageClass) objects.Claim {
+	return objects.Claim{Namespace: r.namespace, Name: r.name, UID: r.claimUID, Created: record.CreationTimestamp.Time, Class: record.Name, Driver: r.driver}
+}
+
+// noteHandOver writes that Velero is given the volume, for the PersistentVolume of
+// the given name. It fails when the restore was abandoned, or was handed over for
+// another PersistentVolume.
+func (s *Snapshotter) noteHandOver(ctx context.Context, record *storagev1.StorageClass, claim *corev1.PersistentVolumeClaim, volume *corev1.PersistentVolume, to string) (*storagev1.StorageClass, error) {
+	return s.kube.StorageClasses().Edit(ctx, record, func(now *storagev1.StorageClass) (kube.Patch, error) {
+		switch state := stateOf(now); {
+		case state.abandoned != "" || now.DeletionTimestamp != nil:
+			return nil, fmt.Errorf("the volume is being removed, since nobody asked for it before %s; restore again", now.Annotations[objects.AnnotationDeadline])
+		case state.handedOver == to:
+			return nil, nil
+		case state.handedOver != "":
+			return nil, fmt.Errorf("the volume was handed over already, for PersistentVolume %s", state.handedOver)
+		}
+		return annotate(map[string]string{
+			annotationHandedOver: to,
+			annotationHandle:     volume.Spec.CSI.VolumeHandle,
+			annotationClaimUID:   string(claim.UID),
+		}), nil
+	})
+}
+
+// noteAbandoned writes that the restore is given up. It fails when the volume was
+// handed over meanwhile.
+func (s *Snapshotter) noteAbandoned(ctx context.Context, record *storagev1.StorageClass, claim *corev1.PersistentVolumeClaim) (*storagev1.StorageClass, error) {
+	return s.kube.StorageClasses().Edit(ctx, record, func(now *storagev1.StorageClass) (kube.Patch, error) {
+		state := stateOf(now)
+		if state.handedOver != "" {
+			return nil, fmt.Errorf("its volume %s was handed over for PersistentVolume %s", ids.Short(state.handle), state.handedOver)
+		}
+		notes := map[string]string{}
+		if state.abandoned == "" {
+			notes[annotationAbandoned] = objects.FormatTime(s.now())
+		}
+		if claim != nil && state.claimUID == "" {
+			notes[annotationClaimUID] = string(claim.UID)
+		}
+		if len(notes) == 0 {
+			return nil, nil
+		}
+		return annotate(notes), nil
+	})
+}
+
+func annotate(notes map[string]string) kube.Patch {
+	return kube.Patch{"metadata": map[string]any{"annotations": notes}}
+}

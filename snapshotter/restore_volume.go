@@ -1,0 +1,127 @@
+package snapshotter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/longshore-dev/velero-plugin/internal/kube"
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/drivererr"
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/objects"
+)
+
+// provision has the driver make the volume, and proves that it is the one that
+// was asked for.
+func (r *restoration) provision(ctx context.Context) error {
+	var err error
+	if r.claim, err = r.kube.Claims(r.staging).Create(ctx, r.stagingClaim()); err != nil {
+		return err
+	}
+	bound, err := r.waitBound(ctx)
+	if err != nil {
+		return err
+	}
+	volume, err := r.kube.PersistentVolumes().Get(ctx, bound.Spec.VolumeName)
+	if err != nil {
+		return err
+	}
+	if err := objects.ClaimOf(bound, r.id.Driver).Provisioned(volume); err != nil {
+		return err
+	}
+	r.claim, r.volume = bound, volume
+	return nil
+}
+
+func (r *restoration) stagingClaim() *corev1.PersistentVolumeClaim {
+	group := "snapshot.storage.k8s.io"
+	var attributes *string
+	if r.id.AttributesClass != "" {
+		attributes = &r.id.AttributesClass
+	}
+	return &corev1.PersistentVolumeClaim{
+		ObjectMeta: r.call.Meta(r.staging),
+		Spec: corev1.PersistentVolumeClaimSpec{
+			StorageClassName: &r.record.Name,
+			VolumeMode:       &r.id.Mode,
+			AccessModes:      r.id.AccessModes,
+			DataSource:       &corev1.TypedLocalObjectReference{APIGroup: &group, Kind: "VolumeSnapshot", Name: r.snapshot.Name},
+			Resources: corev1.VolumeResourceRequirements{
+				Requests: corev1.ResourceList{corev1.ResourceStorage: r.claimSize()},
+			},
+			VolumeAttributesClassName: attributes,
+		},
+	}
+}
+
+// claimSize is what the claim has to ask for: csi-provisioner refuses less than
+// the snapshot says it needs.
+func (r *restoration) claimSize() resource.Quantity {
+	return *resource.NewQuantity(max(r.id.Size, objects.RestoreSize(r.content)), resource.BinarySI)
+}
+
+// waitBound waits until the claim has its volume. What the driver says meanwhile
+// stands in events alone.
+func (r *restoration) waitBound(ctx context.Context) (*corev1.PersistentVolumeClaim, error) {
+	ctx, errs := r.tolerate(ctx, r.log)
+	defer errs.stop()
+	go r.watchWarnings(ctx, r.claim, func(message string) {
+		errs.report(message)
+		r.considerNextPlace(ctx, message)
+	})
+	claims := r.kube.Claims(r.staging)
+	what := "staging " + claims.Describe(r.claim.Name)
+	target := kube.Target{Name: r.claim.Name, Object: what, Until: "driver " + r.id.Driver + " and its csi-provisioner to make the volume"}
+	return claims.Until(ctx, target, r.claim, func(now *corev1.PersistentVolumeClaim) (bool, string, error) {
+		switch {
+		case now == nil || now.DeletionTimestamp != nil:
+			return false, "", errors.New(what + " was deleted by someone else")
+		case now.Status.Phase == corev1.ClaimLost:
+			return false, "", fmt.Errorf("%s lost its volume %s", what, now.Spec.VolumeName)
+		}
+		return now.Status.Phase == corev1.ClaimBound, errs.message(), nil
+	})
+}
+
+// considerNextPlace lets the driver make the volume in the next best place, if it
+// says that it cannot in the one it was asked for. csi-provisioner reads the class
+// again before it asks again.
+func (r *restoration) considerNextPlace(ctx context.Context, message string) {
+	if len(r.places) < 2 || !drivererr.Elsewhere(message) {
+		return
+	}
+	refused := r.places[0]
+	r.places = r.places[1:]
+	r.log.WithField("refused", refused.String()).WithField("next", r.places[0].String()).Warn("the driver cannot make the volume there; it may make it elsewhere")
+	_, err := r.kube.StorageClasses().Edit(ctx, r.record, func(*storagev1.StorageClass) (kube.Patch, error) {
+		return kube.Patch{"allowedTopologies": r.places[0].terms}, nil
+	})
+	if err != nil {
+		r.log.WithError(err).Warn("the place of the volume cannot be changed")
+	}
+}
+
+// abandon removes what a failed restore has made. A volume that was proven to be
+// ours goes with its claim. Once the driver may have been asked for a volume, all
+// that it needs stays, and a sweep removes it with the volume when the driver is
+// done: a volume that it makes later could not be found otherwise.
+func (r *restoration) abandon(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTimeout)
+	defer cancel()
+	if r.record == nil {
+		return nil
+	}
+	if r.claim == nil {
+		return r.removeRecord(ctx, r.record)
+	}
+	err := r.removeRestore(ctx, r.record)
+	var left *leftError
+	if errors.As(err, &left) {
+		r.log.WithField("left", left.what).Warn("the driver may still be at work for the restore that failed; the next sweep removes what is left")
+		return nil
+	}
+	return err
+}

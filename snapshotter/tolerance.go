@@ -1,0 +1,93 @@
+package snapshotter
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/drivererr"
+)
+
+// missingTime is how long a driver that says there is no such snapshot is asked
+// again: long enough for a storage that shows a new snapshot late.
+const missingTime = 10 * time.Second
+
+// tolerance accepts the errors of a driver for a while: the controllers repeat
+// every request, so that no error is the end until it has lasted. Errors that a
+// driver gives while it works are accepted until the call's time is up.
+type tolerance struct {
+	grace time.Duration
+	log   logrus.FieldLogger
+	end   context.CancelCauseFunc
+
+	mu    sync.Mutex
+	last  string
+	timer *time.Timer
+}
+
+// driverError is an error of a driver that has lasted.
+type driverError struct {
+	message string
+	lasted  time.Duration
+}
+
+func (e *driverError) Error() string {
+	return fmt.Sprintf("the driver has failed for %s without success: %s", e.lasted, e.message)
+}
+
+// tolerate returns a context that ends, with a *driverError as its cause, when the
+// driver has failed for too long.
+func (s *Snapshotter) tolerate(ctx context.Context, log logrus.FieldLogger) (context.Context, *tolerance) {
+	ctx, end := context.WithCancelCause(ctx)
+	return ctx, &tolerance{grace: s.settings.ErrorGracePeriod, log: log, end: end}
+}
+
+// report tells the log of an error that is new, counts how long it lasts, and
+// returns whether it is new. An empty message is none.
+func (t *tolerance) report(message string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if message == "" || message == t.last {
+		return false
+	}
+	t.last = message
+	t.log.WithField("message", message).Warn("the driver reports an error; it is asked again")
+	switch {
+	case drivererr.MayPass(message):
+		t.stopTimer()
+	case t.timer != nil:
+	case drivererr.Missing(message):
+		t.endIn(min(missingTime, t.grace))
+	default:
+		t.endIn(t.grace)
+	}
+	return true
+}
+
+// message is the last error, "" if there was none.
+func (t *tolerance) message() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.last
+}
+
+func (t *tolerance) endIn(grace time.Duration) {
+	t.timer = time.AfterFunc(grace, func() { t.end(&driverError{t.message(), grace}) })
+}
+
+func (t *tolerance) stopTimer() {
+	if t.timer != nil {
+		t.timer.Stop()
+		t.timer = nil
+	}
+}
+
+func (t *tolerance) stop() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.stopTimer()
+	t.end(nil)
+}
