@@ -47,7 +47,7 @@ func Credentials(ctx context.Context, s *Settings, region string, secrets *s3err
 	if s.Anonymous {
 		return credentials.NewStatic("", "", "", credentials.SignatureAnonymous), Identity{Source: "anonymous"}, nil
 	}
-	p := &provider{sdk: sdk{settings: s, region: region, secrets: secrets, log: log, client: credentialsClient(s)}}
+	p := &provider{sdk: sdk{settings: s, region: region, secrets: secrets, log: log}}
 	creds := credentials.New(p)
 	if _, err := creds.GetWithContext(&credentials.CredContext{Context: ctx}); err != nil {
 		return nil, Identity{}, err
@@ -94,7 +94,7 @@ func (p *provider) RetrieveWithCredContext(cc *credentials.CredContext) (credent
 	}
 	ctx, cancel := p.bounded(cc)
 	defer cancel()
-	fetched, err := p.fetch(ctx, !p.current.HasKeys())
+	fetched, err := p.fetch(ctx)
 	p.looked, p.changed = time.Now(), false
 	if err != nil {
 		p.failure, p.failed, p.failedWith = err, time.Now(), files

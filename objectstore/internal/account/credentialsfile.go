@@ -28,26 +28,30 @@ func (s *sdk) unusable(path, format string, args ...any) error {
 	return s3err.Hinted(s3err.Credentials, fileHint, "no credentials from %s: it %s", path, fmt.Sprintf(format, args...))
 }
 
-// examine makes sure that the profile of the file is a source of credentials.
-// Where it is none, the SDK would go on to the role of the machine. A file that
-// is empty at first is no source: it is the Secret of somebody who uses the
-// SDK's chain, as with velero-plugin-for-aws.
-func (s *sdk) examine(ctx context.Context, path string, first bool) (empty bool, err error) {
+// source returns the credentials file, "" for the SDK's chain. A file that is
+// named is the only source: where its profile gives no credentials, the SDK would
+// go on to the role of the machine. A file that is empty from the start is none:
+// it is the Secret of somebody who uses the chain, as with velero-plugin-for-aws.
+func (s *sdk) source(ctx context.Context) (string, error) {
+	path := s.file()
+	if path == "" {
+		return "", nil
+	}
 	content, err := readSettled(ctx, path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return false, s.unusable(path, "is missing")
+		return "", s.unusable(path, "is missing")
 	case err != nil:
-		return false, s.unusable(path, "cannot be read: %v", errors.Unwrap(err))
-	case len(content) == 0 && first:
-		return true, nil
+		return "", s.unusable(path, "cannot be read: %v", errors.Unwrap(err))
+	case len(content) == 0 && s.fileUsed:
+		return "", s.unusable(path, "has become empty")
 	case len(content) == 0:
-		return false, s.unusable(path, "has become empty")
+		return "", nil
 	}
 	if form := oddForm(content); form != "" {
-		return false, s.unusable(path, "%s", form)
+		return "", s.unusable(path, "%s", form)
 	}
-	return false, s.examineProfile(ctx, path, string(content))
+	return path, s.examineProfile(ctx, path, string(content))
 }
 
 // readSettled reads a file without the white space around. Velero empties a file

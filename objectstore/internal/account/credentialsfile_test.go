@@ -102,6 +102,9 @@ func TestEmptyFile(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "MACHINE", accessKeyOf(t, o))
 		require.Contains(t, o.identity.Advice(), "check the role or service behind it")
+		o.Expire()
+		require.Equal(t, "MACHINE", accessKeyOf(t, o))
+		require.NotContains(t, o.log.String(), "keeping the former ones", "they are renewed from where they came")
 	}
 }
 
@@ -134,6 +137,9 @@ func TestRefusedRole(t *testing.T) {
 	require.ErrorContains(t, err, "no credentials from web identity (role arn:aws:iam::123456789012:role/velero)")
 	require.ErrorContains(t, err, "sts:AssumeRoleWithWebIdentity")
 	require.ErrorContains(t, err, "trust policy names this cluster's OIDC provider")
+	require.NotContains(t, err.Error(), "access key")
+	_, err = openWith(t, map[string]string{"credentialsFile": file(t, "[default]\nrole_arn = arn:aws:iam::123456789012:role/velero\nweb_identity_token_file = "+os.Getenv("AWS_WEB_IDENTITY_TOKEN_FILE")+"\n")})
+	require.ErrorContains(t, err, "check the role, its trust policy")
 	require.NotContains(t, err.Error(), "access key")
 	t.Setenv("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:1")
 	_, err = openWith(t, nil)

@@ -23,7 +23,7 @@ func (s *sdk) refused(ctx context.Context, file string, err error) error {
 	}
 	where, hint := s.chain()
 	if file != "" {
-		where, hint = fmt.Sprintf("profile %q of %s", s.profile(), file), ""
+		where, hint = fmt.Sprintf("profile %q of %s", s.profile(), file), roleHint
 	}
 	kind := s3err.KindOf(err)
 	switch kind {
@@ -37,11 +37,15 @@ func (s *sdk) refused(ctx context.Context, file string, err error) error {
 	return s3err.Hinted(kind, hint, "no credentials from %s: %w", where, withoutOutput(err))
 }
 
+// roleHint is for credentials that stand for others, which is all that can be
+// refused where keys are written down.
+const roleHint = "check the role, its trust policy, and what it is assumed with"
+
 // chain names the link of the SDK's chain that the environment asks for.
 func (s *sdk) chain() (where, hint string) {
 	switch {
 	case os.Getenv("AWS_ACCESS_KEY_ID") != "":
-		return "the environment (AWS_ACCESS_KEY_ID)", ""
+		return "the environment (AWS_ACCESS_KEY_ID)", roleHint
 	case os.Getenv("AWS_WEB_IDENTITY_TOKEN_FILE") != "":
 		return "web identity (role " + s3err.Clean(os.Getenv("AWS_ROLE_ARN"), 200) + ")",
 			"check that the role exists, and that its trust policy names this cluster's OIDC provider and Velero's service account"

@@ -26,7 +26,8 @@ type sdk struct {
 	region   string
 	secrets  *s3err.Secrets
 	log      logrus.FieldLogger
-	client   *awshttp.BuildableClient
+	// fileUsed is whether a file was the source of the last credentials.
+	fileUsed bool
 }
 
 // credentialsClient always verifies certificates: insecureSkipTLSVerify is
@@ -56,25 +57,18 @@ func exceptNearby(proxy func(*http.Request) (*url.URL, error)) func(*http.Reques
 }
 
 // fetch loads the SDK's configuration and takes the credentials out of it. A
-// fresh load sees changed files; the SDK itself reads them once. A file that the
-// location or velero install names is the only source, unless it is empty at
-// first.
-func (s *sdk) fetch(ctx context.Context, first bool) (aws.Credentials, error) {
-	file := s.file()
-	if file != "" {
-		empty, err := s.examine(ctx, file, first)
-		if err != nil {
-			return aws.Credentials{}, err
-		}
-		if empty {
-			file = ""
-		}
+// fresh load sees changed files; the SDK itself reads them once.
+func (s *sdk) fetch(ctx context.Context) (aws.Credentials, error) {
+	file, err := s.source(ctx)
+	if err != nil {
+		return aws.Credentials{}, err
 	}
 	fetched, err := s.load(ctx, file)
 	if err != nil {
 		return aws.Credentials{}, s.refused(ctx, file, err)
 	}
 	s.secrets.Add(fetched.SecretAccessKey, fetched.SessionToken)
+	s.fileUsed = file != ""
 	return fetched, nil
 }
 
@@ -98,7 +92,7 @@ func (s *sdk) load(ctx context.Context, file string) (aws.Credentials, error) {
 
 func (s *sdk) options(file string) []func(*config.LoadOptions) error {
 	options := []func(*config.LoadOptions) error{
-		config.WithHTTPClient(s.client),
+		config.WithHTTPClient(credentialsClient(s.settings)),
 		config.WithDefaultRegion(stsRegion(s.region)),
 		config.WithRetryMaxAttempts(3),
 		config.WithLogger(logging.LoggerFunc(func(_ logging.Classification, format string, args ...any) {
