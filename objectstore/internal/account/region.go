@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
 	"github.com/minio/minio-go/v7/pkg/s3utils"
 )
 
@@ -60,7 +61,7 @@ func (s *Settings) FindRegion(ctx context.Context, via http.RoundTripper) (regio
 // lookUpRegion asks AWS where the bucket is. AWS tells anyone, in a header that
 // comes with every answer, 403 included.
 func lookUpRegion(ctx context.Context, e Endpoint, bucket string, via http.RoundTripper) (string, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, 30*time.Second, fmt.Errorf("no answer from %s in 30s", e))
+	ctx, cancel := context.WithTimeoutCause(ctx, 30*time.Second, s3err.Errorf(s3err.Timeout, "no answer from %s in 30s", e))
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodHead, e.String()+"/"+bucket, nil)
 	if err != nil {
@@ -72,7 +73,7 @@ func lookUpRegion(ctx context.Context, e Endpoint, bucket string, via http.Round
 	}
 	_ = resp.Body.Close()
 	region := resp.Header.Get("X-Amz-Bucket-Region")
-	if region == "" {
+	if !awsRegion.MatchString(region) {
 		return "", fmt.Errorf("look up the region of bucket %q: %s answered %s and no region; check the bucket's name, or set region in the location's config", bucket, e, resp.Status)
 	}
 	return region, nil

@@ -149,3 +149,24 @@ func TestProxySecrets(t *testing.T) {
 	s := Settings{ProxyURL: "http://user:p%40ssword@proxy:3128"}
 	require.Equal(t, []string{"http://user:p%40ssword@proxy:3128", "p@ssword", "p%40ssword", base64.StdEncoding.EncodeToString([]byte("user:p@ssword"))}, s.ProxySecrets())
 }
+
+// TestRegionOfTheBucket asks a server that answers for AWS.
+func TestRegionOfTheBucket(t *testing.T) {
+	for said, want := range map[string]string{"eu-central-1": "", "": "and no region", "x\x1b y": "and no region"} {
+		via := answering(func(*http.Request) *http.Response {
+			return &http.Response{StatusCode: http.StatusForbidden, Status: "403 Forbidden", Header: http.Header{"X-Amz-Bucket-Region": {said}}, Body: http.NoBody}
+		})
+		region, source, err := (&Settings{Bucket: "backups"}).FindRegion(t.Context(), via)
+		if want != "" {
+			require.ErrorContains(t, err, want)
+			continue
+		}
+		require.NoError(t, err)
+		require.Equal(t, said, region)
+		require.Equal(t, "AWS says so", source)
+	}
+}
+
+type answering func(*http.Request) *http.Response
+
+func (a answering) RoundTrip(req *http.Request) (*http.Response, error) { return a(req), nil }

@@ -78,7 +78,7 @@ func (r *Reporter) advice(e *Error) string {
 // that they name (IAM User Guide, "Access denied error message examples").
 var (
 	deniedAction = regexp.MustCompile(`(?:perform: |allows the )([a-z0-9-]+:[A-Za-z]+)`)
-	deniedBy     = regexp.MustCompile(`(explicit deny in an?|because no) ([A-Za-z-]+(?: [a-z]+)? (?:policy|boundary)|permissions boundary)`)
+	deniedBy     = regexp.MustCompile(`(explicit deny in an?|because no) ([A-Za-z-]+(?: [a-z]+)? (?:policy|boundary))`)
 )
 
 // forbiddenHint names the permission that the storage's answer names, and
