@@ -59,7 +59,7 @@ func Refusal(method string, resp *http.Response) error {
 		return a
 	case redirects(resp) && a.Region == "":
 		return redirected(resp)
-	case method == http.MethodHead, len(body) == 0 && a.RequestID != "":
+	case method == http.MethodHead && a.Status < 500, len(body) == 0 && a.Code+a.RequestID != "":
 		return a
 	}
 	return foreign(resp, body)
