@@ -37,7 +37,9 @@ func credentialsClient(s *Settings) *awshttp.BuildableClient {
 		t.Proxy = exceptNearby(s.Proxy())
 		t.DialContext = (&net.Dialer{Timeout: 5 * time.Second}).DialContext
 		t.TLSHandshakeTimeout = 10 * time.Second
-		t.TLSClientConfig.RootCAs = s.Trust().Pool
+		if pool := s.Trust().Pool; pool != nil {
+			t.TLSClientConfig.RootCAs = pool.Clone() // the SDK adds AWS_CA_BUNDLE
+		}
 	})
 }
 

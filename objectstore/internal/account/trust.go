@@ -16,7 +16,7 @@ import (
 // Trust is whom a location trusts: the system's certificates, those of caCert
 // and those of the file that AWS_CA_BUNDLE names.
 type Trust struct {
-	Pool     *x509.CertPool // the caller's own; nil means the system's
+	Pool     *x509.CertPool // shared, not to be changed; nil means the system's
 	Rejected []string       // certificates that could not be used, and why
 	Version  string         // changes when AWS_CA_BUNDLE or its file does
 
@@ -46,9 +46,6 @@ func (s *Settings) Trust() Trust {
 		t = readTrust(s.CACert, path)
 		t.Version = version
 		knownTrust.byCA[key] = t
-	}
-	if t.Pool != nil {
-		t.Pool = t.Pool.Clone()
 	}
 	return t
 }
