@@ -32,7 +32,7 @@ help: ## list the targets
 build: ## build the plugin: bin/velero-plugin-longshore
 	go build -tags $(TAGS) -ldflags '$(LDFLAGS)' -o $(BINARY) .
 
-parts: ## build the real programs that the tests and the demo run (once, about 15 minutes)
+parts: ## build the real programs that the tests and the demo run (once, about 20 minutes)
 	go run ./hack/parts
 
 demo: ## watch Velero lose and regain an application through the plugin (KEEP=1 leaves it running)

@@ -73,7 +73,7 @@ func announce(progress io.Writer, parts []Part) error {
 		}
 	}
 	if len(missing) > 0 {
-		fmt.Fprintf(progress, "building %s from source; all parts together take about 15 minutes the first time, nothing later\n",
+		fmt.Fprintf(progress, "building %s from source; all parts together take about 20 minutes the first time, nothing later\n",
 			strings.Join(missing, ", "))
 	}
 	return nil

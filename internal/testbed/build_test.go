@@ -80,7 +80,7 @@ func TestPinnedPartsAreBuiltOnce(t *testing.T) {
 	require.NoError(t, Build(t.Context(), &progress, p))
 	require.NoError(t, Build(t.Context(), &progress, p))
 	require.Equal(t, 1, builds)
-	require.Contains(t, progress.String(), "building tool from source; all parts together take about 15 minutes")
+	require.Contains(t, progress.String(), "building tool from source; all parts together take about 20 minutes")
 	require.Regexp(t, `\[1/1\] tool … \d+ s\n\[1/1\] tool … ready\n$`, progress.String())
 
 	first, err := cachePath(p)
