@@ -30,7 +30,6 @@ func TestBundle(t *testing.T) {
 		want   string
 	}{
 		{[]byte("no certificate"), "custom CA bundle"},
-		{[]byte(testCA(t)), "x509"},
 		{append([]byte(testCA(t)), certificateOf(server)...), "403"},
 		{append(certificateOf(server), []byte(testCA(t))...), "403"},
 		{[]byte(testCA(t)), "x509"},

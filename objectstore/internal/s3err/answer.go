@@ -151,6 +151,13 @@ func redirected(resp *http.Response) error {
 const tooLarge = "a proxy or load balancer between Velero and the storage limits the size of a request; raise the limit " +
 	"(nginx: client_max_body_size; ingress-nginx: the annotation nginx.ingress.kubernetes.io/proxy-body-size) above partSize, or set partSize: 5MiB"
 
+// pages are answers of web servers that know what is wrong.
+var pages = map[string]string{
+	"No required SSL certificate":               noClientCertificate,     // nginx
+	"plain HTTP request was sent to HTTPS port": "use https:// in s3Url", // nginx
+	"HTTP request to an HTTPS server":           "use https:// in s3Url", // Go
+}
+
 // foreign quotes an answer that S3 did not give. What passes with time keeps
 // the kind of its status, so that it is tried again.
 func foreign(resp *http.Response, body []byte) error {
@@ -162,6 +169,11 @@ func foreign(resp *http.Response, body []byte) error {
 		hint = "the proxy wants a user and password; put them into proxyUrl"
 	case status == http.StatusTooManyRequests, status == http.StatusRequestTimeout, status >= 500 && status != http.StatusNotImplemented:
 		kind = statusKind(status)
+	}
+	for words, better := range pages {
+		if bytes.Contains(body, []byte(words)) {
+			hint = better
+		}
 	}
 	return Hinted(kind, hint, "%s", Quote(resp, body))
 }

@@ -67,12 +67,12 @@ func tlsHint(err error) string {
 	case says("certificate required"), says("bad certificate"):
 		return noClientCertificate
 	case says("handshake failure"):
-		return "the storage or a proxy before it has no cipher suite that is still accepted (only RSA key exchange, for instance): switch on ECDHE suites or TLS 1.3; or " + noClientCertificate
+		return "the storage or a proxy before it has no cipher suite that is still accepted (only RSA key exchange, for instance): switch on ECDHE suites or TLS 1.3. Or it wants a client certificate, which this plugin cannot present"
 	}
 	return "check the TLS settings of the storage and of a proxy before it"
 }
 
-const noClientCertificate = "it wants a client certificate, which this plugin cannot present: let it accept requests without one"
+const noClientCertificate = "the storage or a proxy before it wants a client certificate, which this plugin cannot present; let it accept requests without one"
 
 // trustHint says what to do about a certificate. It names those of caCert and
 // AWS_CA_BUNDLE that could not be used.
