@@ -139,10 +139,14 @@ func redirected(resp *http.Response) error {
 	if err != nil || target.Host == "" {
 		return foreign(resp, nil)
 	}
-	address := received(target.Scheme+"://"+target.Host, 200)
-	hint := "s3Url must be the S3 API of the storage, not its console or another web server"
-	if resp.Request != nil && target.Path == resp.Request.URL.Path {
-		hint = "set s3Url to " + address
+	address := target.Scheme + "://" + target.Host
+	hint := ""
+	switch asked := resp.Request; {
+	case asked == nil || target.Path != asked.URL.Path:
+	case target.Host == asked.URL.Host: // the bucket may be a part of it
+		hint = received("use "+target.Scheme+":// in s3Url", 200)
+	default:
+		hint = received("set s3Url to "+address, 200)
 	}
 	return Hinted(NotS3, hint, "HTTP %d redirects to %s", resp.StatusCode, received(address+target.Path, 200))
 }

@@ -117,6 +117,15 @@ func TestAnswersOfOthers(t *testing.T) {
 	}
 }
 
+// TestRedirectToTheSameHost may not show the host: the bucket may be in it.
+func TestRedirectToTheSameHost(t *testing.T) {
+	e := ask(t, OpList, http.MethodGet, func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "https://"+r.Host+r.URL.Path, http.StatusMovedPermanently)
+	})
+	require.Equal(t, NotS3, e.Kind)
+	require.Equal(t, "use https:// in s3Url", e.Hint())
+}
+
 // TestForeignTextIsCleaned has each part of an answer hold what must not reach a
 // terminal or fill a log.
 func TestForeignTextIsCleaned(t *testing.T) {
