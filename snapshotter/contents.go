@@ -67,7 +67,7 @@ func (s *Snapshotter) deleteWithSnapshot(ctx context.Context, content *snapshotv
 		}
 		return kube.Patch{
 			"metadata": map[string]any{
-				"finalizers":  append(without(now.Finalizers, objects.FinalizerContent), objects.FinalizerContent),
+				"finalizers":  append(withoutFinalizer(now), objects.FinalizerContent),
 				"annotations": map[string]string{objects.AnnotationBeingDeleted: "yes"},
 			},
 			"spec": map[string]any{"deletionPolicy": snapshotv1.VolumeSnapshotContentDelete},
@@ -114,7 +114,7 @@ func (s *Snapshotter) releaseContent(ctx context.Context, content *snapshotv1.Vo
 		if now.DeletionTimestamp == nil || !nothingToDo(now) || !has(now.Finalizers, objects.FinalizerContent) {
 			return nil, nil
 		}
-		return kube.Patch{"metadata": map[string]any{"finalizers": without(now.Finalizers, objects.FinalizerContent)}}, nil
+		return kube.Patch{"metadata": map[string]any{"finalizers": withoutFinalizer(now)}}, nil
 	})
 	if err != nil && !apierrors.IsNotFound(err) {
 		return err
@@ -147,8 +147,8 @@ func nothingToDo(content *snapshotv1.VolumeSnapshotContent) bool {
 
 func has(list []string, word string) bool { return slices.Contains(list, word) }
 
-// without returns a copy of the list that lacks the word. It is never nil, so that
-// a patch empties a list rather than to leave it.
-func without(list []string, word string) []string {
-	return slices.DeleteFunc(append([]string{}, list...), func(s string) bool { return s == word })
+// withoutFinalizer are a content's finalizers but the one that waits for the driver.
+// It is never nil, so that a patch empties the list rather than to leave it.
+func withoutFinalizer(content *snapshotv1.VolumeSnapshotContent) []string {
+	return slices.DeleteFunc(append([]string{}, content.Finalizers...), func(s string) bool { return s == objects.FinalizerContent })
 }

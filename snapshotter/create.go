@@ -182,7 +182,7 @@ func (c creation) detach(ctx context.Context, content *snapshotv1.VolumeSnapshot
 			return nil, nil
 		}
 		return kube.Patch{
-			"metadata": map[string]any{"finalizers": without(now.Finalizers, objects.FinalizerContent)},
+			"metadata": map[string]any{"finalizers": withoutFinalizer(now)},
 			"spec":     map[string]any{"deletionPolicy": snapshotv1.VolumeSnapshotContentRetain},
 		}, nil
 	})

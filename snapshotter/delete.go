@@ -137,7 +137,7 @@ func (s *Snapshotter) removeUnfound(ctx context.Context, content *snapshotv1.Vol
 		case !has(now.Finalizers, objects.FinalizerContent):
 			return nil, nil
 		}
-		return kube.Patch{"metadata": map[string]any{"finalizers": without(now.Finalizers, objects.FinalizerContent)}}, nil
+		return kube.Patch{"metadata": map[string]any{"finalizers": withoutFinalizer(now)}}, nil
 	})
 	if err != nil {
 		return err

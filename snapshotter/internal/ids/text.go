@@ -132,7 +132,6 @@ func (t *idText) all(key string) []string {
 	return values
 }
 
-// prefixed removes all keys that begin with prefix and returns their values by
 // the rest of the key.
 func (t *idText) prefixed(prefix string) (map[string]string, error) {
 	found := map[string]string{}
