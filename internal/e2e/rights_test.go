@@ -157,7 +157,7 @@ func (r *restricted) requireRequests(t *testing.T) {
 	}
 	for _, must := range []string{
 		"create volumesnapshotcontents", "delete volumesnapshotcontents", "create volumesnapshots",
-		"create persistentvolumeclaims", "patch persistentvolumes", "get backups",
+		"create persistentvolumeclaims", "create storageclasses", "delete persistentvolumes", "get backups",
 	} {
 		require.NotZero(t, did[must], "%s is not among what the plugin did: %v", must, did)
 	}
