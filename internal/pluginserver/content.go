@@ -12,7 +12,7 @@ import (
 
 // content is the body of a generated.PutObjectRequest, within the message as it
 // was received. Velero sends an object in messages of 16 KiB; the protobuf
-// library would copy each into memory of its own, which costs a third of an
+// library would copy each into memory of its own, which costs a quarter of an
 // upload's processor time.
 type content struct {
 	body    []byte
