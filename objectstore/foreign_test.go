@@ -73,7 +73,7 @@ func TestDownloadIsMissingOnlyIfItIs(t *testing.T) {
 		"page":      http.NotFound,
 		"failing":   document(http.StatusInternalServerError, "InternalError", "backend not found"),
 		"unknown":   document(http.StatusTeapot, "NoSuchKeyOrWhatever", "does not exist"),
-		"cut":       func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+		"broken":    func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
 	} {
 		body, err := openAt(t, serve(t, answer), nil).GetObject(t.Context(), "bucket", "key")
 		require.Error(t, err, name)

@@ -37,7 +37,7 @@ func (s *sdk) source(ctx context.Context) (string, error) {
 	if path == "" {
 		return "", nil
 	}
-	content, err := readSettled(ctx, path)
+	content, err := readTwice(ctx, path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return "", s.unusable(path, "is missing")
@@ -54,9 +54,9 @@ func (s *sdk) source(ctx context.Context) (string, error) {
 	return path, s.examineProfile(ctx, path, string(content))
 }
 
-// readSettled reads a file without the white space around. Velero empties a file
-// before it writes it anew, so an empty one is looked at twice.
-func readSettled(ctx context.Context, path string) ([]byte, error) {
+// readTwice reads a file without the white space around. Velero empties a file
+// before it writes it anew, so an empty one is read again.
+func readTwice(ctx context.Context, path string) ([]byte, error) {
 	const moment = 200 * time.Millisecond
 	content, err := readBounded(path)
 	if err != nil || len(content) > 0 {

@@ -9,12 +9,10 @@ import (
 )
 
 // KindOf returns what err means, "" for nil. It never looks at a text, except
-// where S3 puts the reason nowhere else (see refusalKind).
+// where the reason stands nowhere else (see refusalKind and isTLS).
 func KindOf(err error) Kind {
 	var done *Error
 	var f *fault
-	var answer *Answer
-	var response minio.ErrorResponse
 	switch {
 	case err == nil:
 		return ""
@@ -22,25 +20,32 @@ func KindOf(err error) Kind {
 		return done.Kind
 	case errors.As(err, &f):
 		return f.kind
-	case errors.As(err, &answer):
-		return answer.kind()
-	case errors.As(err, &response):
-		return answerOf(response).kind()
+	}
+	if a := answerIn(err); a != nil {
+		return a.kind()
 	}
 	return wireKind(err)
 }
 
 // CodeOf returns the code of the error document that err is from, or "".
 func CodeOf(err error) string {
+	if a := answerIn(err); a != nil {
+		return a.Code
+	}
+	return ""
+}
+
+// answerIn returns the storage's answer that err is from, or nil.
+func answerIn(err error) *Answer {
 	var answer *Answer
 	var response minio.ErrorResponse
 	switch {
 	case errors.As(err, &answer):
-		return answer.Code
+		return answer
 	case errors.As(err, &response):
-		return response.Code
+		return answerOf(response)
 	}
-	return ""
+	return nil
 }
 
 // codeKinds gives the meaning of S3 error codes, of AWS and of the servers that

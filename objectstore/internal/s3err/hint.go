@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"regexp"
 	"time"
-
-	"github.com/minio/minio-go/v7"
 )
 
 // permissions names what the credentials need for each operation.
@@ -100,16 +98,9 @@ func forbiddenHint(e *Error) string {
 }
 
 func regionHint(err error, used string) string {
-	var answer *Answer
-	var response minio.ErrorResponse
-	region := ""
-	if errors.As(err, &answer) {
-		region = answer.Region
-	} else if errors.As(err, &response) {
-		region = Clean(response.Region, 64)
+	wanted := "the bucket's region"
+	if a := answerIn(err); a != nil && a.Region != "" {
+		wanted = "region: " + a.Region
 	}
-	if region != "" {
-		return fmt.Sprintf("set region: %s in the location's config; %q was used", region, used)
-	}
-	return fmt.Sprintf("set the bucket's region in the location's config; %q was used", used)
+	return fmt.Sprintf("set %s in the location's config; %q was used", wanted, used)
 }

@@ -37,7 +37,7 @@ func (h redacting) Fire(entry *logrus.Entry) error {
 	return nil
 }
 
-// value leaves numbers and truths as they are, and makes anything else a text.
+// value leaves numbers and booleans as they are, and makes anything else a text.
 func (h redacting) value(value any) any {
 	switch value := value.(type) {
 	case bool, int, int64, uint64, float64:
