@@ -1,0 +1,158 @@
+package objectstore
+
+import (
+	"crypto/sha256"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
+)
+
+// door is a TCP way to a server that can be shut: connections then break, and new
+// ones are broken at once, as when a storage or a load balancer restarts.
+type door struct {
+	shut    atomic.Bool
+	refused atomic.Int32
+
+	mu   sync.Mutex
+	open map[net.Conn]bool
+}
+
+func behindDoor(t testing.TB, s *server) (*server, *door) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { listener.Close() })
+	d := &door{open: map[net.Conn]bool{}}
+	target := s.endpoint[len("http://"):]
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go d.pass(conn, target)
+		}
+	}()
+	behind := *s
+	behind.endpoint = "http://" + listener.Addr().String()
+	return &behind, d
+}
+
+func (d *door) pass(conn net.Conn, target string) {
+	defer conn.Close()
+	if d.shut.Load() {
+		d.refused.Add(1)
+		return
+	}
+	server, err := net.Dial("tcp", target)
+	if err != nil {
+		return
+	}
+	defer server.Close()
+	d.mu.Lock()
+	d.open[conn] = true
+	d.mu.Unlock()
+	go func() {
+		_, _ = io.Copy(conn, server)
+		conn.Close()
+	}()
+	_, _ = io.Copy(server, conn)
+	d.mu.Lock()
+	delete(d.open, conn)
+	d.mu.Unlock()
+}
+
+// shutFor shuts the door for so long.
+func (d *door) shutFor(limit time.Duration) {
+	d.shut.Store(true)
+	d.mu.Lock()
+	for conn := range d.open {
+		conn.Close()
+	}
+	d.mu.Unlock()
+	time.AfterFunc(limit, func() { d.shut.Store(false) })
+}
+
+// TestOutage takes the storage away for a minute, in the middle of the upload of
+// an object of 1 GiB, and in the middle of its download, with the default
+// settings.
+func TestOutage(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes minutes")
+	}
+	t.Parallel()
+	const size, outage = 1 << 30, time.Minute
+	real := startVersity(t)
+	behind, d := behindDoor(t, real)
+	bucket := real.bucket(t)
+	s := behind.open(t, bucket, nil)
+	away := func() { d.shutFor(outage) }
+	begun := time.Now()
+	sent, got := sha256.New(), sha256.New()
+	body := &interrupted{Reader: io.TeeReader(io.LimitReader(&noise{state: 1}, size), sent), after: size / 2, act: away}
+	require.NoError(t, s.PutObject(t.Context(), bucket, "key", body))
+	require.Greater(t, time.Since(begun), outage)
+	require.Greater(t, d.refused.Load(), int32(5), "nothing was tried in the meantime")
+	require.Empty(t, real.uploads(t, bucket))
+	d.refused.Store(0)
+	read, err := s.GetObject(t.Context(), bucket, "key")
+	require.NoError(t, err)
+	defer read.Close()
+	_, err = io.Copy(got, &interrupted{Reader: read, after: size / 2, act: away})
+	require.NoError(t, err)
+	require.Equal(t, sent.Sum(nil), got.Sum(nil))
+	require.Positive(t, d.refused.Load())
+}
+
+// TestMostAnswersFail has three of four answers refused, for a while.
+func TestMostAnswersFail(t *testing.T) {
+	t.Parallel()
+	real := startVersity(t)
+	behind, proxy := behindProxy(t, real)
+	bucket := real.bucket(t)
+	f := &fixture{server: behind, bucket: bucket, Store: behind.open(t, bucket, map[string]string{"partSize": "5MiB"})}
+	f.client.FirstPause = 10 * time.Millisecond
+	var requests atomic.Int32
+	proxy.on(func(w http.ResponseWriter, r *http.Request, forward http.Handler) {
+		if requests.Add(1)%4 != 0 {
+			answer(503, "SlowDown")(w, r, forward)
+			return
+		}
+		forward.ServeHTTP(w, r)
+	})
+	data := content(4*wirePart, 1)
+	f.put(t, "key", data)
+	f.requireWhole(t, "key", data)
+	require.Greater(t, requests.Load(), int32(20))
+	proxy.on(nil)
+	f.requireClean(t)
+}
+
+// TestDeadLocation finds a storage dead within the time that Velero can wait.
+func TestDeadLocation(t *testing.T) {
+	t.Parallel()
+	s := &server{endpoint: "http://" + freeAddress(t), access: "ACCESSKEY", secret: "a-secret-key"}
+	store := s.open(t, "bucket", nil)
+	for name, call := range map[string]func() error{
+		"list":   func() error { _, err := store.ListCommonPrefixes(t.Context(), "bucket", "", "/"); return err },
+		"exists": func() error { _, err := store.ObjectExists(t.Context(), "bucket", "key"); return err },
+		"delete": func() error { return store.DeleteObject(t.Context(), "bucket", "key") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			begun := time.Now()
+			err := call()
+			require.Equal(t, s3err.Unreachable, KindOf(err), "%v", err)
+			require.ErrorContains(t, err, "tried ")
+			require.Less(t, time.Since(begun), 31*time.Second)
+			require.Greater(t, time.Since(begun), 15*time.Second)
+		})
+	}
+}
