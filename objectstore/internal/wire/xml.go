@@ -52,9 +52,7 @@ func newDecoder(document []byte) *xml.Decoder {
 // notXML says why a document is not the one with that root. One that breaks off
 // was cut on its way.
 func notXML(document []byte, root string, err error) error {
-	var syntax *xml.SyntaxError
-	broken := errors.Is(err, io.EOF) || errors.As(err, &syntax) && strings.Contains(syntax.Msg, "unexpected EOF")
-	if broken && strings.HasPrefix(rootOf(document), root) {
+	if broken(document, err) {
 		return s3err.Errorf(s3err.Unreachable, "the answer ended early: %d bytes of a %s", len(document), root)
 	}
 	if err != nil {
@@ -63,16 +61,32 @@ func notXML(document []byte, root string, err error) error {
 	return s3err.Errorf(s3err.NotS3, "the answer is no %s but starts with %q", root, s3err.Clean(string(document[:min(len(document), 1<<10)]), 60))
 }
 
+// broken tells whether err, or else the search for a root, came to the end of an
+// XML document too early.
+func broken(document []byte, err error) bool {
+	if err == nil {
+		_, err = firstElement(document)
+	}
+	var syntax *xml.SyntaxError
+	early := errors.Is(err, io.EOF) || errors.As(err, &syntax) && strings.Contains(syntax.Msg, "unexpected EOF")
+	return early && bytes.HasPrefix(bytes.TrimSpace(document), []byte("<"))
+}
+
 // rootOf returns the name of the first XML element in a document, or "".
 func rootOf(document []byte) string {
+	name, _ := firstElement(document)
+	return name
+}
+
+func firstElement(document []byte) (string, error) {
 	decoder := newDecoder(document)
 	for {
 		token, err := decoder.RawToken()
 		if err != nil {
-			return ""
+			return "", err
 		}
 		if element, ok := token.(xml.StartElement); ok {
-			return element.Name.Local
+			return element.Name.Local, nil
 		}
 	}
 }
