@@ -24,7 +24,7 @@ GOTESTSUM := go tool -modfile=$(CURDIR)/hack/tools/gotestsum/go.mod gotestsum --
 GOTEST  := $(GOTESTSUM) -- -count=1 -timeout=40m -p=1
 
 .DEFAULT_GOAL := help
-.PHONY: help build parts test test-unit test-race verify lint tidy demo figures bench image push release licences clean
+.PHONY: help build parts test test-unit test-race test-oldest matrix verify lint tidy demo figures bench image push release licences clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,16 @@ test-unit: ## run the tests that start no server
 
 test-race: parts ## run the plugin's own tests with the race detector (wants a C compiler)
 	CGO_ENABLED=1 $(GOTEST) -race ./...
+
+# The oldest snapshot controllers that can be had, and what else differs in the field.
+OLDEST := snapshotter=6.3.0 provisioner=5.3.0 metadata=yes class=hostpath-retain
+
+test-oldest: ## run the snapshotter's main paths on the oldest snapshot controllers
+	LONGSHORE_MATRIX='$(OLDEST)' go run ./hack/parts snapshot-controller csi-snapshotter csi-provisioner snapshot-crds
+	LONGSHORE_MATRIX='$(OLDEST)' $(GOTEST) -run '^TestCluster(RoundTrip|StorageClasses|DriverFails|Shares)$$' ./snapshotter
+
+matrix: ## run the cluster tests and the main job over older versions, and write docs/compatibility.md (hours; ROWS=regexp)
+	go run ./hack/matrix -rows '$(ROWS)'
 
 verify: lint ## check format, modules and lint
 	@test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo "run gofmt -w on the files above"; exit 1; }

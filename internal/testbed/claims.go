@@ -24,7 +24,7 @@ const (
 // ClaimOptions describe a claim.
 type ClaimOptions struct {
 	Namespace, Name string
-	// Size is 1Gi if empty, Class ClassImmediate.
+	// Size is 1Gi if empty, Class the one that MatrixVariable chose or ClassImmediate.
 	Size, Class string
 	// Node names the node for a class that waits for a first consumer; the first
 	// node if empty.
@@ -69,7 +69,11 @@ func (c *Cluster) claim(o ClaimOptions) (*corev1.PersistentVolumeClaim, error) {
 		o.Size = "1Gi"
 	}
 	if o.Class == "" {
-		o.Class = ClassImmediate
+		chosen, err := chosenMatrix()
+		if err != nil {
+			return nil, err
+		}
+		o.Class = chosen.class
 	}
 	if o.Node == "" {
 		o.Node = NodeName(c.Zones[0])

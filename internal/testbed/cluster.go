@@ -106,6 +106,11 @@ func (b *Bed) StartCluster(ctx context.Context, o ClusterOptions) (*Cluster, err
 	if len(o.Zones) == 0 {
 		o.Zones = []string{"zone-a"}
 	}
+	chosen, err := chosenMatrix()
+	if err != nil {
+		return nil, err
+	}
+	o.ExtraCreateMetadata = o.ExtraCreateMetadata || chosen.metadata
 	for _, p := range clusterParts() {
 		if _, err := path(ctx, b.progress, p); err != nil {
 			return nil, err

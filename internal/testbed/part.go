@@ -25,6 +25,8 @@ type Part struct {
 	stamp string
 	// set are further linker variables, as name=value.
 	set []string
+	// wrong says why the part cannot be had.
+	wrong error
 	// local marks a program of this repository.
 	local bool
 	// debian says which packages make the part, nil for one that is built.
@@ -42,47 +44,43 @@ var (
 	// KubeAPIServer is stamped with its version, because clients cannot parse the
 	// one it reports otherwise.
 	KubeAPIServer = Part{
-		Name: "kube-apiserver", Module: "hack/tools/kubernetes",
-		Package: "k8s.io/kubernetes/cmd/kube-apiserver", versionOf: "k8s.io/kubernetes",
-		stamp: "k8s.io/component-base/version.gitVersion",
-	}
+		Name: "kube-apiserver", Package: "k8s.io/kubernetes/cmd/kube-apiserver",
+		versionOf: "k8s.io/kubernetes", stamp: "k8s.io/component-base/version.gitVersion",
+	}.of("kubernetes")
 	KubeControllerManager = Part{
-		Name: "kube-controller-manager", Module: "hack/tools/kubernetes",
-		Package: "k8s.io/kubernetes/cmd/kube-controller-manager", versionOf: "k8s.io/kubernetes",
-		stamp: "k8s.io/component-base/version.gitVersion",
-	}
+		Name: "kube-controller-manager", Package: "k8s.io/kubernetes/cmd/kube-controller-manager",
+		versionOf: "k8s.io/kubernetes", stamp: "k8s.io/component-base/version.gitVersion",
+	}.of("kubernetes")
 	SnapshotController = Part{
-		Name: "snapshot-controller", Module: "hack/tools/kubernetes",
-		Package:   "github.com/kubernetes-csi/external-snapshotter/v8/cmd/snapshot-controller",
-		versionOf: "github.com/kubernetes-csi/external-snapshotter/v8",
-	}
+		Name:      "snapshot-controller",
+		Package:   "github.com/kubernetes-csi/external-snapshotter/MAJOR/cmd/snapshot-controller",
+		versionOf: "github.com/kubernetes-csi/external-snapshotter/MAJOR",
+	}.of("snapshotter")
 	CSISnapshotter = Part{
-		Name: "csi-snapshotter", Module: "hack/tools/kubernetes",
-		Package:   "github.com/kubernetes-csi/external-snapshotter/v8/cmd/csi-snapshotter",
-		versionOf: "github.com/kubernetes-csi/external-snapshotter/v8",
-	}
+		Name:      "csi-snapshotter",
+		Package:   "github.com/kubernetes-csi/external-snapshotter/MAJOR/cmd/csi-snapshotter",
+		versionOf: "github.com/kubernetes-csi/external-snapshotter/MAJOR",
+	}.of("snapshotter")
 	CSIProvisioner = Part{
-		Name: "csi-provisioner", Module: "hack/tools/kubernetes",
-		Package:   "github.com/kubernetes-csi/external-provisioner/v6/cmd/csi-provisioner",
-		versionOf: "github.com/kubernetes-csi/external-provisioner/v6",
-	}
+		Name:      "csi-provisioner",
+		Package:   "github.com/kubernetes-csi/external-provisioner/MAJOR/cmd/csi-provisioner",
+		versionOf: "github.com/kubernetes-csi/external-provisioner/MAJOR",
+	}.of("provisioner")
 	// SnapshotCRDs is no program but the folder of the snapshot API's definitions.
 	SnapshotCRDs = Part{
-		Name: "snapshot-crds", Module: "hack/tools/kubernetes",
-		Package:   "github.com/kubernetes-csi/external-snapshotter/client/v8",
-		versionOf: "github.com/kubernetes-csi/external-snapshotter/client/v8",
+		Name: "snapshot-crds", Package: "github.com/kubernetes-csi/external-snapshotter/client/MAJOR",
+		versionOf: "github.com/kubernetes-csi/external-snapshotter/client/MAJOR",
 		make:      copyCRDs,
-	}
+	}.of("snapshotter")
 	// Velero is the server and the command-line tool in one program. Beside the
 	// metrics that can be told where to listen, the server serves others on port
 	// 8080 of every address, which no flag changes; that is switched off, or two
 	// could not run side by side.
 	Velero = Part{
-		Name: "velero", Module: "hack/tools/velero",
-		Package: "github.com/vmware-tanzu/velero/cmd/velero", versionOf: "github.com/vmware-tanzu/velero",
+		Name: "velero", Package: "github.com/vmware-tanzu/velero/cmd/velero", versionOf: "github.com/vmware-tanzu/velero",
 		stamp: "github.com/vmware-tanzu/velero/pkg/buildinfo.Version",
 		set:   []string{"sigs.k8s.io/controller-runtime/pkg/metrics/server.DefaultBindAddress=0"},
-	}
+	}.of("velero")
 	VersityGW = Part{
 		Name: "versitygw", Module: "hack/tools/versitygw",
 		Package: "github.com/versity/versitygw/cmd/versitygw", versionOf: "github.com/versity/versitygw",
@@ -142,6 +140,9 @@ func (p Part) Local() bool { return p.local }
 // Possible returns nil if the part can be had on this machine, else why not: some
 // parts are not built but come as packages of one system.
 func (p Part) Possible() error {
+	if p.wrong != nil {
+		return p.wrong
+	}
 	if err := p.debian.possible(); err != nil {
 		return fmt.Errorf("%s cannot be had here: %w", p.Name, err)
 	}
