@@ -1,35 +1,52 @@
 package snapshotter
 
 import (
-	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"k8s.io/client-go/rest"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/longshore-dev/velero-plugin/internal/testbed"
 )
 
-// TestClusterLeastRights makes every call with the rights of docs/rbac.yaml only.
+// TestClusterLeastRights makes every call with the rights of docs/rbac.yaml only,
+// and within what docs/admission.yaml leaves of them.
 func TestClusterLeastRights(t *testing.T) {
-	b := onCluster(t, nil)
-	manifest, err := os.ReadFile(filepath.Join("..", "docs", "rbac.yaml"))
-	require.NoError(t, err)
-	require.NoError(t, b.Apply(t.Context(), string(manifest)))
-	config := rest.CopyConfig(b.Config)
-	config.Impersonate = rest.ImpersonationConfig{UserName: "system:serviceaccount:velero:velero"}
-	limited := newSnapshotter(b.settings, clientFor(t, config), b.log, "velero", nil)
-	b.Snapshotter = limited
+	for _, staging := range []string{"velero", "staging"} {
+		t.Run("staging objects in "+staging, func(t *testing.T) {
+			b := onCluster(t, map[string]string{"stagingNamespace": staging, "signingKeySecret": "longshore-signing/old"})
+			require.NoError(t, b.CreateNamespace(t.Context(), staging))
+			require.NoError(t, b.Apply(t.Context(), signingSecrets))
+			b.grant(staging)
+			b.confine(staging)
+			limited := newSnapshotter(b.settings, clientFor(t, b.asVelero()), b.log, "velero", nil)
+			b.Snapshotter = limited
 
-	pv := b.claimed(testbed.ClaimOptions{Name: "data", Class: testbed.ClassWaitForFirstConsumer}, "first")
-	snapshot := b.snapshotOf(pv, "b1")
-	_, content := b.restoreAs(limited, snapshot, pv, "restored")
-	require.Equal(t, "first", content)
-	require.NoError(t, b.DeleteSnapshot(t.Context(), snapshot))
-	require.NoError(t, b.DeleteSnapshot(t.Context(), snapshot))
-	_, err = limited.Sweep(t.Context())
-	require.NoError(t, err)
+			pv := b.claimed(testbed.ClaimOptions{Name: "data", Class: testbed.ClassWaitForFirstConsumer}, "first")
+			snapshot := b.snapshotOf(pv, "b1")
+			_, content := b.restoreAs(limited, snapshot, pv, "restored")
+			require.Equal(t, "first", content)
+			require.NoError(t, b.DeleteSnapshot(t.Context(), snapshot))
+			require.NoError(t, b.DeleteSnapshot(t.Context(), snapshot))
+			_, err := limited.Sweep(t.Context())
+			require.NoError(t, err)
+		})
+	}
+}
+
+// grant applies docs/rbac.yaml for the length of the test.
+func (b *bench) grant(staging string) {
+	b.Helper()
+	require.NoError(b, b.Apply(b.Context(), manifest(b.T, "rbac.yaml", staging)))
+	b.Cleanup(func() {
+		rbac := b.Kube.RbacV1()
+		for _, role := range []struct{ namespace, name string }{{"velero", "longshore-snapshotter"}, {staging, "longshore-staging"}} {
+			require.NoError(b, rbac.Roles(role.namespace).Delete(b.background(), role.name, metav1.DeleteOptions{}))
+			require.NoError(b, rbac.RoleBindings(role.namespace).Delete(b.background(), role.name, metav1.DeleteOptions{}))
+		}
+		require.NoError(b, rbac.ClusterRoles().Delete(b.background(), "longshore-snapshotter", metav1.DeleteOptions{}))
+		require.NoError(b, rbac.ClusterRoleBindings().Delete(b.background(), "longshore-snapshotter", metav1.DeleteOptions{}))
+	})
 }
 
 // TestClusterAnother restores in a second cluster that reaches the same storage,

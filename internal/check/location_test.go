@@ -1,9 +1,9 @@
 package check
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -113,35 +113,41 @@ func TestSignOfLife(t *testing.T) {
 	require.Contains(t, detail, "ready in")
 }
 
-// TestRights: what is asked for is what docs/rbac.yaml grants, no more, no less.
+// TestRights: what is asked for is what docs/rbac.yaml grants, no more, no less,
+// and in the same place.
 func TestRights(t *testing.T) {
 	manifest, err := os.ReadFile(filepath.Join("..", "..", "docs", "rbac.yaml"))
 	require.NoError(t, err)
 	var granted, asked []string
 	for document := range strings.SplitSeq(string(manifest), "\n---\n") {
 		var role struct {
-			Kind  string `json:"kind"`
+			Kind     string `json:"kind"`
+			Metadata struct {
+				Name string `json:"name"`
+			} `json:"metadata"`
 			Rules []struct {
-				APIGroups []string `json:"apiGroups"`
-				Resources []string `json:"resources"`
-				Verbs     []string `json:"verbs"`
+				APIGroups     []string `json:"apiGroups"`
+				Resources     []string `json:"resources"`
+				ResourceNames []string `json:"resourceNames"`
+				Verbs         []string `json:"verbs"`
 			} `json:"rules"`
 		}
 		require.NoError(t, yaml.Unmarshal([]byte(document), &role))
 		for _, rule := range role.Rules {
 			for _, resource := range rule.Resources {
-				granted = append(granted, strings.Join([]string{role.Kind, rule.APIGroups[0], resource, strings.Join(rule.Verbs, ",")}, " "))
+				granted = append(granted, fmt.Sprintf("%s %s: %s/%s %s %s", role.Kind, role.Metadata.Name,
+					rule.APIGroups[0], resource, strings.Join(rule.ResourceNames, ","), strings.Join(rule.Verbs, ",")))
 			}
 		}
 	}
-	for _, r := range snapshotter.Rights() {
-		kind := "Role"
-		if r.Namespace == snapshotter.Everywhere {
-			kind = "ClusterRole"
-		}
-		asked = append(asked, strings.Join([]string{kind, r.Group, strings.TrimSuffix(r.Resource+"/"+r.Subresource, "/"), strings.Join(r.Verbs, ",")}, " "))
+	roles := map[snapshotter.Where]string{
+		snapshotter.Everywhere: "ClusterRole longshore-snapshotter",
+		snapshotter.InVelero:   "Role longshore-snapshotter",
+		snapshotter.InStaging:  "Role longshore-staging",
 	}
-	slices.Sort(granted)
-	slices.Sort(asked)
-	require.Equal(t, granted, asked)
+	for _, r := range (snapshotter.Settings{SigningKeySecret: "longshore-signing/keys"}).Rights() {
+		asked = append(asked, fmt.Sprintf("%s: %s/%s %s %s", roles[r.Namespace],
+			r.Group, strings.TrimSuffix(r.Resource+"/"+r.Subresource, "/"), r.Name, strings.Join(r.Verbs, ",")))
+	}
+	require.ElementsMatch(t, granted, asked)
 }

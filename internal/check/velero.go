@@ -120,7 +120,7 @@ func (v *volumeSnapshotter) serviceAccount(ctx context.Context) string {
 
 func (v *volumeSnapshotter) lacking(ctx context.Context, account string) ([]string, error) {
 	var lacking []string
-	for _, right := range snapshotter.Rights() {
+	for _, right := range v.s.Settings().Rights() {
 		for _, verb := range right.Verbs {
 			granted, err := v.mayDo(ctx, account, right, verb)
 			if err != nil {
@@ -150,6 +150,9 @@ func describeRight(r snapshotter.Right, namespace string) string {
 	if r.Group != "" {
 		text += "." + r.Group
 	}
+	if r.Name != "" {
+		text += " " + r.Name
+	}
 	if namespace != "" {
 		text += " in namespace " + namespace
 	}
@@ -167,7 +170,7 @@ type review struct {
 }
 
 func (v *volumeSnapshotter) mayDo(ctx context.Context, account string, r snapshotter.Right, verb string) (bool, error) {
-	attributes := map[string]any{"group": r.Group, "resource": r.Resource, "subresource": r.Subresource, "verb": verb}
+	attributes := map[string]any{"group": r.Group, "resource": r.Resource, "subresource": r.Subresource, "name": r.Name, "verb": verb}
 	if namespace := v.place(r); namespace != "" {
 		attributes["namespace"] = namespace
 	}

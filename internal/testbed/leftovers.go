@@ -14,7 +14,7 @@ import (
 // Leftovers are the names of what a plugin could leave behind, empty if nothing.
 type Leftovers struct {
 	// VolumeSnapshots and Claims as namespace/name.
-	VolumeSnapshots, Claims                   []string
+	VolumeSnapshots, Claims                                   []string
 	VolumeSnapshotContents, PersistentVolumes, StorageClasses []string
 	// StorageVolumes and StorageSnapshots are the handles in the driver's own
 	// books (the beginning of one that DriverControl.HandleLength made long),
