@@ -2,6 +2,7 @@ package testbed
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -105,10 +106,8 @@ func writeAt(file, text string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := out.WriteString(text); err != nil {
-		return fmt.Errorf("write %s: %w (closing: %v)", file, err, out.Close())
-	}
-	return out.Close()
+	_, err = out.WriteString(text)
+	return errors.Join(err, out.Close())
 }
 
 // setFree takes the claim away from a volume, and its memory of the claim.
