@@ -318,7 +318,9 @@ func TestClusterReleasedVolume(t *testing.T) {
 		return err == nil && now.Status.Phase == corev1.VolumeReleased, "", err
 	}))
 	snapshot := b.snapshotOf(pv, "b1")
-	_, content := b.restoreAs(b.Snapshotter, snapshot, pv, "restored")
+	as := pv.DeepCopy()
+	as.Spec.PersistentVolumeReclaimPolicy = corev1.PersistentVolumeReclaimDelete
+	_, content := b.restoreAs(b.Snapshotter, snapshot, as, "restored")
 	require.Equal(t, "first", content)
 	require.NoError(t, b.DeleteSnapshot(t.Context(), snapshot))
 	require.NoError(t, b.Kube.CoreV1().PersistentVolumes().Delete(t.Context(), pv.Name, metav1.DeleteOptions{}))

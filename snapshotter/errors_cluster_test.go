@@ -49,7 +49,7 @@ func TestClusterClearErrors(t *testing.T) {
 		"snapshot: volume lost":   {create(lost.String(), nil), []string{"pvc-lost", "not found"}},
 		"snapshot: volume moved":  {create(moved.String(), nil), []string{"no longer that volume", "vol-other"}},
 		"restore: no ID":          {restore("snap-1", "hostpath", nil), []string{"no snapshot ID"}},
-		"restore: class missing":  {restore(snapshot, "gone", nil), []string{`no StorageClass "gone"`, "hostpath, hostpath-wait", "storageClass.gone"}},
+		"restore: class missing":  {restore(snapshot, "gone", nil), []string{`no StorageClass "gone"`, "hostpath, hostpath-retain, hostpath-wait", "storageClass.gone"}},
 		"restore: class mapped wrongly": {
 			restore(snapshot, "gone", map[string]string{"storageClass.gone": "none"}),
 			[]string{`no StorageClass "none", which the setting storageClass.gone names`},
