@@ -70,8 +70,8 @@ func (s *Snapshotter) backupAnnotations(ctx context.Context, name string) map[st
 	if err == nil {
 		err = json.Unmarshal(raw, &backup)
 	}
-	if err != nil {
-		s.log.WithError(err).WithField("backup", name).Debug("the Backup cannot be read; its annotations do not count")
+	if err != nil && !apierrors.IsNotFound(err) {
+		s.log.WithError(err).WithField("backup", name).Warn("the Backup cannot be read; a VolumeSnapshotClass that its annotations choose does not count")
 	}
 	return backup.Annotations
 }
