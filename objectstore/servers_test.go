@@ -127,9 +127,10 @@ func roundTrip(ctx context.Context, s *Store, bucket string, size int) error {
 	return err
 }
 
-// bothWays makes a round trip with one request and one with parts.
+// bothWays makes a round trip with one request and one with parts. A server may
+// answer what it cannot do with an error that is worth a retry.
 func bothWays(ctx context.Context, t *testing.T, s *server, bucket string, more map[string]string) error {
-	config := map[string]string{"partSize": "5MiB"}
+	config := map[string]string{"partSize": "5MiB", "retryTimeout": "2s"}
 	for k, v := range more {
 		config[k] = v
 	}
