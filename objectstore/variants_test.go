@@ -171,6 +171,29 @@ func TestWriteProbe(t *testing.T) {
 	require.ErrorContains(t, err, "the credentials need s3:PutObject")
 }
 
+// TestWriteProbeLeavesNothing probes a versioned bucket, and one that locks what
+// is written.
+func TestWriteProbeLeavesNothing(t *testing.T) {
+	real := start(t, testbed.S3Options{Server: testbed.MinIOServer})
+	real.versioned = true
+	bucket := real.bucket(t)
+	s := real.open(t, bucket, map[string]string{"writeProbe": "true"})
+	for o := range real.admin.ListObjectsIter(t.Context(), bucket, minio.ListObjectsOptions{WithVersions: true, Recursive: true}) {
+		require.NoError(t, o.Err)
+		t.Errorf("the probe left %q, version %s (delete marker: %t)", o.Key, o.VersionID, o.IsDeleteMarker)
+	}
+	require.NoError(t, s.PutObject(t.Context(), bucket, "key", strings.NewReader("content")))
+	_, err := Open(t.Context(), testLog(t), real.config(t, bucket, map[string]string{"writeProbe": "true", "objectLockMode": "GOVERNANCE", "objectLockRetention": "1h"}))
+	require.ErrorContains(t, err, "writeProbe: cannot be used together with objectLockMode")
+	locking := "locks-by-default"
+	real.makeBucket(t, locking, minio.MakeBucketOptions{ObjectLocking: true})
+	mode, days, unit := minio.Governance, uint(1), minio.Days
+	require.NoError(t, real.admin.SetBucketObjectLockConfig(t.Context(), locking, &mode, &days, &unit))
+	_, err = Open(t.Context(), testLog(t), real.config(t, locking, map[string]string{"writeProbe": "true"}))
+	require.Equal(t, s3err.Locked, KindOf(err), "%v", err)
+	require.ErrorContains(t, err, "do without writeProbe")
+}
+
 func TestDeleteVersions(t *testing.T) {
 	real := start(t, testbed.S3Options{Versioning: true})
 	bucket := real.bucket(t)

@@ -65,7 +65,7 @@ func New(ctx context.Context, o Options) (*Client, error) {
 		return nil, err
 	}
 	// minio-go says where a bucket is only by the address of a signed URL.
-	locator, err := c.connect(ctx, o.Account.Endpoint(), credentials.NewStaticV4("locator", "locator", ""))
+	locator, err := c.connect(ctx, o.Account.Endpoint(), credentials.NewStaticV4("locator", "any-key-of-14-bytes-or-more", ""))
 	if err != nil {
 		return nil, err
 	}

@@ -43,12 +43,14 @@ type upload struct {
 	token       string // tells this upload's object from any other
 	begun       time.Time
 	body        body
+	version     string
 }
 
 // Result is what was stored.
 type Result struct {
-	Size  int64
-	Parts int
+	Size    int64
+	Parts   int
+	Version string // of an object stored with one request, in a versioned bucket
 }
 
 // Put stores body under key, replacing what was there. When body fails with
@@ -58,7 +60,7 @@ type Result struct {
 func (u *Uploader) Put(ctx context.Context, bucket, key string, from io.Reader) (Result, error) {
 	up := &upload{Uploader: u, bucket: bucket, key: key, token: newToken(), begun: time.Now(), body: body{from: from}}
 	parts, err := up.run(ctx)
-	return Result{Size: up.body.size, Parts: parts}, err
+	return Result{Size: up.body.size, Parts: parts, Version: up.version}, err
 }
 
 // smallBody is the size, in bytes, up to which a body gets no memory of a part:
@@ -143,6 +145,7 @@ func (u *upload) single(ctx context.Context, data []byte) error {
 	if err != nil {
 		return err
 	}
+	u.version = info.VersionID
 	if u.sse == nil && info.ETag != "" && info.ETag == c.etag() {
 		return nil
 	}
