@@ -21,15 +21,14 @@ import (
 const moverVariable = "LONGSHORE_TEST_MOVE"
 
 func TestMain(m *testing.M) {
-	if order := os.Getenv(moverVariable); order != "" {
-		if err := move(context.Background(), strings.Split(order, " ")); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
+	for variable, program := range map[string]func(context.Context, string) error{
+		moverVariable: move, fipsVariable: moveWithFIPS, callerVariable: callAll,
+	} {
+		order := os.Getenv(variable)
+		if order == "" {
+			continue
 		}
-		return
-	}
-	if order := os.Getenv(fipsVariable); order != "" {
-		if err := moveWithFIPS(context.Background(), order); err != nil {
+		if err := program(context.Background(), order); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -66,10 +65,10 @@ func (b *messages) Read(p []byte) (int, error) {
 
 // move stores and reads an object, and prints its memory when idle, its peak,
 // and the rates.
-func move(ctx context.Context, order []string) error {
-	endpoint, bucket, file := order[0], order[1], order[2]
-	size, err := strconv.ParseInt(order[3], 10, 64)
-	if err != nil {
+func move(ctx context.Context, order string) error {
+	var endpoint, bucket, file string
+	var size int64
+	if _, err := fmt.Sscan(order, &endpoint, &bucket, &file, &size); err != nil {
 		return err
 	}
 	debug.SetGCPercent(25) // as main does

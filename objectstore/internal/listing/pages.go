@@ -16,7 +16,7 @@ const (
 	// listTimeout bounds a whole listing, of however many pages.
 	listTimeout = 15 * time.Minute
 	// listLimit is how many bytes the names of a listing may have together.
-	listLimit = 48 << 20
+	listLimit = 32 << 20
 	// idlePages is how many pages in a row may bring nothing new. A server may
 	// give empty pages while it skips what was deleted.
 	idlePages = 20
