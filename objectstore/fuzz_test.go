@@ -78,11 +78,11 @@ func FuzzDownload(f *testing.F) {
 			object: []func([]byte) *object{ours, foreign, inParts}[bound(kind, 3)](content(bound(size, 100_000), 7)),
 			shift:  bound(shift, 3), grow: bound(grow, 3), framing: bound(framing, framings),
 		}
-		d.cuts = []int{bound(cut1, len(d.object.data)+1), bound(cut2, len(d.object.data)+1)}
+		d.cuts = []int{bound(cut1, len(d.data)+1), bound(cut2, len(d.data)+1)}
 		z.serve(d.serve)
 		got, err := readKey(t.Context(), z.Store)
 		if err == nil {
-			require.True(t, bytes.Equal(d.object.data, got), "%d bytes of %d", len(got), len(d.object.data))
+			require.True(t, bytes.Equal(d.data, got), "%d bytes of %d", len(got), len(d.data))
 			return
 		}
 		lied := d.lied && (d.shift > 0 || d.grow > 0)
@@ -117,7 +117,7 @@ func (d *deceiver) serve(w http.ResponseWriter, r *http.Request) {
 	case r.URL.Query().Has("prefix"):
 		_, _ = fmt.Fprintf(w, "<ListBucketResult><Contents><Key>key</Key><Size>%d</Size></Contents></ListBucketResult>", whole)
 	case r.Method == http.MethodHead, ranged == "bytes=0-0":
-		d.object.ServeHTTP(w, r)
+		d.ServeHTTP(w, r)
 	case ranged != "":
 		from, _ := strconv.Atoi(strings.TrimSuffix(strings.TrimPrefix(ranged, "bytes="), "-"))
 		d.part(w, from)

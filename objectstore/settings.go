@@ -8,11 +8,14 @@ import (
 	"github.com/longshore-dev/velero-plugin/objectstore/internal/upload"
 )
 
-// The settings of each package below, by names of their own.
 type (
-	Account   = account.Settings
-	Requests  = client.Settings
-	Uploads   = upload.Settings
+	// Account are the settings of who asks which storage.
+	Account = account.Settings
+	// Requests are the settings of how requests are sent and repeated.
+	Requests = client.Settings
+	// Uploads are the settings of uploads.
+	Uploads = upload.Settings
+	// Downloads are the settings of downloads.
 	Downloads = download.Settings
 )
 

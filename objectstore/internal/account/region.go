@@ -85,7 +85,7 @@ var awsRegion = regexp.MustCompile(`^[a-z]{2,4}(?:-[a-z]+)+-\d{1,2}$`)
 
 // awsSuffix is the domain of AWS's partition that the region is in, by the table
 // of the SDK: amazonaws.com for most.
-func awsSuffix(region string) string { //nolint:contextcheck // the SDK reads a table and asks nobody
+func awsSuffix(region string) string {
 	region = stsRegion(region)
 	found, err := sts.NewDefaultEndpointResolverV2().ResolveEndpoint(context.Background(), sts.EndpointParameters{Region: &region})
 	if err != nil {

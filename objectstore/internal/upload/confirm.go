@@ -32,11 +32,12 @@ func (u *upload) confirm(ctx context.Context, etag string, answered bool) error 
 	begun, pause := time.Now(), u.client.FirstPause
 	for {
 		info, err := u.client.Stat(ctx, client.Content, u.bucket, u.key)
-		if err == nil {
+		switch {
+		case err == nil:
 			err = u.requireOurs(info, etag, answered)
-		} else if s3err.KindOf(err) == s3err.NotFound {
+		case s3err.KindOf(err) == s3err.NotFound:
 			err = s3err.Errorf(s3err.NotConfirmed, "the storage answered that it stored the object, but it is not there")
-		} else {
+		default:
 			return fmt.Errorf("look at the object after storing it: %w", err)
 		}
 		if err == nil {

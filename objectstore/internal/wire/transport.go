@@ -12,9 +12,9 @@ import (
 )
 
 const (
-	// DialTimeout bounds how long a connection may take, and HandshakeTimeout how
-	// long TLS on it.
-	DialTimeout      = 10 * time.Second
+	// DialTimeout bounds how long a connection may take.
+	DialTimeout = 10 * time.Second
+	// HandshakeTimeout bounds how long TLS on it may take.
 	HandshakeTimeout = 10 * time.Second
 
 	idleTimeout = time.Minute

@@ -132,23 +132,6 @@ func (t *idText) all(key string) []string {
 	return values
 }
 
-// the rest of the key.
-func (t *idText) prefixed(prefix string) (map[string]string, error) {
-	found := map[string]string{}
-	for _, key := range t.keys {
-		name, ok := strings.CutPrefix(key, prefix)
-		if !ok || len(t.values[key]) == 0 {
-			continue
-		}
-		value, err := t.one(key)
-		if err != nil {
-			return nil, err
-		}
-		found[name] = value
-	}
-	return found, nil
-}
-
 // end fails if a key is left that no one asked for.
 func (t *idText) end() error {
 	for _, key := range t.keys {
