@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -14,8 +15,10 @@ import (
 // Leftovers are the names of what a plugin could leave behind, empty if nothing.
 type Leftovers struct {
 	// VolumeSnapshots and Claims as namespace/name.
-	VolumeSnapshots, Claims                                   []string
-	VolumeSnapshotContents, PersistentVolumes, StorageClasses []string
+	VolumeSnapshots, Claims                   []string
+	VolumeSnapshotContents, PersistentVolumes []string
+	// StorageClasses are those that the plugin makes, by their names.
+	StorageClasses []string
 	// StorageVolumes and StorageSnapshots are the handles in the driver's own
 	// books (the beginning of one that DriverControl.HandleLength made long),
 	// StorageTemp what it has half made, StorageForgotten the volumes that the
@@ -68,7 +71,9 @@ func (c *Cluster) listObjects(ctx context.Context, l *Leftovers) error {
 		return err
 	}
 	for _, o := range classes.Items {
-		l.StorageClasses = append(l.StorageClasses, o.Name)
+		if strings.HasPrefix(o.Name, "longshore-") {
+			l.StorageClasses = append(l.StorageClasses, o.Name)
+		}
 	}
 	return nil
 }
