@@ -117,7 +117,7 @@ func TestSlowLink(t *testing.T) {
 			t.Parallel()
 			behind, l := behindLink(t, real, c.rate)
 			bucket := real.bucket(t)
-			config := map[string]string{"partSize": "5MiB", "requestTimeout": stall.String(), "stallTimeout": stall.String(), "maxRetries": "0", "uploadConcurrency": "2"}
+			config := map[string]string{"partSize": "5MiB", "requestTimeout": stall.String(), "stallTimeout": stall.String(), "maxRetries": "0", "retryTimeout": "10s", "uploadConcurrency": "2"}
 			f := &fixture{server: behind, bucket: bucket, Store: behind.open(t, bucket, config)}
 			data := content(c.size, 1)
 			begin := time.Now()

@@ -317,7 +317,7 @@ func TestCustomerKeyFromSecret(t *testing.T) {
 	require.NoError(t, os.WriteFile(kubeconfig, []byte(fmt.Sprintf(`{"clusters":[{"name":"c","cluster":{"server":"http://%s"}}],"contexts":[{"name":"c","context":{"cluster":"c"}}],"current-context":"c"}`, u.Host)), 0o600))
 	t.Setenv("KUBECONFIG", kubeconfig)
 	t.Setenv("VELERO_NAMESPACE", "velero")
-	for secret, want := range map[string]string{"sse/key": "", "sse/short": "holds 1 bytes", "sse/none": `read Secret velero/sse: it has no key "none"`, "none/key": "read Secret velero/none"} {
+	for secret, want := range map[string]string{"sse/key": "", "sse/short": "holds 1 bytes", "sse/none": `read Secret velero/sse: it has no key "none"`, "none/key": "get Secret velero/none"} {
 		_, err := Open(t.Context(), testLog(t), map[string]string{
 			"s3Url": "https://127.0.0.1:1", "customerKeyEncryptionSecret": secret, "credentialsFile": credentialsFile(t, "A", "secret-key"),
 		})
