@@ -125,6 +125,9 @@ func TestClusterSnapshotClassDeleted(t *testing.T) {
 	require.Less(t, time.Since(began), time.Minute)
 	b.normalDriver()
 	comesBack()
+	// csi-snapshotter looks at it again every 15 minutes, and when it starts.
+	require.NoError(t, b.Process(testbed.CSISnapshotter.Name).Kill())
+	require.NoError(t, b.Process(testbed.CSISnapshotter.Name).Restart(t.Context()))
 	require.Eventually(t, func() bool {
 		now, err := b.Leftovers(t.Context())
 		return err == nil && len(now.VolumeSnapshotContents) == len(before.VolumeSnapshotContents)
