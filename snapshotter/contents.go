@@ -42,19 +42,6 @@ func (s *Snapshotter) describeContent(name string) string {
 	return s.kube.VolumeSnapshotContents().Describe(name)
 }
 
-// target is a wait for csi-snapshotter to do something about a content.
-func (c creation) target(content string) kube.Target {
-	until := "the snapshot's handle"
-	if c.settings.WaitFor == waitForReady {
-		until = "the snapshot to be ready to restore (waitFor: ready)"
-	}
-	return kube.Target{
-		Name:   content,
-		Object: fmt.Sprintf("%s of PersistentVolume %s", c.describeContent(content), c.volume.Name),
-		Until:  until + ", for which driver " + c.id.Driver + " and its csi-snapshotter have to act",
-	}
-}
-
 // deleteWithSnapshot has csi-snapshotter delete a content of ours together with
 // its snapshot. It returns when both are gone.
 func (s *Snapshotter) deleteWithSnapshot(ctx context.Context, content *snapshotv1.VolumeSnapshotContent) error {

@@ -137,8 +137,8 @@ func (c creation) content(ctx context.Context) (*snapshotv1.VolumeSnapshotConten
 // waitTaken waits until the storage has taken and named the snapshot, or, if so
 // set, until it can be restored. csi-snapshotter has then no more to write.
 func (c creation) waitTaken(ctx context.Context, content *snapshotv1.VolumeSnapshotContent) (*snapshotv1.VolumeSnapshotContent, error) {
-	ctx, errors := c.tolerate(ctx, c.log)
-	defer errors.stop()
+	ctx, errs := c.tolerate(ctx, c.log)
+	defer errs.stop()
 	return c.kube.VolumeSnapshotContents().Until(ctx, c.target(content.Name), content, func(now *snapshotv1.VolumeSnapshotContent) (bool, string, error) {
 		if now == nil || now.DeletionTimestamp != nil {
 			return false, "", fmt.Errorf("%s was deleted by someone else while the snapshot was taken", c.describeContent(content.Name))
@@ -146,7 +146,7 @@ func (c creation) waitTaken(ctx context.Context, content *snapshotv1.VolumeSnaps
 		if c.taken(now) {
 			return true, "", nil
 		}
-		if errors.report(objects.Message(now)) {
+		if errs.report(objects.Message(now)) {
 			return false, objects.State(now), c.requireClass(ctx, objects.Message(now))
 		}
 		return false, objects.State(now), nil
@@ -161,6 +161,19 @@ func (c creation) requireClass(ctx context.Context, message string) error {
 		return err
 	}
 	return fmt.Errorf("VolumeSnapshotClass %s was deleted while the snapshot was taken; what csi-snapshotter has begun ends when the class is there again (the driver says: %s)", c.class.Name, message)
+}
+
+// target is a wait for csi-snapshotter to do something about a content.
+func (c creation) target(content string) kube.Target {
+	until := "the snapshot's handle"
+	if c.settings.WaitFor == waitForReady {
+		until = "the snapshot to be ready to restore (waitFor: ready)"
+	}
+	return kube.Target{
+		Name:   content,
+		Object: fmt.Sprintf("%s of PersistentVolume %s", c.describeContent(content), c.volume.Name),
+		Until:  until + ", for which driver " + c.id.Driver + " and its csi-snapshotter have to act",
+	}
 }
 
 func (c creation) taken(content *snapshotv1.VolumeSnapshotContent) bool {

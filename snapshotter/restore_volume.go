@@ -114,10 +114,11 @@ func (r *restoration) abandon(ctx context.Context) error {
 	if r.record == nil {
 		return nil
 	}
-	if r.claim == nil {
-		return r.removeRecord(ctx, r.record)
+	remove := r.removeRestore
+	if r.claim == nil { // the driver was asked for nothing
+		remove = r.removeRecord
 	}
-	err := r.removeRestore(ctx, r.record)
+	err := remove(ctx, r.record)
 	var left *leftError
 	if errors.As(err, &left) {
 		r.log.WithField("left", left.what).Warn("the driver may still be at work for the restore that failed; the next sweep removes what is left")

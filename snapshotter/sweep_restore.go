@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/longshore-dev/velero-plugin/internal/kube"
 	"github.com/longshore-dev/velero-plugin/snapshotter/internal/drivererr"
@@ -55,13 +56,24 @@ func (s *Snapshotter) removeRestore(ctx context.Context, record *storagev1.Stora
 		if record, err = s.giveUpClaim(ctx, record, claim); err != nil {
 			return err
 		}
-	}
-	if removed, err := time.Parse(time.RFC3339, record.Annotations[annotationClaimRemoved]); err == nil && len(volumes) == 0 {
-		if rest := settleTime - s.now().Sub(removed); rest > 0 {
-			return &leftError{fmt.Sprintf("the driver may still end what it has begun; it is looked at again after %s", rest.Round(time.Second))}
+		if err := s.requireEnded(record); err != nil {
+			return err
 		}
 	}
 	return s.removeRecord(ctx, record)
+}
+
+// requireEnded fails while csi-provisioner may still end what it has begun for a
+// claim that went without a volume.
+func (s *Snapshotter) requireEnded(record *storagev1.StorageClass) error {
+	removed, err := time.Parse(time.RFC3339, record.Annotations[annotationClaimRemoved])
+	if err != nil {
+		return nil //nolint:nilerr // no claim went without a volume
+	}
+	if rest := settleTime - s.now().Sub(removed); rest > 0 {
+		return &leftError{fmt.Sprintf("the driver may still end what it has begun; it is looked at again after %s", rest.Round(time.Second))}
+	}
+	return nil
 }
 
 // stagingClaimOf returns the claim of a restore, nil if there is none.
@@ -117,7 +129,7 @@ func (s *Snapshotter) deleteVolumes(ctx context.Context, record *storagev1.Stora
 	}
 	proof := stateOf(record).claim(record)
 	for _, pv := range volumes {
-		shared, err := s.isShared(ctx, pv)
+		shared, err := s.isKnown(ctx, pv.Spec.CSI.Driver, pv.Spec.CSI.VolumeHandle, pv.UID)
 		if err == nil && shared {
 			err = s.forgetVolume(ctx, proof, pv)
 		} else if err == nil {
@@ -157,11 +169,12 @@ func (s *Snapshotter) deleteVolume(ctx context.Context, proof objects.Claim, pv 
 	return nil
 }
 
-// isShared tells whether another PersistentVolume has the same volume.
-func (s *Snapshotter) isShared(ctx context.Context, pv *corev1.PersistentVolume) (bool, error) {
+// isKnown tells whether a PersistentVolume has that volume of the driver, besides
+// the one of the given UID.
+func (s *Snapshotter) isKnown(ctx context.Context, driver, handle string, besides types.UID) (bool, error) {
 	all, err := s.kube.PersistentVolumes().List(ctx, "")
-	return slices.ContainsFunc(all, func(other *corev1.PersistentVolume) bool {
-		return other.UID != pv.UID && hasVolume(other, pv.Spec.CSI.Driver, pv.Spec.CSI.VolumeHandle)
+	return slices.ContainsFunc(all, func(pv *corev1.PersistentVolume) bool {
+		return pv.UID != besides && hasVolume(pv, driver, handle)
 	}), err
 }
 
@@ -244,11 +257,11 @@ func (s *Snapshotter) finishHandOver(ctx context.Context, record *storagev1.Stor
 		}
 	}
 	state := stateOf(record)
-	all, err := s.kube.PersistentVolumes().List(ctx, "")
+	known, err := s.isKnown(ctx, state.driver, state.handle, "")
 	if err != nil {
 		return err
 	}
-	if !slices.ContainsFunc(all, func(pv *corev1.PersistentVolume) bool { return hasVolume(pv, state.driver, state.handle) }) {
+	if !known {
 		return fmt.Errorf("velero was given volume %s of driver %s for PersistentVolume %s, yet no PersistentVolume has it; it may be in use elsewhere, so decide by hand: remove the volume in the storage if nobody needs it, then delete StorageClass %s", state.handle, state.driver, state.handedOver, record.Name)
 	}
 	return s.removeRecord(ctx, record)

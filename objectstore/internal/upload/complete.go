@@ -38,7 +38,7 @@ func (m *multipart) complete(ctx context.Context) error {
 	})
 	switch {
 	case err != nil && doubt:
-		return &unsettled{cause: err, id: m.id}
+		return &unconfirmed{cause: err, id: m.id}
 	case err != nil:
 		return m.abort(ctx, err)
 	case doubt && etag == "":
@@ -84,16 +84,16 @@ func (m *multipart) confirmLost(ctx context.Context) error {
 	return nil
 }
 
-// unsettled is an upload of which nobody knows whether it has become the object.
-type unsettled struct {
+// unconfirmed is an upload of which nobody knows whether it has become the object.
+type unconfirmed struct {
 	cause error
 	id    string
 }
 
 // Error names the upload, so that it can be looked for by hand.
-func (e *unsettled) Error() string {
+func (e *unconfirmed) Error() string {
 	return fmt.Sprintf("%s; whether the storage put the parts together is not known, so they were left alone (upload ID %s)", s3err.Text(e.cause), e.id)
 }
 
 // Unwrap returns what happened.
-func (e *unsettled) Unwrap() error { return e.cause }
+func (e *unconfirmed) Unwrap() error { return e.cause }

@@ -35,8 +35,7 @@ const (
 	// object has ended for sure.
 	AnnotationDeadline = "longshore.dev/deadline"
 	AnnotationBackup   = "longshore.dev/backup"
-	AnnotationClaim    = "longshore.dev/claim"    // the source's claim, namespace/name
-	AnnotationSnapshot = "longshore.dev/snapshot" // the snapshot's ID
+	AnnotationClaim    = "longshore.dev/claim" // the source's claim, namespace/name
 )
 
 // Purpose is what an object is made for.
@@ -47,7 +46,6 @@ const (
 	Snapshot Purpose = "snapshot"
 	Restore  Purpose = "restore"
 	Delete   Purpose = "delete"
-	Check    Purpose = "check"
 )
 
 // Owner says whose an object is.
