@@ -54,12 +54,20 @@ type finding struct {
 
 func (f *finding) Error() string { return f.detail }
 
-func warn(detail, hint string) error { return &finding{Warning, detail, hint} }
-func skip(detail string) error       { return &finding{Skipped, detail, ""} }
-func fail(detail, hint string) error { return &finding{Failed, detail, hint} }
+// Warn says what will be regretted.
+func Warn(detail, hint string) error { return &finding{Warning, detail, hint} }
 
-// step takes a step and returns whether the steps that need it can be taken.
-func (r *Run) step(ctx context.Context, name string, do func(ctx context.Context) (detail string, err error)) bool {
+// Skip says why a step was not taken.
+func Skip(detail string) error { return &finding{Skipped, detail, ""} }
+
+// Fail says what is wrong and what to do about it.
+func Fail(detail, hint string) error { return &finding{Failed, detail, hint} }
+
+// NewRun returns a Run that tells the observer of its steps.
+func NewRun(observer Observer) Run { return Run{observer: observer} }
+
+// Step takes a step and returns whether the steps that need it can be taken.
+func (r *Run) Step(ctx context.Context, name string, do func(ctx context.Context) (detail string, err error)) bool {
 	r.observer.Begin(name)
 	began := time.Now()
 	detail, err := "", ctx.Err()

@@ -35,7 +35,7 @@ type running struct {
 // plugin itself needs them; none is a proof but a snapshot.
 func (v *volumeSnapshotter) controllers(ctx context.Context) {
 	var seen running
-	v.step(ctx, "snapshot-controller", func(ctx context.Context) (string, error) {
+	v.Step(ctx, "snapshot-controller", func(ctx context.Context) (string, error) {
 		seen = v.running(ctx)
 		return seen.signOfLife("snapshot-controller", "snapshot-controller-leader")
 	})
@@ -44,7 +44,7 @@ func (v *volumeSnapshotter) controllers(ctx context.Context) {
 			{"csi-snapshotter", "external-snapshotter-leader-" + driver},
 			{"csi-provisioner", driver},
 		} {
-			v.step(ctx, sidecar.program, func(context.Context) (string, error) {
+			v.Step(ctx, sidecar.program, func(context.Context) (string, error) {
 				detail, err := seen.signOfLife(sidecar.program, leaseName(sidecar.lease))
 				return driver + ": " + detail, err
 			})
@@ -87,18 +87,18 @@ func (s *running) signOfLife(program, leaseName string) (string, error) {
 		if l.alive(time.Now()) {
 			return fmt.Sprintf("lease %s/%s is %s old", l.Metadata.Namespace, leaseName, max(age, 0)), nil
 		}
-		return "", fail(fmt.Sprintf("its lease %s/%s was last renewed %s ago: the program does not run", l.Metadata.Namespace, leaseName, age),
+		return "", Fail(fmt.Sprintf("its lease %s/%s was last renewed %s ago: the program does not run", l.Metadata.Namespace, leaseName, age),
 			"look at the pods and logs of "+program)
 	}
 	for i := range s.workloads {
 		if w := &s.workloads[i]; w.uses(program) {
 			where := w.Metadata.Namespace + "/" + w.Metadata.Name
 			if !w.ready() {
-				return "", warn(where+" has it and is not ready", "look at the pods of "+where)
+				return "", Warn(where+" has it and is not ready", "look at the pods of "+where)
 			}
 			return "ready in " + where, nil
 		}
 	}
-	return "", warn("not seen in this cluster, neither by a lease nor by a workload; it may still run elsewhere",
+	return "", Warn("not seen in this cluster, neither by a lease nor by a workload; it may still run elsewhere",
 		"install it if there is none; --full proves whether it works")
 }

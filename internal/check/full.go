@@ -42,12 +42,12 @@ func (v *volumeSnapshotter) full(ctx context.Context) {
 	t := &trial{volumeSnapshotter: v, namespace: v.s.StagingNamespace(), name: "longshore-check-" + strings.ToLower(rand.Text()[:8])}
 	defer func() {
 		if t.begun {
-			v.step(context.WithoutCancel(ctx), "clean up", t.cleanUp)
+			v.Step(context.WithoutCancel(ctx), "clean up", t.cleanUp)
 		}
 	}()
-	_ = v.step(ctx, "claim", t.claim) &&
-		v.step(ctx, "snapshot", t.snapshot) &&
-		v.step(ctx, "restore", t.restore)
+	_ = v.Step(ctx, "claim", t.claim) &&
+		v.Step(ctx, "snapshot", t.snapshot) &&
+		v.Step(ctx, "restore", t.restore)
 }
 
 // meta marks an object as one of ours, so that a sweep finds it, and keeps it
@@ -65,7 +65,7 @@ func (t *trial) meta(name string) metav1.ObjectMeta {
 func (t *trial) claim(ctx context.Context) (string, error) {
 	size, err := resource.ParseQuantity(t.proof.Size)
 	if err != nil {
-		return "", fail(fmt.Sprintf("--size %q: %v", t.proof.Size, err), "give a size such as 1Gi")
+		return "", Fail(fmt.Sprintf("--size %q: %v", t.proof.Size, err), "give a size such as 1Gi")
 	}
 	if t.class, err = t.chosenClass(); err != nil {
 		return "", err
@@ -106,7 +106,7 @@ func (t *trial) chosenClass() (*storagev1.StorageClass, error) {
 			return class, nil
 		}
 	}
-	return nil, fail(fmt.Sprintf("no StorageClass to try (--storage-class %q); those of the location's drivers are %s", t.proof.StorageClass, strings.Join(names, ", ")),
+	return nil, Fail(fmt.Sprintf("no StorageClass to try (--storage-class %q); those of the location's drivers are %s", t.proof.StorageClass, strings.Join(names, ", ")),
 		"name one of them with --storage-class")
 }
 
@@ -130,7 +130,7 @@ func (t *trial) create(ctx context.Context, claim *corev1.PersistentVolumeClaim)
 		return now.Status.Phase == corev1.ClaimBound, "phase " + string(now.Status.Phase), nil
 	})
 	if err != nil {
-		return nil, fail(err.Error(), "see why: kubectl describe pvc; "+t.events(ctx, claim.Name))
+		return nil, Fail(err.Error(), "see why: kubectl describe pvc; "+t.events(ctx, claim.Name))
 	}
 	return bound, nil
 }
@@ -161,7 +161,7 @@ func (t *trial) snapshot(ctx context.Context) (string, error) {
 		return "", err
 	}
 	if id == "" {
-		return "", fail("the location does not take the volume "+t.volume.Name, "name its driver in drivers, or choose another class with --storage-class")
+		return "", Fail("the location does not take the volume "+t.volume.Name, "name its driver in drivers, or choose another class with --storage-class")
 	}
 	t.snapshotID, err = t.s.CreateSnapshot(ctx, id, "", map[string]string{"velero.io/backup": t.name})
 	return t.snapshotID, err
@@ -238,7 +238,7 @@ func (t *trial) cleanUp(ctx context.Context) (string, error) {
 		err = errors.Join(err, deleteErr)
 	}
 	if err != nil {
-		return "", fail("something of this check is left: "+err.Error(), "remove what is named "+t.name)
+		return "", Fail("something of this check is left: "+err.Error(), "remove what is named "+t.name)
 	}
 	return "claims, volumes, StorageClass and snapshot are gone", nil
 }

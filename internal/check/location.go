@@ -174,8 +174,9 @@ func (l *Location) outline() string {
 	return detail
 }
 
-// effective is the config that Velero would give to the plugin.
-func (l *Location) effective() map[string]string {
+// ObjectStoreConfig is the config of a backup storage location that Velero would
+// give to the plugin.
+func (l *Location) ObjectStoreConfig() map[string]string {
 	config := map[string]string{}
 	maps.Copy(config, l.Config)
 	config["bucket"], config["prefix"] = strings.Trim(l.Bucket, "/"), strings.Trim(l.Prefix, "/")

@@ -36,7 +36,7 @@ spec: {objectStorage: {bucket: c}, config: {maxRetries: 3}}
 	require.NoError(t, err)
 	require.Equal(t, "BackupStorageLocation first", l.Subject)
 	require.True(t, l.ReadOnly)
-	require.Equal(t, map[string]string{"bucket": "b", "prefix": "p", "caCert": "PEM", "region": "r"}, l.effective(), "as Velero does it")
+	require.Equal(t, map[string]string{"bucket": "b", "prefix": "p", "caCert": "PEM", "region": "r"}, l.ObjectStoreConfig(), "as Velero does it")
 	require.ErrorContains(t, l.Complete(), "--credentials-file")
 
 	_, err = ReadFile(strings.NewReader(text), BackupStorage, "second")

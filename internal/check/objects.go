@@ -45,7 +45,7 @@ func (o *objectStore) get(ctx context.Context) (string, error) {
 		return "", o.explain(err, "s3:GetObject")
 	}
 	if !bytes.Equal(data, o.content) {
-		return "", fail("the object was read back with other content than it was written with", "do not use this storage; look at proxies in front of it")
+		return "", Fail("the object was read back with other content than it was written with", "do not use this storage; look at proxies in front of it")
 	}
 	return "as it was written", nil
 }
@@ -55,17 +55,17 @@ func (o *objectStore) signedURL(ctx context.Context) (string, error) {
 	signed, err := o.d.CreateSignedURL(ctx, o.bucketName(), o.small, 10*time.Minute)
 	if objectstore.KindOf(err) == objectstore.KindUnsupported {
 		what, _ := o.d.Explain(err)
-		return "", warn(what, "")
+		return "", Warn(what, "")
 	}
 	if err != nil {
 		return "", o.explain(err)
 	}
 	data, err := o.d.Fetch(ctx, signed, 1<<20)
 	if err != nil {
-		return "", fail(err.Error(), why+"; set publicUrl to an address of the storage that can be reached from here, and let the credentials read objects")
+		return "", Fail(err.Error(), why+"; set publicUrl to an address of the storage that can be reached from here, and let the credentials read objects")
 	}
 	if !bytes.Equal(data, o.content) {
-		return "", fail("a signed URL gave something else than the object", why+"; publicUrl must lead to the same storage")
+		return "", Fail("a signed URL gave something else than the object", why+"; publicUrl must lead to the same storage")
 	}
 	return "fetched without credentials", nil
 }
@@ -85,13 +85,13 @@ func (o *objectStore) getRange(ctx context.Context) (string, error) {
 	data, err := o.d.GetRange(ctx, o.large, int64(offset), beyond)
 	if objectstore.KindOf(err) == objectstore.KindUnsupported {
 		what, _ := o.d.Explain(err)
-		return "", warn(what, "a download whose connection breaks cannot go on where it was, and fails")
+		return "", Warn(what, "a download whose connection breaks cannot go on where it was, and fails")
 	}
 	if err != nil {
 		return "", o.explain(err, "s3:GetObject")
 	}
 	if !bytes.Equal(data, pattern(o.d.PartSize() + beyond)[offset:offset+beyond]) {
-		return "", fail("the range was read with other content than was written", "do not use this storage; look at proxies in front of it")
+		return "", Fail("the range was read with other content than was written", "do not use this storage; look at proxies in front of it")
 	}
 	return "downloads can go on after a broken connection", nil
 }
@@ -106,7 +106,7 @@ func (o *objectStore) delete(ctx context.Context) (string, error) {
 			return "", o.explain(err, "s3:GetObject", "s3:ListBucket")
 		}
 		if there {
-			return "", fail("the storage says that it deleted "+key+", which is still there", "")
+			return "", Fail("the storage says that it deleted "+key+", which is still there", "")
 		}
 	}
 	o.written = o.versioned
@@ -123,7 +123,7 @@ func (o *objectStore) cleanUp(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTimeout)
 	defer cancel()
-	o.step(ctx, "clean up", func(ctx context.Context) (string, error) {
+	o.Step(ctx, "clean up", func(ctx context.Context) (string, error) {
 		var errs []error
 		removed := 0
 		for _, key := range []string{o.small, o.large} {
@@ -133,7 +133,7 @@ func (o *objectStore) cleanUp(ctx context.Context) {
 		}
 		if err := errors.Join(errs...); err != nil {
 			what, _ := o.d.Explain(err)
-			return "", warn("something of this check stays in the bucket: "+what,
+			return "", Warn("something of this check stays in the bucket: "+what,
 				"remove the objects, or their versions, that begin with "+o.small+", when their lock has ended")
 		}
 		return fmt.Sprintf("%d objects and versions removed", removed), nil

@@ -47,35 +47,35 @@ func ObjectStore(ctx context.Context, l *Location, log logrus.FieldLogger, obser
 
 // reach goes the way to the bucket; each step needs those before it.
 func (o *objectStore) reach(ctx context.Context) bool {
-	return o.step(ctx, "settings", o.settings) &&
-		o.step(ctx, "name resolution", o.resolve) &&
-		o.step(ctx, "connection", o.connect) &&
-		o.step(ctx, "region", o.region) &&
-		o.step(ctx, "credentials", o.credentials) &&
-		o.step(ctx, "addressing", o.addressing) &&
-		o.step(ctx, "bucket", o.bucket)
+	return o.Step(ctx, "settings", o.settings) &&
+		o.Step(ctx, "name resolution", o.resolve) &&
+		o.Step(ctx, "connection", o.connect) &&
+		o.Step(ctx, "region", o.region) &&
+		o.Step(ctx, "credentials", o.credentials) &&
+		o.Step(ctx, "addressing", o.addressing) &&
+		o.Step(ctx, "bucket", o.bucket)
 }
 
 func (o *objectStore) use(ctx context.Context) {
 	defer o.cleanUp(ctx)
-	o.step(ctx, "list", o.list)
-	o.step(ctx, "versioning", o.versioning)
-	o.step(ctx, "object lock", o.objectLock)
-	o.step(ctx, "lifecycle", o.lifecycle)
+	o.Step(ctx, "list", o.list)
+	o.Step(ctx, "versioning", o.versioning)
+	o.Step(ctx, "object lock", o.objectLock)
+	o.Step(ctx, "lifecycle", o.lifecycle)
 	if o.ReadOnly {
-		o.step(ctx, "put", func(context.Context) (string, error) {
-			return "", skip("the location's accessMode is ReadOnly: nothing is written")
+		o.Step(ctx, "put", func(context.Context) (string, error) {
+			return "", Skip("the location's accessMode is ReadOnly: nothing is written")
 		})
 		return
 	}
-	if o.step(ctx, "put", o.put) {
-		o.step(ctx, "get", o.get)
-		o.step(ctx, "signed URL", o.signedURL)
+	if o.Step(ctx, "put", o.put) {
+		o.Step(ctx, "get", o.get)
+		o.Step(ctx, "signed URL", o.signedURL)
 	}
-	if o.step(ctx, "multipart upload", o.multipart) {
-		o.step(ctx, "get a range", o.getRange)
+	if o.Step(ctx, "multipart upload", o.multipart) {
+		o.Step(ctx, "get a range", o.getRange)
 	}
-	o.step(ctx, "delete", o.delete)
+	o.Step(ctx, "delete", o.delete)
 }
 
 // explain turns an error of the store into what a person needs. actions are what
@@ -85,12 +85,12 @@ func (o *objectStore) explain(err error, actions ...string) error {
 	if objectstore.KindOf(err) == objectstore.KindForbidden && len(actions) > 0 {
 		hint = "the credentials' policy needs this statement:\n" + statement(o.Bucket, o.Prefix, actions...)
 	}
-	return fail(what, hint)
+	return Fail(what, hint)
 }
 
 func (o *objectStore) settings(context.Context) (string, error) {
 	var wrong, hints []string
-	d, err := objectstore.Diagnose(o.log, o.effective())
+	d, err := objectstore.Diagnose(o.log, o.ObjectStoreConfig())
 	if err != nil {
 		wrong, hints = append(wrong, err.Error()), append(hints, "correct spec.config of the location; docs/configuration.md lists every key")
 	}
@@ -100,7 +100,7 @@ func (o *objectStore) settings(context.Context) (string, error) {
 	failed := len(wrong) > 0
 	for _, key := range []string{"bucket", "prefix"} {
 		if value, set := o.Config[key]; set {
-			wrong = append(wrong, fmt.Sprintf("%s: %q in spec.config has no effect, since Velero replaces it by that of spec.objectStorage (%q)", key, value, o.effective()[key]))
+			wrong = append(wrong, fmt.Sprintf("%s: %q in spec.config has no effect, since Velero replaces it by that of spec.objectStorage (%q)", key, value, o.ObjectStoreConfig()[key]))
 			hints = append(hints, "move "+key+" from spec.config to spec.objectStorage")
 		}
 	}
@@ -111,9 +111,9 @@ func (o *objectStore) settings(context.Context) (string, error) {
 	o.d = d
 	switch {
 	case failed:
-		return "", fail(strings.Join(wrong, "; "), strings.Join(hints, "\n"))
+		return "", Fail(strings.Join(wrong, "; "), strings.Join(hints, "\n"))
 	case len(wrong) > 0:
-		return "", warn(strings.Join(wrong, "; "), strings.Join(hints, "\n"))
+		return "", Warn(strings.Join(wrong, "; "), strings.Join(hints, "\n"))
 	}
 	return o.outline(), nil
 }
@@ -132,7 +132,7 @@ func (o *objectStore) resolve(ctx context.Context) (string, error) {
 	endpoint := o.d.Endpoint()
 	proxy, err := o.d.Proxy()
 	if err != nil {
-		return "", fail(err.Error(), "correct proxyUrl, or HTTPS_PROXY and HTTP_PROXY in the environment")
+		return "", Fail(err.Error(), "correct proxyUrl, or HTTPS_PROXY and HTTP_PROXY in the environment")
 	}
 	host, by := endpoint.Hostname(), ""
 	if proxy != nil {
@@ -143,7 +143,7 @@ func (o *objectStore) resolve(ctx context.Context) (string, error) {
 	}
 	addresses, err := o.d.Resolve(ctx, host)
 	if err != nil {
-		return "", fail(by+err.Error(), "check the host of s3Url; the name of a Service is known only in its cluster: run this in Velero's pod then")
+		return "", Fail(by+err.Error(), "check the host of s3Url; the name of a Service is known only in its cluster: run this in Velero's pod then")
 	}
 	return fmt.Sprintf("%s%s is %s", by, host, few(addresses)), nil
 }
@@ -167,7 +167,7 @@ func (o *objectStore) connect(ctx context.Context) (string, error) {
 	}
 	detail, err := secured(greeting, o.d.Settings().InsecureSkipTLSVerify)
 	if apart := time.Since(greeting.Clock); !greeting.Clock.IsZero() && apart.Abs() > skew {
-		return "", warn(fmt.Sprintf("the clock of the storage is %s from this one; at 15 minutes S3 refuses every request", apart.Abs().Round(time.Second)),
+		return "", Warn(fmt.Sprintf("the clock of the storage is %s from this one; at 15 minutes S3 refuses every request", apart.Abs().Round(time.Second)),
 			"set the clock of this machine, or of the storage")
 	}
 	return detail, err
@@ -182,9 +182,9 @@ func secured(g objectstore.Greeting, trustsAll bool) (string, error) {
 	detail := fmt.Sprintf("TLS, certificate of %s valid until %s", issuedTo(certificate.Subject.CommonName, certificate.DNSNames), certificate.NotAfter.Format(time.DateOnly))
 	switch left := time.Until(certificate.NotAfter); {
 	case trustsAll:
-		return "", warn(detail+", which was not verified", "put the CA into spec.objectStorage.caCert and remove insecureSkipTLSVerify")
+		return "", Warn(detail+", which was not verified", "put the CA into spec.objectStorage.caCert and remove insecureSkipTLSVerify")
 	case left < 14*24*time.Hour:
-		return "", warn(detail, "renew the certificate of the storage")
+		return "", Warn(detail, "renew the certificate of the storage")
 	}
 	return detail, nil
 }
@@ -221,7 +221,7 @@ func (o *objectStore) credentials(ctx context.Context) (string, error) {
 	found, err := o.d.Identify(ctx)
 	if err != nil {
 		what, _ := o.d.Explain(err)
-		return "", fail(what, "give the location a credential (spec.credential), or Velero a Secret (velero install --secret-file); the file has [default], aws_access_key_id = … and aws_secret_access_key = …")
+		return "", Fail(what, "give the location a credential (spec.credential), or Velero a Secret (velero install --secret-file); the file has [default], aws_access_key_id = … and aws_secret_access_key = …")
 	}
 	name, file, _ := strings.Cut(found.Source, ": ")
 	if known := providers[name]; known != "" {
@@ -247,7 +247,7 @@ func (o *objectStore) addressing(ctx context.Context) (string, error) {
 		return "", o.explain(err)
 	}
 	if o.d.Settings().Anonymous {
-		return "", skip("not seen, since nothing is signed")
+		return "", Skip("not seen, since nothing is signed")
 	}
 	address, err := o.d.Address(ctx, path.Join(o.Prefix, "KEY"))
 	if err != nil {
@@ -267,7 +267,7 @@ func (o *objectStore) resolvable(ctx context.Context, address *url.URL) error {
 		return nil
 	}
 	if _, err := o.d.Resolve(ctx, address.Hostname()); err != nil {
-		return fail(err.Error(), "set addressing: path, or have the DNS know every name below "+endpoint.Hostname())
+		return Fail(err.Error(), "set addressing: path, or have the DNS know every name below "+endpoint.Hostname())
 	}
 	return nil
 }
@@ -302,7 +302,7 @@ func (o *objectStore) list(ctx context.Context) (string, error) {
 		}
 	}
 	if len(foreign) > 0 {
-		return "", fail(fmt.Sprintf("beside Velero's there are the folders %s, for which Velero refuses the location", few(foreign)),
+		return "", Fail(fmt.Sprintf("beside Velero's there are the folders %s, for which Velero refuses the location", few(foreign)),
 			"give Velero a folder of its own: set spec.objectStorage.prefix, or use another bucket")
 	}
 	if len(known) == 0 {

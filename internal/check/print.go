@@ -14,6 +14,8 @@ import (
 type Printer struct {
 	// NameWidth is the room for the names of the steps, in characters.
 	NameWidth int
+	// Good is what it comes to when no step failed.
+	Good string
 
 	terminal Terminal
 	number   int
@@ -22,7 +24,9 @@ type Printer struct {
 }
 
 // NewPrinter returns a Printer for the terminal.
-func NewPrinter(t Terminal) *Printer { return &Printer{NameWidth: 24, terminal: t, shown: func() {}} }
+func NewPrinter(t Terminal) *Printer {
+	return &Printer{NameWidth: 24, Good: "It works", terminal: t, shown: func() {}}
+}
 
 // Title writes what is checked.
 func (p *Printer) Title(text string) {
@@ -117,12 +121,12 @@ func (p *Printer) mark(o Outcome) string {
 // Sum writes what it all comes to.
 func (p *Printer) Sum(results []Result) {
 	failed, warned := count(results, Failed), count(results, Warning)
-	text := p.terminal.Green("It works.")
+	text := p.terminal.Green(p.Good + ".")
 	switch {
 	case failed > 0:
 		text = p.terminal.Red(fmt.Sprintf("%d of %d %s failed.", failed, len(results), plural(len(results), "step")))
 	case warned > 0:
-		text = p.terminal.yellow("It works, with warnings.")
+		text = p.terminal.yellow(p.Good + ", with warnings.")
 	}
 	fmt.Fprintf(p.terminal, "\n%s\n", text)
 }

@@ -128,13 +128,13 @@ func TestStep(t *testing.T) {
 	give := func(detail string, err error) func(context.Context) (string, error) {
 		return func(context.Context) (string, error) { return detail, err }
 	}
-	require.True(t, r.step(ctx, "fine", give("well", nil)))
-	require.True(t, r.step(ctx, "warned", give("", warn("hm", "mind"))))
-	require.False(t, r.step(ctx, "left out", give("", skip("not now"))))
-	require.False(t, r.step(ctx, "failed", give("", fail("no", "do"))))
-	require.False(t, r.step(ctx, "broken", give("", errors.New("bad"))))
+	require.True(t, r.Step(ctx, "fine", give("well", nil)))
+	require.True(t, r.Step(ctx, "warned", give("", Warn("hm", "mind"))))
+	require.False(t, r.Step(ctx, "left out", give("", Skip("not now"))))
+	require.False(t, r.Step(ctx, "failed", give("", Fail("no", "do"))))
+	require.False(t, r.Step(ctx, "broken", give("", errors.New("bad"))))
 	cancel()
-	require.False(t, r.step(ctx, "late", give("well", nil)))
+	require.False(t, r.Step(ctx, "late", give("well", nil)))
 	for i, want := range []Result{
 		{Outcome: OK, Detail: "well"}, {Outcome: Warning, Detail: "hm", Hint: "mind"}, {Outcome: Skipped, Detail: "not now"},
 		{Outcome: Failed, Detail: "no", Hint: "do"}, {Outcome: Failed, Detail: "bad"}, {Outcome: Failed, Detail: "interrupted"},

@@ -12,12 +12,12 @@ import (
 func (o *objectStore) unseen(err error, action string) error {
 	switch objectstore.KindOf(err) {
 	case objectstore.KindForbidden:
-		return skip("not seen: the credentials may not ask (" + action + "), and need not")
+		return Skip("not seen: the credentials may not ask (" + action + "), and need not")
 	case objectstore.KindUnsupported:
-		return skip("not seen: the storage does not know the question")
+		return Skip("not seen: the storage does not know the question")
 	}
 	what, _ := o.d.Explain(err)
-	return skip("not seen: " + what)
+	return Skip("not seen: " + what)
 }
 
 func (o *objectStore) versioning(ctx context.Context) (string, error) {
@@ -35,14 +35,14 @@ func (o *objectStore) versioning(ctx context.Context) (string, error) {
 		removed = removed || r.FormerAfter > 0
 	}
 	if err == nil && !removed {
-		return "", warn("on, and nothing removes former versions: deleted backups go on taking up space",
+		return "", Warn("on, and nothing removes former versions: deleted backups go on taking up space",
 			"add a lifecycle rule with NoncurrentVersionExpiration to the bucket, or set deleteVersions: \"true\"")
 	}
 	return "on", nil
 }
 
 func (o *objectStore) objectLock(ctx context.Context) (string, error) {
-	wanted := o.effective()["objectLockMode"]
+	wanted := o.ObjectStoreConfig()["objectLockMode"]
 	lock, err := o.d.ObjectLock(ctx)
 	switch {
 	case err != nil && wanted == "":
@@ -50,12 +50,12 @@ func (o *objectStore) objectLock(ctx context.Context) (string, error) {
 	case err != nil:
 		return "", o.explain(err, "s3:GetBucketObjectLockConfiguration")
 	case wanted != "" && !lock.Enabled:
-		return "", fail("the location sets objectLockMode, and the bucket cannot lock objects",
+		return "", Fail("the location sets objectLockMode, and the bucket cannot lock objects",
 			"make a bucket with object lock enabled, which is possible only when it is made, or remove objectLockMode")
 	case !lock.Enabled:
 		return "off", nil
 	case lock.Default != "":
-		return "", warn("new objects are locked in "+lock.Default+", those of this check included",
+		return "", Warn("new objects are locked in "+lock.Default+", those of this check included",
 			"keep the lock shorter than the backups' TTL, or deleting expired backups fails")
 	}
 	return "on, with no lock for new objects by default", nil
@@ -79,7 +79,7 @@ func judgeRules(rules []objectstore.Rule) (string, error) {
 		case r.ExpiresOn != "":
 			return "", deletes(r.ID, "on "+r.ExpiresOn)
 		case r.ArchivesTo != "":
-			return "", warn(fmt.Sprintf("rule %q moves objects to %s, where they cannot be read before somebody restores them there: a restore by Velero fails", r.ID, r.ArchivesTo),
+			return "", Warn(fmt.Sprintf("rule %q moves objects to %s, where they cannot be read before somebody restores them there: a restore by Velero fails", r.ID, r.ArchivesTo),
 				"restrict the rule to another prefix, or to a class that can be read at once, such as GLACIER_IR")
 		}
 	}
@@ -90,7 +90,7 @@ func judgeRules(rules []objectstore.Rule) (string, error) {
 }
 
 func deletes(rule, when string) error {
-	return warn(fmt.Sprintf("rule %q deletes objects %s: backups lose parts of themselves behind Velero's back", rule, when),
+	return Warn(fmt.Sprintf("rule %q deletes objects %s: backups lose parts of themselves behind Velero's back", rule, when),
 		"leave deletion to Velero (a backup's TTL): restrict the rule to another prefix")
 }
 

@@ -41,20 +41,20 @@ type volumeSnapshotter struct {
 // is wanted it only looks.
 func Snapshotter(ctx context.Context, c *Cluster, l *Location, full Full, log logrus.FieldLogger, observer Observer) []Result {
 	v := &volumeSnapshotter{Run: Run{observer: observer}, Cluster: c, Location: l, log: log, proof: full}
-	if v.step(ctx, "settings", v.settings) && v.step(ctx, "Kubernetes", v.kubernetes) && v.step(ctx, "snapshot API", v.snapshotAPI) {
+	if v.Step(ctx, "settings", v.settings) && v.Step(ctx, "Kubernetes", v.kubernetes) && v.Step(ctx, "snapshot API", v.snapshotAPI) {
 		v.look(ctx)
 	}
 	return v.Results
 }
 
 func (v *volumeSnapshotter) look(ctx context.Context) {
-	v.step(ctx, "Velero", v.velero)
-	v.step(ctx, "permissions", v.permissions)
-	if !v.step(ctx, "CSI drivers", v.csiDrivers) {
+	v.Step(ctx, "Velero", v.velero)
+	v.Step(ctx, "permissions", v.permissions)
+	if !v.Step(ctx, "CSI drivers", v.csiDrivers) {
 		return
 	}
 	v.controllers(ctx)
-	if v.step(ctx, "storage classes", v.storageClasses) {
+	if v.Step(ctx, "storage classes", v.storageClasses) {
 		v.snapshotClasses(ctx)
 	}
 	if v.proof.Wanted {
@@ -66,10 +66,10 @@ func (v *volumeSnapshotter) settings(context.Context) (string, error) {
 	var err error
 	v.s, err = snapshotter.OpenOn(v.Kube, v.Namespace, v.log, v.Settings())
 	if err != nil {
-		return "", fail(err.Error(), "correct spec.config of the location; docs/configuration.md lists every key")
+		return "", Fail(err.Error(), "correct spec.config of the location; docs/configuration.md lists every key")
 	}
 	if v.Provider != defaults.Provider {
-		return "", warn(fmt.Sprintf("spec.provider is %q: Velero does not use this plugin for the location", v.Provider), "set spec.provider: "+defaults.Provider)
+		return "", Warn(fmt.Sprintf("spec.provider is %q: Velero does not use this plugin for the location", v.Provider), "set spec.provider: "+defaults.Provider)
 	}
 	return v.outline(), nil
 }
@@ -79,7 +79,7 @@ func (v *volumeSnapshotter) kubernetes(ctx context.Context) (string, error) {
 		GitVersion string `json:"gitVersion"`
 	}
 	if err := v.get(ctx, "/version", &version); err != nil {
-		return "", fail(err.Error(), "check --kubeconfig and --context, and that the cluster can be reached from here")
+		return "", Fail(err.Error(), "check --kubeconfig and --context, and that the cluster can be reached from here")
 	}
 	return version.GitVersion + " at " + v.Cluster.Config.Host, nil
 }
@@ -93,14 +93,14 @@ func (v *volumeSnapshotter) snapshotAPI(ctx context.Context) (string, error) {
 	var served metav1.APIResourceList
 	err := v.get(ctx, snapshotAPI, &served)
 	if apierrors.IsNotFound(err) {
-		return "", fail("the cluster does not know snapshot.storage.k8s.io/v1", installHint)
+		return "", Fail("the cluster does not know snapshot.storage.k8s.io/v1", installHint)
 	}
 	if err != nil {
 		return "", err
 	}
 	for _, name := range []string{"volumesnapshots", "volumesnapshotcontents", "volumesnapshotclasses"} {
 		if !slices.ContainsFunc(served.APIResources, func(r metav1.APIResource) bool { return r.Name == name }) {
-			return "", fail("the cluster does not know "+name+".snapshot.storage.k8s.io", installHint)
+			return "", Fail("the cluster does not know "+name+".snapshot.storage.k8s.io", installHint)
 		}
 	}
 	return "snapshot.storage.k8s.io/v1", nil
@@ -113,12 +113,12 @@ func (v *volumeSnapshotter) csiDrivers(ctx context.Context) (string, error) {
 	}
 	wanted := v.s.Settings().Drivers
 	if len(nodes) == 0 {
-		return "", fail("no node has a CSI driver", "install the CSI driver of your storage")
+		return "", Fail("no node has a CSI driver", "install the CSI driver of your storage")
 	}
 	installed := slices.Sorted(maps.Keys(nodes))
 	for _, driver := range wanted {
 		if nodes[driver] == 0 {
-			return "", fail(fmt.Sprintf("the setting drivers names %s, which is on no node; there are %s", driver, strings.Join(installed, ", ")),
+			return "", Fail(fmt.Sprintf("the setting drivers names %s, which is on no node; there are %s", driver, strings.Join(installed, ", ")),
 				"correct drivers in spec.config, or install the driver")
 		}
 	}
@@ -152,7 +152,7 @@ func (v *volumeSnapshotter) storageClasses(ctx context.Context) (string, error) 
 		detail += "; volumes of " + few(others) + " are not taken by this location"
 	}
 	if len(v.classes) == 0 {
-		return "", warn(detail, "only volumes of a StorageClass of a CSI driver can be restored")
+		return "", Warn(detail, "only volumes of a StorageClass of a CSI driver can be restored")
 	}
 	return detail, nil
 }
@@ -161,10 +161,10 @@ func (v *volumeSnapshotter) storageClasses(ctx context.Context) (string, error) 
 // get.
 func (v *volumeSnapshotter) snapshotClasses(ctx context.Context) {
 	for _, storage := range v.classes {
-		v.step(ctx, "class "+storage.Name, func(ctx context.Context) (string, error) {
+		v.Step(ctx, "class "+storage.Name, func(ctx context.Context) (string, error) {
 			class, err := v.s.ClassOf(ctx, storage.Provisioner)
 			if err != nil {
-				return "", fail(err.Error(), "create a VolumeSnapshotClass for "+storage.Provisioner+", or name one: snapshotClass."+storage.Provisioner+" in spec.config")
+				return "", Fail(err.Error(), "create a VolumeSnapshotClass for "+storage.Provisioner+", or name one: snapshotClass."+storage.Provisioner+" in spec.config")
 			}
 			return "snapshots by VolumeSnapshotClass " + class.Name, nil
 		})

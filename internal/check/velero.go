@@ -57,14 +57,14 @@ func (v *volumeSnapshotter) server(ctx context.Context) (*workload, error) {
 func (v *volumeSnapshotter) velero(ctx context.Context) (string, error) {
 	w, err := v.server(ctx)
 	if apierrors.IsNotFound(err) {
-		return "", warn("there is no Deployment velero in namespace "+v.Namespace, "name Velero's namespace with --namespace")
+		return "", Warn("there is no Deployment velero in namespace "+v.Namespace, "name Velero's namespace with --namespace")
 	}
 	if err != nil {
 		return "", err
 	}
 	for _, c := range w.Spec.Template.Spec.Containers {
 		if enablesCSI(c.Args) {
-			return "", fail("Velero runs with --features=EnableCSI: it takes the snapshots of CSI volumes itself and never asks this location",
+			return "", Fail("Velero runs with --features=EnableCSI: it takes the snapshots of CSI volumes itself and never asks this location",
 				"remove EnableCSI from --features in the arguments of Deployment "+v.Namespace+"/velero")
 		}
 	}
@@ -103,7 +103,7 @@ func (v *volumeSnapshotter) permissions(ctx context.Context) (string, error) {
 		who = "this user (Velero's rights may not be asked for)"
 	}
 	if len(lacking) > 0 {
-		return "", fail(who+" may not "+strings.Join(lacking, "; "), "apply docs/rbac.yaml, with Velero's namespace and service account in it")
+		return "", Fail(who+" may not "+strings.Join(lacking, "; "), "apply docs/rbac.yaml, with Velero's namespace and service account in it")
 	}
 	return who + " has all rights", nil
 }

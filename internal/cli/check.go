@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 
 	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -16,12 +14,9 @@ import (
 
 // checkFlags are what a person says of a check.
 type checkFlags struct {
-	where
-	bucket, prefix  string
-	credentialsFile string
-	caCert          string
-	readOnly        bool
-	full            check.Full
+	storageFlags
+	readOnly bool
+	full     check.Full
 }
 
 func runCheck(args []string, stdout, stderr io.Writer) int {
@@ -38,11 +33,12 @@ func runCheck(args []string, stdout, stderr io.Writer) int {
 	run := f.checkSnapshotter
 	if args[0] == "objectstore" {
 		run = f.checkObjectStore
-		f.addObjectStore(flags)
+		f.addTo(flags)
+		flags.BoolVar(&f.readOnly, "read-only", false, "write nothing")
 	} else {
 		f.addSnapshotter(flags)
 	}
-	f.add(flags)
+	f.where.add(flags)
 	name, done, err := parse("check "+args[0], flags, args[1:], checkUsage, stdout)
 	if done {
 		return exitOK
@@ -72,14 +68,6 @@ func (f *checkFlags) validate() error {
 	return f.where.validate()
 }
 
-func (f *checkFlags) addObjectStore(flags *pflag.FlagSet) {
-	flags.StringVar(&f.bucket, "bucket", "", "`bucket` in place of the location's")
-	flags.StringVar(&f.prefix, "prefix", "", "`prefix` in place of the location's")
-	flags.StringVar(&f.credentialsFile, "credentials-file", "", "AWS credentials `file` in place of the location's credential")
-	flags.StringVar(&f.caCert, "cacert", "", "PEM `file` with the CA of the storage, in place of the location's")
-	flags.BoolVar(&f.readOnly, "read-only", false, "write nothing")
-}
-
 func (f *checkFlags) addSnapshotter(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.full.Wanted, "full", false, "make a claim, and snapshot, restore and delete it")
 	flags.StringVar(&f.full.StorageClass, "storage-class", "", "`class` of the claim of --full; without it the default class")
@@ -87,63 +75,16 @@ func (f *checkFlags) addSnapshotter(flags *pflag.FlagSet) {
 }
 
 func (f *checkFlags) checkObjectStore(ctx context.Context, name string, stdout, stderr io.Writer) (ok bool, err error) {
-	read := f.progress(stderr, "reading the location")
-	defer read()
-	location, err := f.find(ctx, check.BackupStorage, name)
+	location, err := f.location(ctx, name, stderr)
 	if err != nil {
 		return false, err
 	}
 	defer func() { err = errors.Join(err, location.Forget()) }()
-	if err := f.override(location); err != nil {
-		return false, err
-	}
-	if err := f.complete(ctx, location); err != nil {
-		return false, err
-	}
-	read()
+	location.ReadOnly = location.ReadOnly || f.readOnly
 	subject := fmt.Sprintf("%s: bucket %q", location.Subject, location.Bucket)
 	return f.tell(stdout, subject, func(observer check.Observer) []check.Result {
 		return check.ObjectStore(ctx, location, f.log(stderr), observer)
 	})
-}
-
-// override puts what the flags say in place of what the location says.
-func (f *checkFlags) override(l *check.Location) error {
-	if f.bucket != "" {
-		l.Bucket = f.bucket
-	}
-	if f.prefix != "" {
-		l.Prefix = f.prefix
-	}
-	if f.caCert != "" {
-		content, err := os.ReadFile(filepath.Clean(f.caCert))
-		if err != nil {
-			return err
-		}
-		l.SetCACert(string(content))
-	}
-	if f.credentialsFile != "" {
-		l.CredentialsFile = f.credentialsFile
-	}
-	l.ReadOnly = l.ReadOnly || f.readOnly
-	return nil
-}
-
-// complete fetches what only a cluster has. A location that the flags or a file
-// describe may do without one.
-func (f *checkFlags) complete(ctx context.Context, l *check.Location) error {
-	if f.file == "" && l.FromCommandLine() {
-		return nil
-	}
-	cluster, err := f.cluster()
-	if err != nil {
-		return l.Complete()
-	}
-	err = errors.Join(cluster.ReadDefaults(ctx, check.BackupStorage, l), cluster.ReadSecrets(ctx, l))
-	if err != nil && f.file != "" && l.Complete() == nil {
-		return nil // the file stands by itself
-	}
-	return err
 }
 
 func (f *checkFlags) checkSnapshotter(ctx context.Context, name string, stdout, stderr io.Writer) (bool, error) {

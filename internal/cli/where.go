@@ -127,19 +127,25 @@ func untilSignal() (context.Context, context.CancelFunc) {
 // parse reads flags and at most one name. done tells that the help was asked for
 // and written.
 func parse(command string, flags *pflag.FlagSet, args []string, help string, stdout io.Writer) (name string, done bool, err error) {
+	done, err = parseFlags(command, flags, args, help, stdout)
+	if err == nil && flags.NArg() > 1 {
+		err = fmt.Errorf("one location at most, not %s", strings.Join(flags.Args(), " "))
+	}
+	return flags.Arg(0), done, err
+}
+
+// parseFlags is parse for a command with arguments of its own.
+func parseFlags(command string, flags *pflag.FlagSet, args []string, help string, stdout io.Writer) (done bool, err error) {
 	flags.SortFlags = false
 	flags.SetOutput(io.Discard)
 	flags.Usage = func() {}
-	err = flags.Parse(args)
-	switch {
+	switch err = flags.Parse(args); {
 	case errors.Is(err, pflag.ErrHelp):
 		terminal := check.TerminalOf(stdout)
 		fmt.Fprintf(stdout, "%s\n%s\n", terminal.Fit(help), strings.TrimRight(flags.FlagUsagesWrapped(terminal.Width), "\n"))
-		return "", true, nil
+		return true, nil
 	case err != nil:
-		return "", false, fmt.Errorf("%w; see velero-plugin-longshore %s --help", err, command)
-	case flags.NArg() > 1:
-		return "", false, fmt.Errorf("one location at most, not %s", strings.Join(flags.Args(), " "))
+		return false, fmt.Errorf("%w; see velero-plugin-longshore %s --help", err, command)
 	}
-	return flags.Arg(0), false, nil
+	return false, nil
 }

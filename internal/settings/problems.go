@@ -47,26 +47,26 @@ func (p *Problems) Error() string {
 }
 
 func (p *Problems) unknown(key string, fields []field) {
-	if near := nearest(key, fields); near != "" {
-		p.Addf("%s: unknown key; did you mean %s?", key, near)
-		return
-	}
 	var known []string
 	for _, f := range fields {
 		known = append(known, f.key)
 	}
+	if near := Nearest(key, known); near != "" {
+		p.Addf("%s: unknown key; did you mean %s?", key, near)
+		return
+	}
 	p.Addf("%s: unknown key; known are %s", key, strings.Join(known, ", "))
 }
 
-// nearest returns the known key that is at most a third of its letters away
-// from key, or "".
-func nearest(key string, fields []field) string {
-	best, least := "", len(key)
-	for _, f := range fields {
-		name := strings.TrimSuffix(f.key, "*")
-		d := distance(strings.ToLower(key), strings.ToLower(name))
+// Nearest returns the known word that is at most a third of its letters away
+// from word, or "". A * at the end of a known word is none of its letters.
+func Nearest(word string, known []string) string {
+	best, least := "", len(word)
+	for _, k := range known {
+		name := strings.TrimSuffix(k, "*")
+		d := distance(strings.ToLower(word), strings.ToLower(name))
 		if d < least && d <= (len(name)+2)/3 {
-			best, least = f.key, d
+			best, least = k, d
 		}
 	}
 	return best
