@@ -2,6 +2,8 @@ package snapshotter
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
@@ -125,13 +127,16 @@ func TestClusterSnapshotClassDeleted(t *testing.T) {
 	require.Less(t, time.Since(began), time.Minute)
 	b.normalDriver()
 	comesBack()
-	// csi-snapshotter looks at it again every 15 minutes, and when it starts.
-	require.NoError(t, b.Process(testbed.CSISnapshotter.Name).Kill())
-	require.NoError(t, b.Process(testbed.CSISnapshotter.Name).Restart(t.Context()))
-	require.Eventually(t, func() bool {
-		now, err := b.Leftovers(t.Context())
-		return err == nil && len(now.VolumeSnapshotContents) == len(before.VolumeSnapshotContents)
-	}, 2*time.Minute, 200*time.Millisecond, "what could not be removed without the class goes when it is back")
+	// csi-snapshotter looks at it again every 15 minutes, and when it starts: once to
+	// end the creation that it has begun, and once to delete.
+	require.NoError(t, testbed.Poll(t.Context(), 2*time.Minute, "csi-snapshotter to delete what it began", func(ctx context.Context) (bool, string, error) {
+		if err := errors.Join(b.Process(testbed.CSISnapshotter.Name).Kill(), b.Process(testbed.CSISnapshotter.Name).Restart(ctx)); err != nil {
+			return false, "", err
+		}
+		<-time.After(5 * time.Second)
+		now, err := b.Leftovers(ctx)
+		return len(now.VolumeSnapshotContents) == len(before.VolumeSnapshotContents), fmt.Sprint(now.VolumeSnapshotContents), err
+	}))
 	b.onlySnapshots(before, 0)
 
 	b.rule(testbed.DriverRule{Method: "CreateSnapshot", Delay: "3s"})
