@@ -114,7 +114,7 @@ func (s *Snapshotter) releaseContent(ctx context.Context, content *snapshotv1.Vo
 func (s *Snapshotter) waitDeleted(ctx context.Context, content *snapshotv1.VolumeSnapshotContent) error {
 	ctx, errs := s.tolerate(ctx, s.log.WithField("content", content.Name))
 	defer errs.stop()
-	go s.watchWarnings(ctx, content, func(message string) { errs.report(message) })
+	s.watchWarnings(ctx, content, func(message string) { errs.report(message) })
 	target := kube.Target{Name: content.Name, Object: s.describeContent(content.Name), Until: "driver " + content.Spec.Driver + " and its csi-snapshotter to delete it"}
 	_, err := s.kube.VolumeSnapshotContents().Until(ctx, target, content, func(now *snapshotv1.VolumeSnapshotContent) (bool, string, error) {
 		if now == nil || now.UID != content.UID {

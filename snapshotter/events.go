@@ -1,6 +1,7 @@
 package snapshotter
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -8,7 +9,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/wait"
 )
 
 // warningInterval is how often the events of an object are asked for. They say
@@ -16,16 +16,19 @@ import (
 // never needed for a success, so the first question waits that long too.
 const warningInterval = 5 * time.Second
 
-// watchWarnings calls tell now and then with the newest warning about an object,
-// until ctx ends.
+// watchWarnings calls tell on a goroutine of its own, now and then, with the newest
+// warning about an object, until ctx ends.
 func (s *Snapshotter) watchWarnings(ctx context.Context, object metav1.Object, tell func(message string)) {
-	begun := false
-	wait.UntilWithContext(ctx, func(ctx context.Context) {
-		if begun {
-			tell(s.lastWarning(ctx, object))
+	go contained(s.log, "the look at warnings", func() {
+		for tick := time.Tick(warningInterval); ; {
+			select {
+			case <-tick:
+				tell(s.lastWarning(ctx, object))
+			case <-ctx.Done():
+				return
+			}
 		}
-		begun = true
-	}, warningInterval)
+	})()
 }
 
 // lastWarning returns the newest warning about an object, "" if there is none or
@@ -33,10 +36,7 @@ func (s *Snapshotter) watchWarnings(ctx context.Context, object metav1.Object, t
 // share one name, so the UID tells them apart. Those of an object without a
 // namespace stand in the namespace default.
 func (s *Snapshotter) lastWarning(ctx context.Context, object metav1.Object) string {
-	namespace := object.GetNamespace()
-	if namespace == "" {
-		namespace = metav1.NamespaceDefault
-	}
+	namespace := cmp.Or(object.GetNamespace(), metav1.NamespaceDefault)
 	raw, err := s.kube.Raw(ctx, fmt.Sprintf("/api/v1/namespaces/%s/events", namespace),
 		map[string]string{"fieldSelector": "type=Warning,involvedObject.uid=" + string(object.GetUID())})
 	var events corev1.EventList

@@ -68,7 +68,7 @@ func (r *restoration) claimSize() resource.Quantity {
 func (r *restoration) waitBound(ctx context.Context) (*corev1.PersistentVolumeClaim, error) {
 	ctx, errs := r.tolerate(ctx, r.log)
 	defer errs.stop()
-	go r.watchWarnings(ctx, r.claim, func(message string) {
+	r.watchWarnings(ctx, r.claim, func(message string) {
 		errs.report(message)
 		r.considerNextPlace(ctx, message)
 	})

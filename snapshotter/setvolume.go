@@ -68,7 +68,7 @@ func (s *Snapshotter) handOver(ctx context.Context, id ids.NewVolumeID, pv map[s
 	if err := s.removeStaging(ctx, claim, staging); err != nil {
 		return nil, err
 	}
-	go s.release(context.WithoutCancel(ctx), record)
+	go s.release(context.WithoutCancel(ctx), record)()
 	return changed, nil
 }
 
@@ -135,20 +135,22 @@ func (s *Snapshotter) forgetVolume(ctx context.Context, proof objects.Claim, pv 
 // release removes the record when Velero's own PersistentVolume has the volume.
 // It goes on beside the calls; where the end of the process ends it, a sweep does
 // the rest.
-func (s *Snapshotter) release(ctx context.Context, record *storagev1.StorageClass) {
-	ctx, cancel := context.WithTimeout(ctx, handOverTimeout)
-	defer cancel()
-	state := stateOf(record)
-	target := kube.Target{Name: state.handedOver, Object: "PersistentVolume " + state.handedOver, Until: "Velero to make it with the restored volume"}
-	_, err := s.kube.PersistentVolumes().Until(ctx, target, nil, func(now *corev1.PersistentVolume) (bool, string, error) {
-		return now != nil && hasVolume(now, state.driver, state.handle), "", nil
+func (s *Snapshotter) release(ctx context.Context, record *storagev1.StorageClass) func() {
+	return contained(s.log, "the removal of the restore's StorageClass", func() {
+		ctx, cancel := context.WithTimeout(ctx, handOverTimeout)
+		defer cancel()
+		state := stateOf(record)
+		target := kube.Target{Name: state.handedOver, Object: "PersistentVolume " + state.handedOver, Until: "Velero to make it with the restored volume"}
+		_, err := s.kube.PersistentVolumes().Until(ctx, target, nil, func(now *corev1.PersistentVolume) (bool, string, error) {
+			return now != nil && hasVolume(now, state.driver, state.handle), "", nil
+		})
+		if err == nil {
+			err = s.removeRecord(ctx, record)
+		}
+		if err != nil {
+			s.log.WithError(err).WithField("storageClass", record.Name).Info("the restore's StorageClass stays until a sweep")
+		}
 	})
-	if err == nil {
-		err = s.removeRecord(ctx, record)
-	}
-	if err != nil {
-		s.log.WithError(err).WithField("storageClass", record.Name).Info("the restore's StorageClass stays until a sweep")
-	}
 }
 
 // hasVolume tells whether a PersistentVolume is of that volume of the driver.

@@ -107,13 +107,13 @@ func (s *Snapshotter) sweepOnce(ctx context.Context) {
 		return
 	}
 	swept.Do(func() {
-		go func() {
+		go contained(s.log, "the sweep", func() {
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sweepTimeout)
 			defer cancel()
 			if _, err := s.Sweep(ctx); err != nil {
 				s.log.WithError(err).Warn("something that calls have left remains; velero-plugin-longshore sweep lists it")
 			}
-		}()
+		})()
 	})
 }
 

@@ -75,7 +75,7 @@ func (t *tolerance) message() string {
 }
 
 func (t *tolerance) endIn(grace time.Duration) {
-	t.timer = time.AfterFunc(grace, func() { t.end(&driverError{t.message(), grace}) })
+	t.timer = time.AfterFunc(grace, contained(t.log, "the wait for the driver", func() { t.end(&driverError{t.message(), grace}) }))
 }
 
 func (t *tolerance) stopTimer() {
