@@ -38,7 +38,7 @@ func runCheck(args []string, stdout, stderr io.Writer) int {
 	} else {
 		f.addSnapshotter(flags)
 	}
-	f.where.add(flags)
+	f.add(flags)
 	name, done, err := parse("check "+args[0], flags, args[1:], checkUsage, stdout)
 	if done {
 		return exitOK
