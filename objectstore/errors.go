@@ -9,6 +9,7 @@ type Kind = s3err.Kind
 const (
 	KindForbidden   = s3err.Forbidden
 	KindUnsupported = s3err.Unsupported
+	KindNotFound    = s3err.NotFound
 	KindUnknown     = s3err.Unknown
 )
 

@@ -1,10 +1,12 @@
 package check
 
 import (
+	"bytes"
 	"io"
 	"os"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/term"
@@ -161,4 +163,28 @@ func cut(text string, width int) string {
 // pad makes text exactly width characters long, or leaves it if it is longer.
 func pad(text string, width int) string {
 	return text + strings.Repeat(" ", max(0, width-utf8.RuneCountInString(text)))
+}
+
+// Printable is for text from elsewhere. A person's terminal obeys the control
+// characters in it, so there it gets none; a file or a pipe gets all as it is.
+func (t Terminal) Printable() io.Writer {
+	if !t.Live {
+		return t.Writer
+	}
+	return printable{t.Writer}
+}
+
+type printable struct{ io.Writer }
+
+func (p printable) Write(text []byte) (int, error) {
+	_, err := p.Writer.Write(bytes.Map(func(r rune) rune {
+		if r == '\n' || r == '\t' || unicode.IsPrint(r) || r == utf8.RuneError {
+			return r
+		}
+		return '·'
+	}, text))
+	if err != nil {
+		return 0, err
+	}
+	return len(text), nil
 }

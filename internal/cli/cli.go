@@ -26,6 +26,12 @@ func Run(args []string, version string, stdout, stderr io.Writer) int {
 		return runInstall(args[1:], stdout, stderr)
 	case "check":
 		return runCheck(args[1:], stdout, stderr)
+	case "logs":
+		return runLogs(args[1:], stdout, stderr)
+	case "describe":
+		return runDescribe(args[1:], stdout, stderr)
+	case "download":
+		return runDownload(args[1:], stdout, stderr)
 	case "sweep":
 		return runSweep(args[1:], stdout, stderr)
 	case "version", "--version":

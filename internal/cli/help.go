@@ -17,6 +17,8 @@ Started by hand it knows these commands, and says more of each with --help:
 
   check objectstore|snapshotter [NAME]
       try all that a location needs, and say what to change
+  logs BACKUP|RESTORE, describe BACKUP, download BACKUP [PATH...]
+      read what is stored, without Velero and without signed URLs
   sweep [NAME]
       remove what killed plugin processes left in the cluster
   install [DIR]

@@ -1,0 +1,103 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/pflag"
+
+	"github.com/longshore-dev/velero-plugin/internal/backups"
+	"github.com/longshore-dev/velero-plugin/internal/check"
+	"github.com/longshore-dev/velero-plugin/objectstore"
+)
+
+// reading is a command that reads what is stored in a location, and changes
+// nothing.
+type reading struct {
+	storageFlags
+	name, usage    string
+	at             string // the location
+	stdout, stderr io.Writer
+	flags          *pflag.FlagSet
+}
+
+// opened is the location that a command reads.
+type opened struct {
+	*backups.Location
+	subject string // for a person
+	forget  func() error
+}
+
+func newReading(name, usage string, stdout, stderr io.Writer) *reading {
+	r := &reading{name: name, usage: usage, stdout: stdout, stderr: stderr, flags: pflag.NewFlagSet(name, pflag.ContinueOnError)}
+	r.flags.StringVarP(&r.at, "location", "l", "", "BackupStorage`Location` in the cluster or in the file; without it the default one")
+	return r
+}
+
+// run reads the command line, opens the location and lets do work. do returns an
+// error where the work failed.
+func (r *reading) run(args []string, wants func(args []string) error, do func(ctx context.Context, l *opened, args []string) error) int {
+	r.addTo(r.flags)
+	r.add(r.flags)
+	done, err := parseFlags(r.name, r.flags, args, r.usage, r.stdout)
+	if done {
+		return exitOK
+	}
+	err = errors.Join(err, r.validate())
+	if err == nil {
+		err = wants(r.flags.Args())
+	}
+	if err != nil {
+		return usageError(r.stderr, err)
+	}
+	signal.Ignore(syscall.SIGPIPE) // or what is to be removed in the end would stay
+	ctx, stop := untilSignal()
+	defer stop()
+	l, err := r.open(ctx)
+	if err != nil {
+		return usageError(r.stderr, r.said(ctx, err))
+	}
+	return r.report(ctx, errors.Join(do(ctx, l, r.flags.Args()), l.forget()))
+}
+
+func (r *reading) open(ctx context.Context) (*opened, error) {
+	location, err := r.location(ctx, r.at, r.stderr)
+	if err != nil {
+		return nil, err
+	}
+	defer r.progress(r.stderr, "opening the location")()
+	config := location.ObjectStoreConfig()
+	delete(config, "writeProbe")
+	store, err := objectstore.Open(ctx, r.log(r.stderr), config)
+	if err != nil {
+		return nil, errors.Join(err, location.Forget())
+	}
+	return &opened{backups.At(store, location.Bucket, location.Prefix), subjectOf(location), location.Forget}, nil
+}
+
+func subjectOf(l *check.Location) string {
+	subject := l.Subject + ": bucket " + l.Bucket
+	if l.Prefix != "" {
+		subject += ", prefix " + l.Prefix
+	}
+	return subject
+}
+
+// report tells how it ended. Whoever closed the pipe that was written to knows it.
+func (r *reading) report(ctx context.Context, err error) int {
+	if errors.Is(err, syscall.EPIPE) {
+		return exitFailed
+	}
+	return report(r.stderr, r.said(ctx, err))
+}
+
+// said is err in the words of a command that was interrupted, if it was.
+func (*reading) said(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil {
+		return errors.New("interrupted")
+	}
+	return err
+}

@@ -1,0 +1,267 @@
+package cli
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"errors"
+	"io"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/encrypt"
+	"github.com/stretchr/testify/require"
+
+	"github.com/longshore-dev/velero-plugin/internal/backups"
+	"github.com/longshore-dev/velero-plugin/internal/backups/backuptest"
+	"github.com/longshore-dev/velero-plugin/internal/testbed"
+)
+
+// store puts objects below a prefix of the bucket.
+func (s *storage) store(prefix string, objects map[string][]byte) {
+	s.Helper()
+	client, err := s.Client()
+	require.NoError(s, err)
+	for _, key := range slices.Sorted(maps.Keys(objects)) {
+		_, err := client.Client.PutObject(s.Context(), bucket, prefix+"/"+key, bytes.NewReader(objects[key]), int64(len(objects[key])), minio.PutObjectOptions{})
+		require.NoError(s, err)
+	}
+}
+
+// storeEncrypted is store with a key of the client's own.
+func (s *storage) storeEncrypted(prefix string, objects map[string][]byte, key string) {
+	s.Helper()
+	client, err := s.Client()
+	require.NoError(s, err)
+	sse, err := encrypt.NewSSEC([]byte(key))
+	require.NoError(s, err)
+	for name, content := range objects {
+		_, err := client.Client.PutObject(s.Context(), bucket, prefix+"/"+name, bytes.NewReader(content), int64(len(content)), minio.PutObjectOptions{ServerSideEncryption: sse})
+		require.NoError(s, err)
+	}
+}
+
+// at are the flags that say where the location is.
+func (s *storage) at(prefix string) []string {
+	return []string{"--bucket", bucket, "--prefix", prefix, "--config", "s3Url=" + s.Endpoint, "--credentials-file", s.CredentialsFile}
+}
+
+// read runs a command over a location and wants it to end so.
+func (s *storage) read(status int, prefix string, args ...string) (stdout, stderr string) {
+	s.Helper()
+	var out, errs bytes.Buffer
+	got := Run(append(args, s.at(prefix)...), "test", &out, &errs)
+	require.Equal(s, status, got, "%v: %s%s", args, out.String(), errs.String())
+	require.NotContains(s, out.String()+errs.String(), s.SecretKey)
+	return out.String(), errs.String()
+}
+
+func TestReading(t *testing.T) {
+	s := newStorage(t, testbed.S3Options{})
+	const prefix = "velero"
+	good := backuptest.New("nightly-1")
+	s.store(prefix, good.Objects(t))
+	s.store(prefix, backuptest.New("nightly-2").Objects(t))
+	s.store(prefix, map[string][]byte{
+		"restores/back/restore-back-logs.gz":           backuptest.Gzip(t, []byte("restored\n")),
+		"restores/nightly-2/restore-nightly-2-logs.gz": backuptest.Gzip(t, []byte("restored too\n")),
+	})
+	for name, test := range map[string]func(*storage, *backuptest.Backup){
+		"logs": (*storage).readLogs, "describe": (*storage).readDescription, "download": (*storage).readArchive,
+		"missing": (*storage).readMissing, "damaged": (*storage).readDamaged,
+	} {
+		t.Run(name, func(t *testing.T) { test(s.of(t), good) })
+	}
+}
+
+func (s *storage) readLogs(good *backuptest.Backup) {
+	out, _ := s.read(exitOK, "velero", "logs", "nightly-1")
+	require.Equal(s, good.Log, out)
+	out, _ = s.read(exitOK, "velero", "logs", "back")
+	require.Equal(s, "restored\n", out)
+	_, said := s.read(exitFailed, "velero", "logs", "nightly-2")
+	require.Contains(s, said, "say backup/nightly-2 or restore/nightly-2")
+	out, _ = s.read(exitOK, "velero", "logs", "restore/nightly-2")
+	require.Equal(s, "restored too\n", out)
+	_, said = s.read(exitUsage, "velero", "logs")
+	require.Contains(s, said, "say which backup or restore")
+	_, said = s.read(exitUsage, "velero", "logs", "../nightly-1")
+	require.Contains(s, said, "is no name")
+}
+
+func (s *storage) readDescription(*backuptest.Backup) {
+	out, _ := s.read(exitOK, "velero", "describe", "nightly-1")
+	for _, wanted := range []string{
+		"phase        Completed", "started      2026-11-27 01:00:00 UTC", "namespaces   shop", "items        5", "schedule     nightly",
+		"v1/ConfigMap", "shop/data   pvc-1    NativeSnapshot   10Gi   succeeded   6f1c", "skipped", "not wanted", "one of them",
+	} {
+		require.Contains(s, out, wanted)
+	}
+	out, _ = s.read(exitOK, "velero", "describe", "nightly-1", "-o", "json")
+	var d backups.Description
+	require.NoError(s, json.Unmarshal([]byte(out), &d))
+	require.Equal(s, 5, d.Items)
+	require.EqualValues(s, 10<<30, d.Volumes[1].Size)
+	require.Len(s, d.Objects, 10)
+}
+
+func (s *storage) readArchive(good *backuptest.Backup) {
+	dir := s.TempDir()
+	file := filepath.Join(dir, "all.tar.gz")
+	s.read(exitOK, "velero", "download", "nightly-1", "--to", file)
+	content, err := os.ReadFile(file)
+	require.NoError(s, err)
+	require.Equal(s, slices.Sorted(maps.Keys(good.Files)), slices.Sorted(maps.Keys(files(s.T, content))))
+
+	_, said := s.read(exitFailed, "velero", "download", "nightly-2", "--to", file)
+	require.Contains(s, said, "is there already")
+	s.read(exitOK, "velero", "download", "nightly-2", "--to", file, "--force")
+
+	const path = "resources/configmaps/namespaces/shop/settings.json"
+	out, _ := s.read(exitOK, "velero", "download", "nightly-1", "--to", "-", path)
+	require.Equal(s, good.Files[path], out)
+	out, _ = s.read(exitOK, "velero", "download", "nightly-1", "--to", "-", "resources/persistentvolumes/cluster", path)
+	require.Equal(s, map[string]string{
+		path: good.Files[path],
+		"resources/persistentvolumes/cluster/pvc-1.json": good.Files["resources/persistentvolumes/cluster/pvc-1.json"],
+		"resources/persistentvolumes/cluster/pvc-2.json": good.Files["resources/persistentvolumes/cluster/pvc-2.json"],
+	}, files(s.T, []byte(out)))
+	_, said = s.read(exitFailed, "velero", "download", "nightly-1", "--to", filepath.Join(dir, "none"), "resources/nothing")
+	require.Contains(s, said, "nothing in the archive is at resources/nothing")
+	requireOnly(s.T, dir, "all.tar.gz")
+}
+
+// files are the files of an archive.
+func files(t *testing.T, content []byte) map[string]string {
+	t.Helper()
+	unzipped, err := gzip.NewReader(bytes.NewReader(content))
+	require.NoError(t, err)
+	all := map[string]string{}
+	for archive := tar.NewReader(unzipped); ; {
+		header, err := archive.Next()
+		if errors.Is(err, io.EOF) {
+			return all
+		}
+		require.NoError(t, err)
+		text, err := io.ReadAll(archive)
+		require.NoError(t, err)
+		all[header.Name] = string(text)
+	}
+}
+
+func requireOnly(t *testing.T, dir string, names ...string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	found := []string{}
+	for _, entry := range entries {
+		found = append(found, entry.Name())
+	}
+	require.ElementsMatch(t, names, found)
+}
+
+func (s *storage) readMissing(*backuptest.Backup) {
+	dir := s.TempDir()
+	s.Chdir(dir)
+	for _, command := range []string{"logs", "describe", "download"} {
+		_, said := s.read(exitFailed, "velero", command, "nightly")
+		require.Contains(s, said, `"nightly"; did you mean nightly-`, command)
+		_, said = s.read(exitFailed, "empty", command, "nightly")
+		require.Contains(s, said, "the location has none", command)
+	}
+	_, said := s.read(exitUsage, "velero", "describe", "nightly-1", "--config", "regoin=x")
+	require.Contains(s, said, "did you mean region")
+	requireOnly(s.T, dir)
+}
+
+// readDamaged: of an object that is not whole nothing appears.
+func (s *storage) readDamaged(good *backuptest.Backup) {
+	objects := good.Objects(s.T)
+	cut := objects["backups/nightly-1/nightly-1.tar.gz"]
+	s.store("cut", objects)
+	s.store("cut", map[string][]byte{
+		"backups/nightly-1/nightly-1.tar.gz":                cut[:len(cut)-20],
+		"backups/nightly-1/nightly-1-volumeinfo.json.gz":    []byte("<html><body>Forbidden</body></html>"),
+		"backups/nightly-1/nightly-1-logs.gz":               objects["backups/nightly-1/nightly-1-logs.gz"][:20],
+		"backups/nightly-1/nightly-1-resource-list.json.gz": backuptest.Gzip(s.T, []byte(`{} {}`)),
+	})
+	dir := s.TempDir()
+	_, said := s.read(exitFailed, "cut", "download", "nightly-1", "--to", filepath.Join(dir, "a"))
+	require.Contains(s, said, "nightly-1.tar.gz: it ends too early")
+	_, said = s.read(exitFailed, "cut", "download", "nightly-1", "--to", filepath.Join(dir, "a"), "metadata")
+	require.Contains(s, said, "ends too early")
+	requireOnly(s.T, dir)
+	_, said = s.read(exitFailed, "cut", "logs", "nightly-1")
+	require.Contains(s, said, "nightly-1-logs.gz: it ends too early")
+	out, said := s.read(exitFailed, "cut", "describe", "nightly-1")
+	require.Contains(s, out, "Completed")
+	require.Contains(s, said, "nightly-1-volumeinfo.json.gz: it is not compressed by gzip")
+	require.Contains(s, said, "nightly-1-resource-list.json.gz: more than one JSON value")
+}
+
+// closed is a pipe that nobody reads.
+type closed struct{}
+
+func (closed) Write([]byte) (int, error) { return 0, syscall.EPIPE }
+
+func TestReadingIntoAClosedPipe(t *testing.T) {
+	s := newStorage(t, testbed.S3Options{})
+	s.store("velero", backuptest.New("nightly").Objects(t))
+	for _, args := range [][]string{{"logs", "nightly"}, {"describe", "nightly"}, {"download", "nightly", "--to", "-"}} {
+		var said bytes.Buffer
+		require.Equal(t, exitFailed, Run(append(args, s.at("velero")...), "test", closed{}, &said), args)
+		require.Empty(t, said.String(), args)
+	}
+}
+
+// TestDownloadInterrupted has a person's Ctrl-C in the middle of an archive.
+func TestDownloadInterrupted(t *testing.T) {
+	alone(t)
+	content := bytes.Repeat([]byte("x"), 1<<20)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", strconv.Itoa(2*len(content)))
+		w.Header().Set("ETag", `"0123456789abcdef0123456789abcdef"`)
+		w.Header().Set("Last-Modified", time.Now().UTC().Format(http.TimeFormat))
+		_, _ = w.Write(content)
+		_ = http.NewResponseController(w).Flush()
+		_ = syscall.Kill(os.Getpid(), syscall.SIGINT)
+		<-r.Context().Done()
+	}))
+	defer server.Close()
+	dir := t.TempDir()
+	credentials := filepath.Join(dir, "credentials")
+	require.NoError(t, testbed.WriteCredentials(credentials, "access", "secretsecretsecret"))
+	var said bytes.Buffer
+	got := Run([]string{
+		"download", "nightly", "--to", filepath.Join(dir, "file"), "--bucket", bucket,
+		"--config", "s3Url=" + server.URL, "--config", "region=us-east-1", "--credentials-file", credentials,
+	}, "test", io.Discard, &said)
+	require.Equal(t, exitFailed, got)
+	require.Equal(t, "velero-plugin-longshore: interrupted\n", said.String())
+	requireOnly(t, dir, "credentials")
+}
+
+// TestReadingWithTheLocationsOwnKey reads what only the location's key decrypts.
+// No signed URL could.
+func TestReadingWithTheLocationsOwnKey(t *testing.T) {
+	s := newStorage(t, testbed.S3Options{Server: testbed.MinIOServer, TLS: true})
+	key := filepath.Join(t.TempDir(), "key")
+	require.NoError(t, os.WriteFile(key, []byte(strings.Repeat("k", 32)), 0o600))
+	s.storeEncrypted("velero", backuptest.New("nightly").Objects(t), strings.Repeat("k", 32))
+	args := []string{"logs", "nightly", "--cacert", s.CAFile}
+	_, said := s.read(exitFailed, "velero", args...)
+	require.Contains(t, said, "nightly-logs.gz")
+	out, _ := s.read(exitOK, "velero", append(args, "--config", "customerKeyEncryptionFile="+key)...)
+	require.Contains(t, out, "backup=velero/nightly")
+}
