@@ -10,6 +10,7 @@ const (
 	KindForbidden   = s3err.Forbidden
 	KindUnsupported = s3err.Unsupported
 	KindNotFound    = s3err.NotFound
+	KindCorrupt     = s3err.Corrupt
 	KindUnknown     = s3err.Unknown
 )
 

@@ -55,16 +55,16 @@ func readTar(r *ending, each func(Entry) error) error {
 	case err != nil:
 		return gzipError(err)
 	case r.zeros < endMark:
-		return errors.New("the mark at the end of the archive is missing")
+		return damage("the mark at the end of the archive is missing")
 	case r.zeros < endMark+rest:
-		return errors.New("something stands behind the end of the archive")
+		return damage("something stands behind the end of the archive")
 	}
 	return nil
 }
 
 func tarError(err error) error {
 	if errors.Is(err, tar.ErrHeader) {
-		return errors.New("it is no tar archive, or damaged")
+		return damage("it is no tar archive, or damaged")
 	}
 	return gzipError(err)
 }
@@ -146,7 +146,7 @@ func (i *Item) ID() string { return strings.TrimPrefix(i.Metadata.Namespace+"/"+
 func ReadItem(e Entry) (*Item, error) {
 	var i Item
 	if err := decode(atMost(e.Content, itemLimit), &i); err != nil {
-		return nil, gzipError(err)
+		return nil, err
 	}
 	return &i, nil
 }

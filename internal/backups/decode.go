@@ -1,11 +1,14 @@
 package backups
 
 import (
+	"compress/flate"
 	"compress/gzip"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/longshore-dev/velero-plugin/objectstore"
 )
 
 const (
@@ -29,7 +32,7 @@ func atMost(r io.Reader, limit int64) io.Reader { return &bounded{r, limit, limi
 func (b *bounded) Read(p []byte) (int, error) {
 	n, err := b.r.Read(p)
 	if b.left -= int64(n); b.left < 0 {
-		return 0, fmt.Errorf("it holds more than %d MiB", b.limit>>20)
+		return 0, damage(fmt.Sprintf("it holds more than %d MiB", b.limit>>20))
 	}
 	return n, err
 }
@@ -40,7 +43,7 @@ func decodeGzip(r io.Reader, into any) error {
 	if err != nil {
 		return gzipError(err)
 	}
-	return gzipError(decode(atMost(unzipped, listLimit), into))
+	return decode(atMost(unzipped, listLimit), into)
 }
 
 // decode reads one JSON value, to the end of r.
@@ -55,18 +58,33 @@ func decode(r io.Reader, into any) error {
 	case err != nil:
 		return jsonError(err)
 	}
-	return errors.New("more than one JSON value is in it")
+	return damage("more than one JSON value is in it")
+}
+
+// damage is what is wrong with the content of an object that was read whole.
+type damage string
+
+func (d damage) Error() string { return string(d) }
+
+// IsDamage tells whether err says that an object is there and is not what Velero
+// wrote.
+func IsDamage(err error) bool {
+	var d damage
+	return errors.As(err, &d) || objectstore.KindOf(err) == objectstore.KindCorrupt
 }
 
 // gzipError says in which way data are not what gzip writes.
 func gzipError(err error) error {
+	var corrupt flate.CorruptInputError
 	switch {
 	case errors.Is(err, gzip.ErrHeader):
-		return errors.New("it is not compressed by gzip")
+		return damage("it is not compressed by gzip")
 	case errors.Is(err, gzip.ErrChecksum):
-		return errors.New("the checksum of its compression does not fit")
+		return damage("the checksum of its compression does not fit")
+	case errors.As(err, &corrupt):
+		return damage("its compression is damaged")
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
-		return errors.New("it ends too early")
+		return damage("it ends too early")
 	}
 	return err
 }
@@ -75,7 +93,7 @@ func jsonError(err error) error {
 	var syntax *json.SyntaxError
 	var wrong *json.UnmarshalTypeError
 	if errors.As(err, &syntax) || errors.As(err, &wrong) {
-		return fmt.Errorf("it is not the JSON that Velero writes: %w", err)
+		return damage("it is not the JSON that Velero writes: " + err.Error())
 	}
-	return err
+	return gzipError(err)
 }

@@ -63,6 +63,12 @@ func Skip(detail string) error { return &finding{Skipped, detail, ""} }
 // Fail says what is wrong and what to do about it.
 func Fail(detail, hint string) error { return &finding{Failed, detail, hint} }
 
+// IsFinding tells whether err is of Warn, Skip or Fail.
+func IsFinding(err error) bool {
+	var f *finding
+	return errors.As(err, &f)
+}
+
 // NewRun returns a Run that tells the observer of its steps.
 func NewRun(observer Observer) Run { return Run{observer: observer} }
 

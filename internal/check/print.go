@@ -147,8 +147,8 @@ func (Silent) Begin(string) {}
 // End implements Observer.
 func (Silent) End(Result) {}
 
-// report is a check as JSON.
-type report struct {
+// Report is a finished check for a program.
+type Report struct {
 	Subject string       `json:"subject"`
 	OK      bool         `json:"ok"`
 	Steps   []jsonResult `json:"steps"`
@@ -159,16 +159,21 @@ type jsonResult struct {
 	Seconds float64 `json:"seconds"`
 }
 
-// WriteJSON writes a finished check for a program.
-func WriteJSON(w io.Writer, subject string, results []Result) error {
-	r := report{Subject: subject, OK: Works(results)}
+// NewReport reports the steps of a check.
+func NewReport(subject string, results []Result) Report {
+	r := Report{Subject: subject, OK: Works(results)}
 	for _, result := range results {
 		r.Steps = append(r.Steps, jsonResult{result, result.Took.Round(time.Millisecond).Seconds()})
 	}
+	return r
+}
+
+// WriteJSON writes a finished check for a program.
+func WriteJSON(w io.Writer, subject string, results []Result) error {
 	encoder := json.NewEncoder(w)
 	encoder.SetIndent("", "  ")
 	encoder.SetEscapeHTML(false)
-	return encoder.Encode(r)
+	return encoder.Encode(NewReport(subject, results))
 }
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }

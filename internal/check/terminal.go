@@ -47,6 +47,12 @@ func TerminalOf(w io.Writer) Terminal {
 	return t
 }
 
+// To is the same terminal, written to through w.
+func (t Terminal) To(w io.Writer) Terminal {
+	t.Writer = w
+	return t
+}
+
 // Bold is for a title, where the terminal has colours.
 func (t Terminal) Bold(text string) string { return t.style("1", text) }
 

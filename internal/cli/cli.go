@@ -26,6 +26,8 @@ func Run(args []string, version string, stdout, stderr io.Writer) int {
 		return runInstall(args[1:], stdout, stderr)
 	case "check":
 		return runCheck(args[1:], stdout, stderr)
+	case "verify":
+		return runVerify(args[1:], stdout, stderr)
 	case "logs":
 		return runLogs(args[1:], stdout, stderr)
 	case "describe":

@@ -56,6 +56,7 @@ func lookAtBackup(t *testing.T, told *story.Story) {
 	archive := filepath.Join(t.TempDir(), "backup.tar.gz")
 	veleroCLI(t, told.Velero, "backup", "download", story.Backup, "-o", archive)
 	require.Contains(t, tarNames(t, archive), "resources/persistentvolumeclaims/namespaces/shop/database.json")
+	readBackup(t, told, logs, archive)
 }
 
 func tarNames(t *testing.T, path string) []string {
@@ -77,7 +78,8 @@ func tarNames(t *testing.T, path string) []string {
 }
 
 // restoreElsewhere restores the backup in a second, empty cluster that has the
-// bucket and the storage in common with the first one, and nothing else.
+// bucket and the storage in common with the first one, and nothing else. Then Velero
+// ends there, and what it stored can still be read.
 func restoreElsewhere(t *testing.T, told *story.Story) {
 	cluster, err := told.Bed.StartCluster(t.Context(), testbed.ClusterOptions{Name: "second", Storage: told.Cluster.Storage})
 	require.NoError(t, err)
@@ -94,6 +96,9 @@ func restoreElsewhere(t *testing.T, told *story.Story) {
 	require.NoError(t, cluster.DeleteNamespace(t.Context(), story.Namespace))
 	waitForVolumes(t, told.Cluster, 0)
 	require.NoError(t, server.Stop())
+
+	require.Contains(t, byHand(t, cluster, "logs", "restore/elsewhere"), "restore completed")
+	verifyBackup(t, cluster)
 }
 
 // restoreBeside restores the backup into a second namespace while the first one

@@ -50,7 +50,7 @@ func New(name string) *Backup {
 		"spec": map[string]any{"includedNamespaces": []string{"shop"}, "storageLocation": "default"},
 		"status": map[string]any{
 			"phase": "Completed", "formatVersion": "1.1.0", "version": 1,
-			"startTimestamp": Started, "completionTimestamp": Started.Add(10 * time.Second), "expiration": Started.Add(720 * time.Hour),
+			"startTimestamp": Started, "completionTimestamp": Started.Add(10 * time.Second), "expiration": Started.AddDate(100, 0, 0),
 			"warnings": 1, "progress": map[string]any{"totalItems": 5, "itemsBackedUp": 5},
 			"volumeSnapshotsAttempted": 1, "volumeSnapshotsCompleted": 1,
 		},

@@ -1,0 +1,327 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/longshore-dev/velero-plugin/internal/backups/backuptest"
+	"github.com/longshore-dev/velero-plugin/internal/check"
+	"github.com/longshore-dev/velero-plugin/internal/testbed"
+)
+
+// damage is something done to a good backup, before it is stored or to its objects,
+// and what verify has to say of it.
+type damage struct {
+	before  func(*backuptest.Backup)
+	after   func(objects map[string][]byte)
+	step    string
+	outcome check.Outcome // Failed if empty
+	says    string
+}
+
+const (
+	folder   = "backups/nightly/"
+	metadata = folder + "velero-backup.json"
+	archive  = folder + "nightly.tar.gz"
+	plainPV  = "resources/persistentvolumes/cluster/pvc-1.json"
+)
+
+// remove, cut and replace damage objects.
+func remove(key string) func(map[string][]byte) {
+	return func(objects map[string][]byte) { delete(objects, key) }
+}
+
+func cut(key string, bytes int) func(map[string][]byte) {
+	return func(objects map[string][]byte) { objects[key] = objects[key][:len(objects[key])-bytes] }
+}
+
+func replace(key string, content []byte) func(map[string][]byte) {
+	return func(objects map[string][]byte) { objects[key] = content }
+}
+
+// flip changes one byte, as a disk does.
+func flip(key string, at int) func(map[string][]byte) {
+	return func(objects map[string][]byte) {
+		content := bytes.Clone(objects[key])
+		content[(at+len(content))%len(content)] ^= 1
+		objects[key] = content
+	}
+}
+
+func status(key string, value any) func(*backuptest.Backup) {
+	return func(b *backuptest.Backup) { b.Status()[key] = value }
+}
+
+// other is an object of another backup, under the name it has in this one.
+func other(t *testing.T, key string, change func(*backuptest.Backup)) func(map[string][]byte) {
+	b := backuptest.New("older")
+	b.Made = b.Made.AddDate(0, 0, -1)
+	change(b)
+	objects := b.Objects(t)
+	return replace(key, objects[strings.ReplaceAll(key, "nightly", "older")])
+}
+
+func same(*backuptest.Backup) {}
+
+func damages(t *testing.T) map[string]damage {
+	all := map[string]damage{
+		// Objects that are missing, cut, changed, or not Velero's.
+		"no metadata":       {after: remove(metadata), step: "objects", says: "velero-backup.json is missing"},
+		"no log":            {after: remove(folder + "nightly-logs.gz"), step: "objects", outcome: check.Warning, says: "its log is missing"},
+		"unknown object":    {after: replace(folder+"notes.txt", []byte("x")), step: "objects", outcome: check.Warning, says: "notes.txt is not Velero's"},
+		"archive cut":       {after: cut(archive, 30), step: "archive", says: "ends too early"},
+		"archive empty":     {after: replace(archive, backuptest.Gzip(t, nil)), step: "archive", says: "end of the archive is missing"},
+		"archive bit":       {after: flip(archive, -6), step: "archive", says: "checksum of its compression"},
+		"archive is a page": {after: replace(archive, []byte("<html><body>Welcome</body></html>")), step: "archive", says: "not compressed by gzip"},
+		"archive no tar":    {after: replace(archive, backuptest.Gzip(t, bytes.Repeat([]byte("x"), 2048))), step: "archive", says: "no tar archive"},
+		"archive no end":    {after: func(o map[string][]byte) { o[archive] = backuptest.Gzip(t, trimmed(backuptest.New("nightly").Tar(t))) }, step: "archive", says: "end of the archive is missing"},
+		"archive goes on": {after: func(o map[string][]byte) {
+			o[archive] = backuptest.Gzip(t, append(backuptest.New("nightly").Tar(t), 'x'))
+		}, step: "archive", says: "end of the archive"},
+		"metadata cut":     {after: cut(metadata, 30), step: "metadata", says: "ends too early"},
+		"metadata no JSON": {after: replace(metadata, []byte("<html>")), step: "metadata", says: "not the JSON"},
+		"log cut":          {after: cut(folder+"nightly-logs.gz", 10), step: "log", says: "ends too early"},
+
+		// Objects of another backup.
+		"metadata of another":  {after: other(t, metadata, same), step: "metadata", says: `it is of Backup "older"`},
+		"log of another":       {after: other(t, folder+"nightly-logs.gz", same), step: "log", says: "the log of another one"},
+		"archive of another":   {after: other(t, archive, same), step: "archive", says: "when this backup did not run"},
+		"snapshots of another": {after: other(t, folder+"nightly-volumesnapshots.json.gz", same), step: "snapshots", says: `is of backup "older"`},
+		"items of another": {after: other(t, folder+"nightly-resource-list.json.gz", func(b *backuptest.Backup) {
+			b.Items["v1/ConfigMap"][0] = "shop/other"
+		}), step: "archive", says: "v1/ConfigMap shop/other is in the list and not in the archive"},
+		"same name": {before: func(b *backuptest.Backup) { b.Metadata["metadata"].(map[string]any)["uid"] = "x" }, step: "snapshots", says: "another backup of this name"},
+		"pod volumes of another": {before: func(b *backuptest.Backup) { b.Lists["-podvolumebackups.json.gz"] = []any{podVolume("older")} },
+			step: "pod volumes", says: `volume data of pod shop/db is of backup "older"`},
+		"operations of another": {before: func(b *backuptest.Backup) {
+			b.Status()["backupItemOperationsAttempted"] = 1
+			b.Lists["-itemoperations.json.gz"] = []any{map[string]any{"spec": map[string]any{"backupName": "older"}, "status": map[string]any{"phase": "Completed"}}}
+		}, step: "operations", says: `an operation is of backup "older"`},
+
+		// A backup that Velero does not restore from, or that lacks something.
+		"failed":      {before: status("phase", "Failed"), step: "metadata", says: "phase Failed"},
+		"unfinished":  {before: status("phase", "Finalizing"), step: "metadata", says: "has not finished it"},
+		"no phase":    {before: status("phase", ""), step: "metadata", says: "has not finished it"},
+		"deleting":    {before: status("phase", "Deleting"), step: "metadata", says: "Deleting"},
+		"partial":     {before: partial, step: "metadata", outcome: check.Warning, says: "PartiallyFailed with 1 error"},
+		"expired":     {before: status("expiration", backuptest.Started.AddDate(0, 0, -1)), step: "metadata", outcome: check.Warning, says: "expired"},
+		"no times":    {before: status("completionTimestamp", nil), step: "metadata", says: "does not say when"},
+		"times":       {before: status("completionTimestamp", backuptest.Started.Add(-time.Second)), step: "metadata", says: "completed before"},
+		"new format":  {before: status("formatVersion", "2.0.0"), step: "metadata", says: "not known to this release"},
+		"old archive": {before: status("formatVersion", "1.0.0"), step: "archive", says: `its format is "1.1.0"`},
+
+		// Counts and names that do not fit.
+		"errors":         {before: status("errors", 3), step: "results", says: "0 errors, the metadata count 3"},
+		"warnings":       {before: status("warnings", 3), step: "results", outcome: check.Warning, says: "1 warning, the metadata count 3"},
+		"operations":     {before: status("backupItemOperationsAttempted", 3), step: "operations", says: "0 operations, the metadata count 3"},
+		"item count":     {before: status("progress", map[string]any{"itemsBackedUp": 6}), step: "items", says: "5 items, the metadata count 6"},
+		"snapshot count": {before: status("volumeSnapshotsAttempted", 2), step: "snapshots", says: "1 snapshot, the metadata count 2"},
+		"snapshots done": {before: status("volumeSnapshotsCompleted", 0), step: "snapshots", says: "1 snapshot completed in it, the metadata count 0"},
+		"lacks a volume": {before: func(b *backuptest.Backup) {
+			b.Lists["-volumesnapshots.json.gz"] = []any{}
+			b.Status()["volumeSnapshotsAttempted"], b.Status()["volumeSnapshotsCompleted"] = 0, 0
+		}, step: "volumes", says: "volume pvc-1 has a snapshot here, and none in nightly-volumesnapshots.json.gz"},
+		"volume unknown": {before: func(b *backuptest.Backup) { b.Lists["-volumeinfo.json.gz"] = []any{} }, step: "volumes", says: "and none here"},
+		"other snapshot": {before: func(b *backuptest.Backup) {
+			b.First("-volumeinfo.json.gz")["nativeSnapshotInfo"].(map[string]any)["snapshotHandle"] = "csi://x"
+		}, step: "volumes", says: "has another snapshot in"},
+		"volume failed": {before: func(b *backuptest.Backup) { b.First("-volumeinfo.json.gz")["result"] = "failed" }, step: "volumes", says: "volume pvc-1 could not be saved"},
+		"no pod volume": {before: func(b *backuptest.Backup) {
+			b.Lists["-volumeinfo.json.gz"] = append(b.Lists["-volumeinfo.json.gz"].([]any), podVolumeInfo())
+		}, step: "volumes", says: "volume data of pod shop/db is not in nightly-podvolumebackups.json.gz"},
+		"pod volume": {before: func(b *backuptest.Backup) {
+			p := podVolume("nightly")
+			p["status"] = map[string]any{"phase": "Failed"}
+			b.Lists["-podvolumebackups.json.gz"] = []any{p}
+		}, step: "pod volumes", says: "is Failed"},
+		"no snapshot ID": {before: snapshotID(""), step: "snapshots", says: "has no ID of its own"},
+		"bad ID":         {before: snapshotID("csi://d/h?v=9"), step: "snapshots", says: "version"},
+		"ID of another":  {before: snapshotID(strings.Replace(backuptest.SnapshotID, "pvc-1", "pvc-9", 1)), step: "snapshots", says: "is one of volume pvc-9"},
+		"small snapshot": {before: snapshotID(strings.Replace(backuptest.SnapshotID, "10Gi", "5Gi", 1)), step: "archive", says: "has 5Gi, the volume 10Gi"},
+		"snapshot failed": {before: func(b *backuptest.Backup) {
+			b.First("-volumesnapshots.json.gz")["status"] = map[string]any{"phase": "Failed"}
+		},
+			step: "snapshots", says: "the snapshot of volume pvc-1 is Failed"},
+		"item lost": {before: func(b *backuptest.Backup) { lose(b, "configmaps/namespaces/shop/settings.json") }, step: "archive", says: "v1/ConfigMap shop/settings is in the list and not in the archive"},
+		"item added": {before: func(b *backuptest.Backup) {
+			b.AddItem("v1", "Secret", "secrets", "shop", "s", nil)
+			delete(b.Items, "v1/Secret")
+		}, step: "archive", says: "v1/Secret shop/s is in the archive and not in the list"},
+		"item hidden": {before: func(b *backuptest.Backup) { delete(b.Files, "resources/configmaps/namespaces/shop/settings.json") }, step: "archive", says: "is not where a restore looks"},
+		"item misplaced": {before: func(b *backuptest.Backup) {
+			b.Files["resources/configmaps/namespaces/shop/settings.json"] = b.Files[plainPV]
+		}, step: "archive", says: "holds v1/PersistentVolume pvc-1"},
+		"item damaged": {before: func(b *backuptest.Backup) { b.Files[plainPV] = "{" }, step: "archive", says: plainPV + ": it ends too early"},
+		"strange file": {before: func(b *backuptest.Backup) { b.Files["etc/passwd"] = "x" }, step: "archive", outcome: check.Warning, says: "etc/passwd is nothing that Velero writes"},
+		"no version":   {before: func(b *backuptest.Backup) { delete(b.Files, "metadata/version") }, step: "archive", says: `its format is ""`},
+		"volume lost": {before: func(b *backuptest.Backup) {
+			lose(b, "persistentvolumes/cluster/pvc-1.json")
+			lose(b, "persistentvolumes/cluster/pvc-1.json")
+		}, step: "archive", says: "volume pvc-1 has a snapshot and is not in the archive"},
+		"nothing in it":  {before: func(b *backuptest.Backup) { empty(b) }, step: "items", outcome: check.Warning, says: "nothing is in this backup"},
+		"null for items": {before: func(b *backuptest.Backup) { b.Lists["-resource-list.json.gz"] = nil; b.Status()["progress"] = nil }, step: "archive", says: "is in the archive and not in the list"},
+	}
+	for _, list := range []struct{ object, step string }{
+		{"-resource-list.json.gz", "items"}, {"-volumesnapshots.json.gz", "snapshots"}, {"-volumeinfo.json.gz", "volumes"},
+		{"-podvolumebackups.json.gz", "pod volumes"}, {"-itemoperations.json.gz", "operations"}, {"-results.gz", "results"},
+		{"-csi-volumesnapshotclasses.json.gz", "csi-volumesnapshotclasses"},
+	} {
+		key := folder + "nightly" + list.object
+		all["cut "+list.object] = damage{after: cut(key, 9), step: list.step, says: "ends too early"}
+		if list.step != "csi-volumesnapshotclasses" { // which only some versions of Velero write
+			all["no "+list.object] = damage{after: remove(key), step: "objects", says: "nightly" + list.object + " is missing"}
+		}
+	}
+	all["no archive"] = damage{after: remove(archive), step: "objects", says: "nightly.tar.gz is missing"}
+	return all
+}
+
+// trimmed is an archive without the mark at its end.
+func trimmed(archive []byte) []byte { return archive[:len(archive)-1024] }
+
+// empty takes all out of a backup.
+func empty(b *backuptest.Backup) {
+	b.Files = map[string]string{"metadata/version": "1.1.0"}
+	b.Lists["-resource-list.json.gz"], b.Lists["-volumesnapshots.json.gz"], b.Lists["-volumeinfo.json.gz"] = nil, nil, nil
+	s := b.Status()
+	s["progress"], s["volumeSnapshotsAttempted"], s["volumeSnapshotsCompleted"] = nil, 0, 0
+}
+
+func partial(b *backuptest.Backup) {
+	b.Status()["phase"], b.Status()["errors"] = "PartiallyFailed", 1
+	b.Lists["-results.gz"].(map[string]any)["errors"] = map[string]any{"velero": []string{"no"}}
+}
+
+func snapshotID(id string) func(*backuptest.Backup) {
+	return func(b *backuptest.Backup) {
+		b.First("-volumesnapshots.json.gz")["status"].(map[string]any)["providerSnapshotID"] = id
+		b.First("-volumeinfo.json.gz")["nativeSnapshotInfo"].(map[string]any)["snapshotHandle"] = id
+	}
+}
+
+func podVolume(backup string) map[string]any {
+	return map[string]any{
+		"metadata": map[string]any{"name": "p", "labels": map[string]any{"velero.io/backup-name": backup}},
+		"spec":     map[string]any{"volume": "data", "pod": map[string]any{"namespace": "shop", "name": "db"}},
+		"status":   map[string]any{"phase": "Completed", "snapshotID": "k1"},
+	}
+}
+
+func podVolumeInfo() map[string]any {
+	return map[string]any{
+		"backupMethod": "PodVolumeBackup", "result": "succeeded",
+		"pvbInfo": map[string]any{"snapshotHandle": "k1", "volumeName": "data", "podName": "db", "podNamespace": "shop", "Phase": "Completed"},
+	}
+}
+
+// lose takes an item out of the archive.
+func lose(b *backuptest.Backup, path string) {
+	delete(b.Files, "resources/"+path)
+	resource, rest, _ := strings.Cut(path, "/")
+	delete(b.Files, "resources/"+resource+"/v1-preferredversion/"+rest)
+}
+
+// verify verifies and returns the steps of each backup.
+func (s *storage) verify(status int, prefix string, args ...string) map[string]map[string]check.Result {
+	s.Helper()
+	out, _ := s.read(status, prefix, append([]string{"verify", "-o", "json"}, args...)...)
+	var told struct {
+		OK      bool
+		Steps   []check.Result
+		Backups []struct {
+			Subject string
+			OK      bool
+			Steps   []check.Result
+		}
+	}
+	require.NoError(s, json.Unmarshal([]byte(out), &told))
+	require.Equal(s, status == exitOK, told.OK)
+	all := map[string]map[string]check.Result{"": byName(told.Steps)}
+	for _, b := range told.Backups {
+		all[b.Subject] = byName(b.Steps)
+	}
+	return all
+}
+
+// TestVerifyDamage does every damage to a good backup, and wants the step that is
+// about it, and no success, to say so.
+func TestVerifyDamage(t *testing.T) {
+	s := newStorage(t, testbed.S3Options{})
+	for name, d := range damages(t) {
+		t.Run(name, func(t *testing.T) {
+			s := s.of(t)
+			b := backuptest.New("nightly")
+			if d.before != nil {
+				d.before(b)
+			}
+			objects := b.Objects(t)
+			if d.after != nil {
+				d.after(objects)
+			}
+			s.store(name, objects)
+			wanted, status := d.outcome, exitOK
+			if wanted == "" {
+				wanted, status = check.Failed, exitFailed
+			}
+			step := s.verify(status, name, "nightly")["nightly"][d.step]
+			require.Equal(t, wanted, step.Outcome, "%+v", step)
+			require.Contains(t, step.Detail, d.says)
+			require.NotEmpty(t, step.Hint)
+		})
+	}
+}
+
+// TestVerify has good backups, which pass every step.
+func TestVerify(t *testing.T) {
+	s := newStorage(t, testbed.S3Options{})
+	name := func(n string) string { return "nightly-2026112" + n + "010000" }
+	unfinished := backuptest.New(name("8"))
+	unfinished.Status()["phase"] = "InProgress"
+	elsewhere := backuptest.New("nightly-eu-20261130010000")
+	elsewhere.Metadata["metadata"].(map[string]any)["labels"] = map[string]any{"velero.io/schedule-name": "nightly-eu"}
+	withPods := backuptest.New(name("6"))
+	withPods.Lists["-podvolumebackups.json.gz"] = []any{podVolume(name("6"))}
+	withPods.Lists["-volumeinfo.json.gz"] = append(withPods.Lists["-volumeinfo.json.gz"].([]any), podVolumeInfo())
+	for _, b := range []*backuptest.Backup{withPods, backuptest.New(name("7")), elsewhere} {
+		s.store("good", b.Objects(t))
+		s.store("going on", b.Objects(t))
+	}
+	s.store("going on", unfinished.Objects(t))
+
+	all := s.verify(exitOK, "good", "--all")
+	require.Len(t, all, 4)
+	for backup, steps := range all {
+		for _, step := range steps {
+			require.Equal(t, check.OK, step.Outcome, "%s: %+v", backup, step)
+		}
+		if backup != "" {
+			require.Len(t, steps, 11)
+			require.Equal(t, "5 items", steps["archive"].Detail)
+		}
+	}
+	require.Equal(t, check.Skipped, s.verify(exitOK, "good", "--all", "--no-archive")[name("7")]["archive"].Outcome)
+
+	out, said := s.read(exitOK, "going on", "verify", "--latest-of", "nightly")
+	require.Contains(t, out, "backup "+name("7"))
+	require.Contains(t, out, "All that was read is whole.")
+	require.Contains(t, said, name("8"))
+	s.verify(exitFailed, "going on", "--all")
+
+	_, said = s.read(exitFailed, "good", "verify", "--latest-of", "weekly")
+	require.Contains(t, said, "no backup of schedule weekly among the 3")
+	require.Contains(t, s.verify(exitFailed, "good", "nightly-20261127")["nightly-20261127"]["objects"].Detail, "did you mean")
+
+	s.store("good", map[string][]byte{"photos/cat.jpg": []byte("x")})
+	require.Contains(t, s.verify(exitFailed, "good", name("7"))[""]["folders"].Detail, "is photos")
+	for says, args := range map[string][]string{
+		"say which backup": {}, "exclude each other": {"--all", "a"}, "is no name": {"a/b"}, "unknown flag": {"--al"},
+	} {
+		_, said := s.read(exitUsage, "good", append([]string{"verify"}, args...)...)
+		require.Contains(t, said, says)
+	}
+}

@@ -1,0 +1,173 @@
+// Package verify proves from what is stored that a backup can be restored: every
+// object that Velero wrote is there and whole, and each says the same as the others.
+//
+// A step looks at one object, or at one question. It passes only on what it has
+// read: an object that is missing, that cannot be read or that says too little is a
+// failure of its step. What a restore survives, but somebody should know, is a
+// warning. Nothing is written.
+//
+// What the objects are is the concern of internal/backups. What must agree:
+//
+//	metadata    names the backup; its phase is one that Velero restores from
+//	log         is of this backup
+//	results     has as many errors as the metadata counts
+//	operations  are of this backup, as many as counted, and done
+//	items       are as many as counted
+//	snapshots   are of this backup, as many as counted, and each has an ID
+//	pod volumes are of this backup, and each has an ID
+//	volumes     have the snapshots of the two lists, and no others
+//	archive     has the items of the list, and no others, each at its place and
+//	            written while the backup ran; and the volumes of all snapshots
+package verify
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/longshore-dev/velero-plugin/internal/backups"
+	"github.com/longshore-dev/velero-plugin/internal/check"
+)
+
+// Options choose how much is read.
+type Options struct {
+	// NoArchive leaves the archives out, which is most of the reading.
+	NoArchive bool
+}
+
+// Backup verifies one backup.
+func Backup(ctx context.Context, l *backups.Location, name string, o Options, observer check.Observer) []check.Result {
+	b := &backup{Run: check.NewRun(observer), l: l, name: name}
+	if !b.Step(ctx, "objects", b.objects) && len(b.present) == 0 {
+		return b.Results
+	}
+	b.part(ctx, "metadata", backups.PartMetadata, b.metadata)
+	b.part(ctx, "log", backups.PartLog, b.log)
+	b.part(ctx, "operations", backups.PartOperations, b.operations)
+	b.part(ctx, "results", backups.PartResults, b.results)
+	b.part(ctx, "items", backups.PartResourceList, b.items)
+	b.part(ctx, "snapshots", backups.PartSnapshots, b.snapshots)
+	b.part(ctx, "pod volumes", backups.PartPodVolumes, b.podVolumes)
+	b.part(ctx, "volumes", backups.PartVolumes, b.volumes)
+	b.others(ctx)
+	if o.NoArchive {
+		b.Step(ctx, "archive", func(context.Context) (string, error) { return "", check.Skip("it is there, and was not read") })
+		return b.Results
+	}
+	b.part(ctx, "archive", backups.PartArchive, b.archive)
+	return b.Results
+}
+
+// Location verifies what a location must be for Velero to list its backups.
+func Location(ctx context.Context, l *backups.Location, observer check.Observer) []check.Result {
+	run := check.NewRun(observer)
+	run.Step(ctx, "folders", func(ctx context.Context) (string, error) {
+		strangers, err := l.Strangers(ctx)
+		if err != nil {
+			return "", err
+		}
+		if len(strangers) > 0 {
+			return "", check.Fail(fmt.Sprintf("beside Velero's own folders there %s", list("is %s", "are %s", strangers)),
+				"Velero calls the location Unavailable and lists none of its backups: move them elsewhere, or give Velero a prefix of its own")
+		}
+		return "only Velero's own", nil
+	})
+	return run.Results
+}
+
+// backup is one that is verified, with what the steps have found out.
+type backup struct {
+	check.Run
+	l    *backups.Location
+	name string
+
+	present []string // the objects
+	meta    *backups.Backup
+	ops     []backups.Operation
+	list    backups.ResourceList
+	taken   []backups.Snapshot // that were completed
+	pods    []backups.PodVolume
+	read    map[backups.Part]bool // parts that later steps may rely on
+}
+
+// lost is the hint where an object is missing or damaged.
+const lost = "this object was changed or lost after Velero wrote it: bring back a former version of it if the bucket keeps versions, " +
+	"look who else writes to the bucket and which lifecycle rules it has, and make a new backup"
+
+// mixed is the hint where an object contradicts another.
+const mixed = "the objects of this backup do not belong together: look who else writes to the bucket, and make a new backup"
+
+// part takes a step that reads a part, if the part is there; that it has to be is
+// for the step "objects" to say.
+func (b *backup) part(ctx context.Context, step string, part backups.Part, do func(context.Context) (string, error)) {
+	object := part.Object(b.name)
+	b.Step(ctx, step, func(ctx context.Context) (string, error) {
+		if !slices.Contains(b.present, object) {
+			return "", check.Skip(object + " is missing")
+		}
+		detail, err := do(ctx)
+		return detail, b.explained(err)
+	})
+}
+
+// explained gives an error that is no finding yet its hint.
+func (b *backup) explained(err error) error {
+	switch {
+	case err == nil, check.IsFinding(err):
+		return err
+	case backups.IsMissing(err):
+		return check.Fail(err.Error(), "it is in the listing, and cannot be read: the storage contradicts itself")
+	case backups.IsDamage(err):
+		return check.Fail(err.Error(), lost)
+	}
+	return err
+}
+
+func (b *backup) objects(ctx context.Context) (string, error) {
+	var err error
+	if b.present, err = b.l.Objects(ctx, b.name); err != nil {
+		return "", err
+	}
+	if len(b.present) == 0 {
+		if err := b.l.Find(ctx, b.name); err != nil {
+			return "", err
+		}
+	}
+	missing, unknown := b.compareObjects()
+	switch {
+	case slices.Contains(missing, string(backups.PartMetadata)):
+		return "", check.Fail(list("%s is missing", "%s are missing", missing),
+			"Velero does not list this backup, and asks the storage for it each minute: if no backup of this name is running, remove the folder")
+	case len(missing) > 0:
+		return "", check.Fail(list("%s is missing", "%s are missing", missing), lost)
+	case len(unknown) > 0:
+		return "", check.Warn(list("%s is not Velero's", "%s are not Velero's", unknown), "Velero deletes them with the backup; keep them elsewhere")
+	case !slices.Contains(b.present, backups.PartLog.Object(b.name)):
+		return "", check.Warn("its log is missing", "a restore does not need it; Velero goes on when it cannot store a log")
+	}
+	return fmt.Sprintf("%d", len(b.present)), nil
+}
+
+func (b *backup) compareObjects() (missing, unknown []string) {
+	unknown = slices.Clone(b.present)
+	for _, part := range slices.Concat(backups.Required, backups.Optional) {
+		object := part.Object(b.name)
+		unknown = slices.DeleteFunc(unknown, func(name string) bool { return name == object })
+		if slices.Contains(backups.Required, part) && !slices.Contains(b.present, object) {
+			missing = append(missing, object)
+		}
+	}
+	return missing, unknown
+}
+
+// others reads the lists to their ends of which nothing more is known here.
+func (b *backup) others(ctx context.Context) {
+	for _, part := range backups.Optional {
+		if part != backups.PartLog && slices.Contains(b.present, part.Object(b.name)) {
+			b.part(ctx, strings.TrimPrefix(strings.TrimSuffix(string(part), ".json.gz"), "-"), part, func(ctx context.Context) (string, error) {
+				return "", b.l.Check(ctx, b.name, part)
+			})
+		}
+	}
+}
