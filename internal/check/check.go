@@ -7,6 +7,7 @@ package check
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -108,3 +109,14 @@ func count(results []Result, outcome Outcome) int {
 
 // Works tells whether no step failed.
 func Works(results []Result) bool { return count(results, Failed) == 0 }
+
+// CleanUpNotice tells somebody who interrupts a check of "objectstore" or
+// "snapshotter" what it does before it ends, how long that may take, and what a
+// second Ctrl-C leaves behind.
+func CleanUpNotice(kind string) string {
+	limit, names := cleanUpTimeout, objectPrefix
+	if kind == "snapshotter" {
+		limit, names = fullTimeout, trialPrefix
+	}
+	return fmt.Sprintf("removing what the check made, for %s at most; Ctrl-C once more ends it at once, and leaves what is named %s...", limit, names)
+}

@@ -22,6 +22,9 @@ import (
 // fullTimeout bounds each wait of the full check.
 const fullTimeout = 5 * time.Minute
 
+// trialPrefix begins the names of what the full check makes.
+const trialPrefix = "longshore-check-"
+
 // trial is the full check under way: what it has made so far.
 type trial struct {
 	*volumeSnapshotter
@@ -39,7 +42,7 @@ type trial struct {
 // full makes a claim, takes a snapshot of it, restores that as another claim and
 // removes it all, by the same calls as Velero.
 func (v *volumeSnapshotter) full(ctx context.Context) {
-	t := &trial{volumeSnapshotter: v, namespace: v.s.StagingNamespace(), name: "longshore-check-" + strings.ToLower(rand.Text()[:8])}
+	t := &trial{volumeSnapshotter: v, namespace: v.s.StagingNamespace(), name: trialPrefix + strings.ToLower(rand.Text()[:8])}
 	defer func() {
 		if t.begun {
 			v.Step(context.WithoutCancel(ctx), "clean up", t.cleanUp)

@@ -30,11 +30,14 @@ type objectStore struct {
 	versioned    bool
 }
 
+// objectPrefix begins the names of the check's objects below the location's prefix.
+const objectPrefix = ".longshore-check-"
+
 // ObjectStore checks that Velero can keep its backups in a location. It writes
 // two objects directly under the location's prefix, where Velero takes no
 // notice of them, and removes them.
 func ObjectStore(ctx context.Context, l *Location, log logrus.FieldLogger, observer Observer) []Result {
-	name := path.Join(strings.Trim(l.Prefix, "/"), ".longshore-check-"+rand.Text())
+	name := path.Join(strings.Trim(l.Prefix, "/"), objectPrefix+rand.Text())
 	o := &objectStore{
 		Run: Run{observer: observer}, Location: l, log: log,
 		small: name, large: name + "-parts", content: []byte("Longshore was here: " + name),

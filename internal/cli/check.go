@@ -49,7 +49,7 @@ func runCheck(args []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		return usageError(stderr, err)
 	}
-	ctx, stop := untilSignal()
+	ctx, stop := interruptible(stderr, check.CleanUpNotice(args[0]))
 	defer stop()
 	ok, err := run(ctx, name, stdout, stderr)
 	switch {

@@ -48,7 +48,7 @@ func runSweep(args []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		return usageError(stderr, err)
 	}
-	ctx, stop := untilSignal()
+	ctx, stop := interruptible(stderr, "the sweep ends; the next one removes what is left")
 	defer stop()
 	s, err := f.open(ctx, name, stderr)
 	if err != nil {

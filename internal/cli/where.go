@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/pflag"
@@ -117,11 +115,6 @@ func (w *where) progress(stderr io.Writer, doing string) (end func()) {
 		return func() {}
 	}
 	return check.TerminalOf(stderr).Progress(doing)
-}
-
-// untilSignal is a context that a person's Ctrl-C ends.
-func untilSignal() (context.Context, context.CancelFunc) {
-	return signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 }
 
 // parse reads flags and at most one name. done tells that the help was asked for

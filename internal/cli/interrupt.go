@@ -1,0 +1,39 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/longshore-dev/velero-plugin/internal/check"
+)
+
+// interruptible returns a context that ends with the first Ctrl-C or SIGTERM, or
+// when nobody reads the output any more, as in `check | head`. The person is then
+// told what is going on; a second Ctrl-C or SIGTERM ends the process at once.
+func interruptible(stderr io.Writer, goingOn string) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 1)
+	// A SIGPIPE that somebody waits for does not end the process.
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGPIPE)
+	go func() {
+		select {
+		case <-ctx.Done():
+		case got := <-signals:
+			signal.Reset(os.Interrupt, syscall.SIGTERM)
+			why := "interrupted"
+			if got == syscall.SIGPIPE {
+				why = "nobody reads the output any more"
+			}
+			fmt.Fprint(stderr, "\n", check.TerminalOf(stderr).Wrap("velero-plugin-longshore: "+why+"; "+goingOn))
+			cancel()
+		}
+	}()
+	return ctx, func() {
+		cancel()
+		signal.Stop(signals)
+	}
+}

@@ -1,0 +1,87 @@
+package cli
+
+import (
+	"bufio"
+	"bytes"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/longshore-dev/velero-plugin/internal/testbed"
+)
+
+// asCommand is the environment variable that makes the test program a command.
+const asCommand = "LONGSHORE_TEST_COMMAND"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asCommand) != "" {
+		os.Exit(Run(os.Args[1:], "test", os.Stdout, os.Stderr))
+	}
+	os.Exit(m.Run())
+}
+
+// TestCheckInterrupted: a check that is interrupted, or whose output nobody reads
+// any more, removes its objects and says so.
+func TestCheckInterrupted(t *testing.T) {
+	s := newStorage(t, testbed.S3Options{})
+	for name, test := range map[string]struct {
+		interrupt func(*os.Process, io.Closer) error
+		says      string
+	}{
+		"Ctrl-C":          {func(p *os.Process, _ io.Closer) error { return p.Signal(os.Interrupt) }, "interrupted; removing what the check made, for 30s at most"},
+		"a closed output": {func(_ *os.Process, output io.Closer) error { return output.Close() }, "nobody reads the output any more; removing what the check made"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := s.of(t)
+			command, output, stderr := s.begin()
+			defer output.Close()
+			lines := bufio.NewScanner(output)
+			for lines.Scan() && !strings.Contains(lines.Text(), "put ") {
+			}
+			keys, err := s.Keys(t.Context(), bucket, "")
+			require.NoError(t, err)
+			require.NotEmpty(t, keys, "the check has made an object")
+			require.NoError(t, test.interrupt(command.Process, output))
+			go io.Copy(io.Discard, output) //nolint:errcheck // it may be closed
+			require.Error(t, command.Wait())
+			require.Contains(t, stderr.String(), test.says)
+			s.empty()
+		})
+	}
+}
+
+// begin starts a check as a process whose requests are slow enough to be
+// interrupted.
+func (s *storage) begin() (*exec.Cmd, *os.File, *bytes.Buffer) {
+	s.Helper()
+	self, err := os.Executable()
+	require.NoError(s, err)
+	address, err := url.Parse(s.Endpoint)
+	require.NoError(s, err)
+	proxy := httputil.NewSingleHostReverseProxy(address)
+	slow := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		time.Sleep(100 * time.Millisecond)
+		proxy.ServeHTTP(w, r)
+	}))
+	s.Cleanup(slow.Close)
+	output, input, err := os.Pipe()
+	require.NoError(s, err)
+	var stderr bytes.Buffer
+	command := exec.CommandContext(s.Context(), self, "check", "objectstore", "--bucket", bucket, "--config", "s3Url="+slow.URL, "--credentials-file", s.CredentialsFile)
+	command.Env = append(os.Environ(), asCommand+"=yes")
+	command.Stdout, command.Stderr = input, &stderr
+	command.Cancel = func() error { return command.Process.Signal(syscall.SIGKILL) }
+	require.NoError(s, command.Start())
+	require.NoError(s, input.Close())
+	return command, output, &stderr
+}
