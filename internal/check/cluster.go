@@ -55,6 +55,19 @@ func (c *Cluster) namespaced(api, plural, name string) string {
 // Find returns the location of that name. With no name it is the default one, or
 // the only one.
 func (c *Cluster) Find(ctx context.Context, kind Kind, name string) (*Location, error) {
+	all, err := c.list(ctx, kind)
+	if err != nil {
+		return nil, err
+	}
+	found, err := pick(all, name)
+	if err != nil {
+		return nil, fmt.Errorf("%s in namespace %s: %w", kind.Name, c.Namespace, err)
+	}
+	return found.location(kind)
+}
+
+// list reads all locations of a kind.
+func (c *Cluster) list(ctx context.Context, kind Kind) ([]object, error) {
 	var list struct {
 		Items []object `json:"items"`
 	}
@@ -65,11 +78,7 @@ func (c *Cluster) Find(ctx context.Context, kind Kind, name string) (*Location, 
 	if err != nil {
 		return nil, fmt.Errorf("list %ss in namespace %s: %w", kind.Name, c.Namespace, err)
 	}
-	found, err := pick(list.Items, name)
-	if err != nil {
-		return nil, fmt.Errorf("%s in namespace %s: %w", kind.Name, c.Namespace, err)
-	}
-	return found.location(kind)
+	return list.Items, nil
 }
 
 func pick(items []object, name string) (*object, error) {
@@ -89,7 +98,7 @@ func pick(items []object, name string) (*object, error) {
 		for _, o := range items {
 			all = append(all, o.Metadata.Name)
 		}
-		return nil, fmt.Errorf("there is no %q; there are %s", name, strings.Join(all, ", "))
+		return nil, fmt.Errorf("there is no %q, only %s", name, strings.Join(all, ", "))
 	}
 	return &items[i], nil
 }
@@ -104,8 +113,7 @@ func (c *Cluster) ReadDefaults(ctx context.Context, kind Kind, l *Location) erro
 	return err
 }
 
-// installSecret is the Secret that `velero install --secret-file` makes. Velero
-// mounts it for the locations that name no credential of their own.
+// installSecret is the Secret that `velero install --secret-file` makes.
 var installSecret = secretKey{"cloud-credentials", "cloud"}
 
 // ReadSecrets fetches what the location names by Secrets. Credentials go into a
@@ -118,22 +126,39 @@ func (c *Cluster) ReadSecrets(ctx context.Context, l *Location) error {
 		}
 		l.CACert = string(ca)
 	}
-	from := l.credential
-	if l.CredentialsFile != "" || (from == nil && os.Getenv("AWS_SHARED_CREDENTIALS_FILE") != "") {
+	if l.CredentialsFile != "" || (l.credential == nil && os.Getenv("AWS_SHARED_CREDENTIALS_FILE") != "") {
 		return nil
 	}
-	if from == nil {
-		from = &installSecret
-	}
-	content, err := c.secret(ctx, *from)
-	if l.credential == nil && apierrors.IsNotFound(err) {
-		return nil // the usual chain of the AWS SDK
-	}
+	from, content, err := c.credentials(ctx, l)
 	if err != nil {
 		return fmt.Errorf("the location's credentials: %w", err)
 	}
+	if from == nil {
+		l.ownCredentials = os.Getenv("KUBERNETES_SERVICE_HOST") == ""
+		return nil // the usual chain of the AWS SDK
+	}
 	l.CredentialsFrom = fmt.Sprintf("Secret %s/%s, key %s", c.Namespace, from.Name, from.Key)
 	return l.keep(content)
+}
+
+// credentials reads the Secret with the location's credentials: its own, or the one
+// that Velero's container has mounted, where it has one.
+func (c *Cluster) credentials(ctx context.Context, l *Location) (*secretKey, []byte, error) {
+	from, optional := l.credential, false
+	if from == nil {
+		server, err := c.server(ctx)
+		if from = server.credentials(); err != nil {
+			from, optional = &installSecret, true
+		}
+	}
+	if from == nil {
+		return nil, nil, nil
+	}
+	content, err := c.secret(ctx, *from)
+	if optional && apierrors.IsNotFound(err) {
+		return nil, nil, nil
+	}
+	return from, content, err
 }
 
 // keep writes credentials into a temporary file, which only this user may read.

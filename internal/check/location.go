@@ -43,6 +43,8 @@ type Location struct {
 	CredentialsFile string
 	// CredentialsFrom says where the file's content is from, if not from itself.
 	CredentialsFrom string
+	// ownCredentials says that those of this machine stand for those of Velero's pod.
+	ownCredentials bool
 	// Defaults are those of the cluster.
 	Defaults defaults.Set
 

@@ -82,13 +82,6 @@ func TestStatement(t *testing.T) {
 	require.Equal(t, `{"Effect":"Allow","Action":["s3:PutObject"],"Resource":["arn:aws:s3:::b/*"]}`, statement("b", "", "s3:PutObject"))
 }
 
-func TestEnablesCSI(t *testing.T) {
-	require.True(t, enablesCSI([]string{"server", "--features=A,EnableCSI"}))
-	require.True(t, enablesCSI([]string{"server", "--features", "EnableCSI"}))
-	require.False(t, enablesCSI([]string{"server", "--features="}))
-	require.False(t, enablesCSI([]string{"server", "EnableCSI"}))
-}
-
 func TestSignOfLife(t *testing.T) {
 	var l lease
 	l.Metadata.Namespace, l.Metadata.Name = "kube-system", "a-b-c"
@@ -100,10 +93,7 @@ func TestSignOfLife(t *testing.T) {
 	require.Contains(t, detail, "kube-system/a-b-c")
 
 	var w workload
-	w.Spec.Template.Spec.Containers = append(w.Spec.Template.Spec.Containers, struct {
-		Image string   `json:"image"`
-		Args  []string `json:"args"`
-	}{Image: "registry/sig-storage/program:v1"})
+	w.Spec.Template.Spec.Containers = []container{{Image: "registry/sig-storage/program:v1"}}
 	idle := running{workloads: []workload{w}}
 	_, err = idle.signOfLife("program", "a-b-c")
 	require.ErrorContains(t, err, "not ready")

@@ -242,6 +242,10 @@ func (o *objectStore) credentials(ctx context.Context) (string, error) {
 	if !found.Expires.IsZero() {
 		name += ", until " + found.Expires.Format(time.RFC3339)
 	}
+	if o.ownCredentials {
+		return "", Warn(name+": these are this machine's, since the location names no Secret and Velero's Deployment mounts none",
+			"to check with Velero's own, run this command in its pod: kubectl exec -n velero deploy/velero -- /plugins/velero-plugin-longshore check objectstore")
+	}
 	return name, nil
 }
 

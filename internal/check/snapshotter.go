@@ -49,6 +49,7 @@ func Snapshotter(ctx context.Context, c *Cluster, l *Location, full Full, log lo
 
 func (v *volumeSnapshotter) look(ctx context.Context) {
 	v.Step(ctx, "Velero", v.velero)
+	v.Step(ctx, "locations", v.locations)
 	v.Step(ctx, "permissions", v.permissions)
 	if !v.Step(ctx, "CSI drivers", v.csiDrivers) {
 		return

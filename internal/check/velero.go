@@ -9,48 +9,9 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"github.com/longshore-dev/velero-plugin/internal/defaults"
 	"github.com/longshore-dev/velero-plugin/snapshotter"
 )
-
-// workload is what a check reads of a Deployment and its like.
-type workload struct {
-	Metadata struct {
-		Name      string `json:"name"`
-		Namespace string `json:"namespace"`
-	} `json:"metadata"`
-	Spec struct {
-		Template struct {
-			Spec struct {
-				ServiceAccountName string `json:"serviceAccountName"`
-				Containers         []struct {
-					Image string   `json:"image"`
-					Args  []string `json:"args"`
-				} `json:"containers"`
-			} `json:"spec"`
-		} `json:"template"`
-	} `json:"spec"`
-	Status struct {
-		ReadyReplicas int `json:"readyReplicas"` // of a Deployment or StatefulSet
-		NumberReady   int `json:"numberReady"`   // of a DaemonSet
-	} `json:"status"`
-}
-
-func (w *workload) uses(image string) bool {
-	for _, c := range w.Spec.Template.Spec.Containers {
-		if strings.Contains(c.Image, image) {
-			return true
-		}
-	}
-	return false
-}
-
-func (w *workload) ready() bool { return w.Status.ReadyReplicas+w.Status.NumberReady > 0 }
-
-// server reads Velero's Deployment.
-func (v *volumeSnapshotter) server(ctx context.Context) (*workload, error) {
-	var w workload
-	return &w, v.get(ctx, v.namespaced("/apis/apps/v1", "deployments", "velero"), &w)
-}
 
 // velero finds out whether Velero lets a plugin take the snapshots: with
 // EnableCSI it takes those of CSI volumes itself.
@@ -62,28 +23,44 @@ func (v *volumeSnapshotter) velero(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for _, c := range w.Spec.Template.Spec.Containers {
-		if enablesCSI(c.Args) {
-			return "", Fail("Velero runs with --features=EnableCSI: it takes the snapshots of CSI volumes itself and never asks this location",
-				"remove EnableCSI from --features in the arguments of Deployment "+v.Namespace+"/velero")
-		}
+	if slices.Contains(w.argument("--features"), "EnableCSI") {
+		return "", Fail("Velero runs with --features=EnableCSI: it takes the snapshots of CSI volumes itself and never asks this location",
+			"remove EnableCSI from --features in the arguments of Deployment "+v.Namespace+"/velero")
 	}
 	return "asks its volume snapshot locations (no EnableCSI)", nil
 }
 
-// enablesCSI tells whether the arguments of a Velero server have its feature
-// EnableCSI.
-func enablesCSI(args []string) bool {
-	for i, arg := range args {
-		value, found := strings.CutPrefix(arg, "--features=")
-		if arg == "--features" && i+1 < len(args) {
-			value, found = args[i+1], true
-		}
-		if found {
-			return slices.Contains(strings.Split(value, ","), "EnableCSI")
+// defaultLocation is the argument of Velero's server that names, as PROVIDER:NAME,
+// the location that a backup uses which names none.
+const defaultLocation = "--default-volume-snapshot-locations"
+
+// locations finds out whether a backup that names no location has one of this
+// provider: of several Velero takes none by itself, and the backup fails validation.
+func (v *volumeSnapshotter) locations(ctx context.Context) (string, error) {
+	all, err := v.list(ctx, VolumeSnapshot)
+	if err != nil {
+		return "", err
+	}
+	var names []string
+	for _, o := range all {
+		if o.Spec.Provider == defaults.Provider {
+			names = append(names, o.Metadata.Name)
 		}
 	}
-	return false
+	if len(names) < 2 {
+		return "backups need not name it", nil
+	}
+	w, err := v.server(ctx)
+	if err != nil && !apierrors.IsNotFound(err) {
+		return "", err
+	}
+	for _, value := range w.argument(defaultLocation) {
+		if name, found := strings.CutPrefix(value, defaults.Provider+":"); found {
+			return fmt.Sprintf("of %s Velero's server takes %s by default", strings.Join(names, ", "), name), nil
+		}
+	}
+	return "", Warn(fmt.Sprintf("of this provider there are %s, and Velero's server has no default: a backup that names none with --volume-snapshot-locations fails validation", strings.Join(names, ", ")),
+		fmt.Sprintf("add %s=%s:%s to the arguments of Deployment %s/velero", defaultLocation, defaults.Provider, names[0], v.Namespace))
 }
 
 // permissions asks whether Velero's service account has every right. Who may not

@@ -19,6 +19,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/retry"
 
 	"github.com/longshore-dev/velero-plugin/internal/check"
 	"github.com/longshore-dev/velero-plugin/internal/testbed"
@@ -82,7 +83,9 @@ func byName(results []check.Result) map[string]check.Result {
 func TestCluster(t *testing.T) {
 	i := newInstalled(t)
 	t.Run("object store", i.objectStore)
+	t.Run("mounted Secret", i.mountedSecret)
 	t.Run("good", i.good)
+	t.Run("two locations", i.twoLocations)
 	t.Run("full", i.full)
 	t.Run("interrupted", i.interrupted)
 	t.Run("sweep", i.sweep)
@@ -107,8 +110,74 @@ func (i *installed) objectStore(t *testing.T) {
 	keys, err := i.s3.Keys(t.Context(), storedIn, "")
 	require.NoError(t, err)
 	require.Empty(t, keys)
-	require.Contains(t, i.run(exitUsage, "check", "objectstore", "other"), `there is no "other"; there are default`)
+	require.Contains(t, i.run(exitUsage, "check", "objectstore", "other"), `there is no "other", only default`)
 	require.Contains(t, i.run(exitUsage, "check", "objectstore", "-n", "elsewhere"), "there is none")
+}
+
+// mountedSecret checks with the Secret that Velero's Deployment mounts, as the Helm
+// chart's existingSecret has it, and says so where there is none.
+func (i *installed) mountedSecret(t *testing.T) {
+	i = &installed{t, i.Cluster, i.s3}
+	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", "")
+	secrets := i.Kube.CoreV1().Secrets("velero")
+	made, err := secrets.Get(t.Context(), "cloud-credentials", metav1.GetOptions{})
+	require.NoError(t, err)
+	_, err = secrets.Create(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "own"}, Data: made.Data}, metav1.CreateOptions{})
+	require.NoError(t, err)
+	defer i.mount("cloud-credentials")
+	i.mount("own")
+	require.Contains(t, i.steps(exitOK, "check", "objectstore")["credentials"].Detail, "Secret velero/own, key cloud")
+	i.mount("gone")
+	require.Contains(t, i.run(exitUsage, "check", "objectstore"), "Secret velero/gone")
+	i.mount("")
+	t.Setenv("AWS_ACCESS_KEY_ID", i.s3.AccessKey)
+	t.Setenv("AWS_SECRET_ACCESS_KEY", i.s3.SecretKey)
+	step := i.steps(exitOK, "check", "objectstore")["credentials"]
+	require.Equal(t, check.Warning, step.Outcome)
+	require.Contains(t, step.Detail, "these are this machine's")
+	require.Contains(t, step.Hint, "kubectl exec -n velero deploy/velero")
+}
+
+// mount has Velero's Deployment mount a Secret with its credentials; "" none.
+func (i *installed) mount(secret string) {
+	i.Helper()
+	deployments := i.Kube.AppsV1().Deployments("velero")
+	require.NoError(i, retry.RetryOnConflict(retry.DefaultRetry, func() error {
+		d, err := deployments.Get(i.Context(), "velero", metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		for n := range d.Spec.Template.Spec.Volumes {
+			if v := &d.Spec.Template.Spec.Volumes[n]; v.Name == "cloud-credentials" {
+				v.VolumeSource = corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}
+				if secret != "" {
+					v.VolumeSource = corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: secret}}
+				}
+			}
+		}
+		_, err = deployments.Update(i.Context(), d, metav1.UpdateOptions{})
+		return err
+	}))
+}
+
+// twoLocations: of two locations of one provider Velero takes neither by itself.
+func (i *installed) twoLocations(t *testing.T) {
+	i = &installed{t, i.Cluster, i.s3}
+	const path = "/apis/velero.io/v1/namespaces/velero/volumesnapshotlocations"
+	const second = `{"apiVersion": "velero.io/v1", "kind": "VolumeSnapshotLocation", "metadata": {"name": "second"}, "spec": {"provider": "longshore.dev/s3-csi"}}`
+	require.Equal(t, "backups need not name it", i.steps(exitOK, "check", "snapshotter")["locations"].Detail)
+	api := i.Kube.CoreV1().RESTClient()
+	require.NoError(t, api.Post().AbsPath(path).Body([]byte(second)).Do(t.Context()).Error())
+	defer func() { require.NoError(t, api.Delete().AbsPath(path+"/second").Do(t.Context()).Error()) }()
+	step := i.steps(exitOK, "check", "snapshotter", "default")["locations"]
+	require.Equal(t, check.Warning, step.Outcome)
+	require.Contains(t, step.Detail, "of this provider there are default, second")
+	require.Contains(t, step.Hint, "--default-volume-snapshot-locations=longshore.dev/s3-csi:default")
+	i.args(`["server","--features=","--default-volume-snapshot-locations=other:x,longshore.dev/s3-csi:second"]`)
+	defer i.args(`["server","--features="]`)
+	step = i.steps(exitOK, "check", "snapshotter", "default")["locations"]
+	require.Equal(t, check.OK, step.Outcome)
+	require.Contains(t, step.Detail, "takes second by default")
 }
 
 func (i *installed) good(t *testing.T) {
