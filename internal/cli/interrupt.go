@@ -13,7 +13,8 @@ import (
 
 // interruptible returns a context that ends with the first Ctrl-C or SIGTERM, or
 // when nobody reads the output any more, as in `check | head`. The person is then
-// told what is going on; a second Ctrl-C or SIGTERM ends the process at once.
+// told what is going on, unless that is ""; a second Ctrl-C or SIGTERM ends the
+// process at once.
 func interruptible(stderr io.Writer, goingOn string) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 1)
@@ -24,11 +25,9 @@ func interruptible(stderr io.Writer, goingOn string) (context.Context, context.C
 		case <-ctx.Done():
 		case got := <-signals:
 			signal.Reset(os.Interrupt, syscall.SIGTERM)
-			why := "interrupted"
-			if got == syscall.SIGPIPE {
-				why = "nobody reads the output any more"
+			if goingOn != "" {
+				fmt.Fprint(stderr, "\n", check.TerminalOf(stderr).Wrap("velero-plugin-longshore: "+why(got)+"; "+goingOn))
 			}
-			fmt.Fprint(stderr, "\n", check.TerminalOf(stderr).Wrap("velero-plugin-longshore: "+why+"; "+goingOn))
 			cancel()
 		}
 	}()
@@ -36,4 +35,11 @@ func interruptible(stderr io.Writer, goingOn string) (context.Context, context.C
 		cancel()
 		signal.Stop(signals)
 	}
+}
+
+func why(got os.Signal) string {
+	if got == syscall.SIGPIPE {
+		return "nobody reads the output any more"
+	}
+	return "interrupted"
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"os/signal"
 	"syscall"
 
 	"github.com/spf13/pflag"
@@ -53,8 +52,7 @@ func (r *reading) run(args []string, wants func(args []string) error, do func(ct
 	if err != nil {
 		return usageError(r.stderr, err)
 	}
-	signal.Ignore(syscall.SIGPIPE) // or what is to be removed in the end would stay
-	ctx, stop := untilSignal()
+	ctx, stop := interruptible(r.stderr, "")
 	defer stop()
 	l, err := r.open(ctx)
 	if err != nil {

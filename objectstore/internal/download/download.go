@@ -61,7 +61,10 @@ func (r *Reader) Read(p []byte) (int, error) {
 	if r.failed != nil || len(p) == 0 {
 		return 0, r.failed
 	}
-	n, err := r.readSome(p)
+	n, err := 0, r.ctx.Err()
+	if err == nil {
+		n, err = r.readSome(p)
+	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		err = r.client.Failed(s3err.OpGet, r.bucket, r.key, err)
 	}
