@@ -20,16 +20,6 @@ import (
 	"github.com/longshore-dev/velero-plugin/internal/testbed"
 )
 
-// asCommand is the environment variable that makes the test program a command.
-const asCommand = "LONGSHORE_TEST_COMMAND"
-
-func TestMain(m *testing.M) {
-	if os.Getenv(asCommand) != "" {
-		os.Exit(Run(os.Args[1:], "test", os.Stdout, os.Stderr))
-	}
-	os.Exit(m.Run())
-}
-
 // TestCheckInterrupted: a check that is interrupted, or whose output nobody reads
 // any more, removes its objects and says so.
 func TestCheckInterrupted(t *testing.T) {
@@ -52,7 +42,7 @@ func TestCheckInterrupted(t *testing.T) {
 			require.NoError(t, err)
 			require.NotEmpty(t, keys, "the check has made an object")
 			require.NoError(t, test.interrupt(command.Process, output))
-			go io.Copy(io.Discard, output) //nolint:errcheck // it may be closed
+			go io.Copy(io.Discard, output)
 			require.Error(t, command.Wait())
 			require.Contains(t, stderr.String(), test.says)
 			s.empty()
@@ -64,7 +54,7 @@ func TestCheckInterrupted(t *testing.T) {
 // interrupted.
 func (s *storage) begin() (*exec.Cmd, *os.File, *bytes.Buffer) {
 	s.Helper()
-	self, err := os.Executable()
+	plugin, err := testbed.Plugin.Path(s.Context())
 	require.NoError(s, err)
 	address, err := url.Parse(s.Endpoint)
 	require.NoError(s, err)
@@ -77,8 +67,7 @@ func (s *storage) begin() (*exec.Cmd, *os.File, *bytes.Buffer) {
 	output, input, err := os.Pipe()
 	require.NoError(s, err)
 	var stderr bytes.Buffer
-	command := exec.CommandContext(s.Context(), self, "check", "objectstore", "--bucket", bucket, "--config", "s3Url="+slow.URL, "--credentials-file", s.CredentialsFile)
-	command.Env = append(os.Environ(), asCommand+"=yes")
+	command := exec.CommandContext(s.Context(), plugin, "check", "objectstore", "--bucket", bucket, "--config", "s3Url="+slow.URL, "--credentials-file", s.CredentialsFile)
 	command.Stdout, command.Stderr = input, &stderr
 	command.Cancel = func() error { return command.Process.Signal(syscall.SIGKILL) }
 	require.NoError(s, command.Start())
