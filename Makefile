@@ -18,10 +18,10 @@ RELEASE   = cd hack/release && go run . -out '$(DIST)' -tags '$(TAGS)' -ldflags 
 	-version '$(VERSION)' -revision '$(REVISION)' -time '$(SOURCE_DATE_EPOCH)'
 # The modules whose tests `make test` runs; the root comes first.
 MODULES := . internal/testbed/csidriver internal/e2e hack/bench hack/release
-# One test program at a time: each starts real servers on two cores. gotestsum
-# shows each test as it ends, and counts them.
+# Two test programs at a time: most of what they do is wait for real servers.
+# gotestsum shows each test as it ends, and counts them.
 GOTESTSUM := go tool -modfile=$(CURDIR)/hack/tools/gotestsum/go.mod gotestsum --format=testname --format-hide-empty-pkg
-GOTEST  := $(GOTESTSUM) -- -count=1 -timeout=40m -p=1
+GOTEST  := $(GOTESTSUM) -- -count=1 -timeout=40m -p=2
 
 .DEFAULT_GOAL := help
 .PHONY: help build parts test test-unit test-race test-oldest matrix verify lint tidy demo figures bench image push release licences clean
