@@ -12,7 +12,7 @@ type Settings struct {
 	S3URL                 string          `key:"s3Url" help:"Address of the storage, http:// or https:// with no path and without the bucket. Without it: AWS. Velero's file-system backup knows the location as S3 only when this is set."`
 	PublicURL             string          `key:"publicUrl" help:"Address for signed URLs, where the velero CLI reaches the storage by another name than Velero does."`
 	S3ForcePathStyle      bool            `key:"s3ForcePathStyle" help:"The same as addressing: path."`
-	CustomerKeyFile       string          `key:"customerKeyEncryptionFile" help:"File with the 32 bytes of an SSE-C key. Needs https. Signed URLs, and so velero backup logs and describe --details, cannot work with SSE-C."`
+	CustomerKeyFile       string          `key:"customerKeyEncryptionFile" help:"File with the 32 bytes of an SSE-C key. Needs https. Signed URLs, and so velero backup logs and describe --details, cannot work with SSE-C; the binary's own logs and describe do."`
 	CustomerKeySecret     string          `key:"customerKeyEncryptionSecret" help:"The same from a Secret in Velero's namespace, as NAME/KEY."`
 	Profile               string          `key:"profile" help:"Profile of the credentials file."`
 	CredentialsFile       string          `key:"credentialsFile" help:"AWS credentials file. Velero sets it from spec.credential. The profile in it is then the only source: where it gives no credentials, that is an error. Without it: the file that AWS_SHARED_CREDENTIALS_FILE names, in the same way, which is the Secret of velero install. Without either, or where the file is empty: the chain of the AWS SDK."`
