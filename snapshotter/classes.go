@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
-	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -21,16 +20,6 @@ func (s *Snapshotter) locationDrivers() classes.Drivers {
 	return classes.Drivers{Taken: s.settings.Drivers, Renamed: s.settings.RenamedDrivers}
 }
 
-// snapshotClasses lists the cluster's VolumeSnapshotClasses. It is the first call
-// to the snapshot API, and tells where that is not installed.
-func (s *Snapshotter) snapshotClasses(ctx context.Context) ([]snapshotv1.VolumeSnapshotClass, error) {
-	list, err := s.kube.VolumeSnapshotClasses().List(ctx, "")
-	if err != nil {
-		return nil, explainMissingAPI(err)
-	}
-	return valuesOf(list), nil
-}
-
 // explainMissingAPI says what to install where the cluster lacks the snapshot API.
 func explainMissingAPI(err error) error {
 	if apierrors.IsNotFound(err) {
@@ -39,19 +28,11 @@ func explainMissingAPI(err error) error {
 	return err
 }
 
-func valuesOf[T any](list []*T) []T {
-	values := make([]T, 0, len(list))
-	for _, item := range list {
-		values = append(values, *item)
-	}
-	return values
-}
-
 // snapshotClassFor chooses the VolumeSnapshotClass of a volume.
 func (s *Snapshotter) snapshotClassFor(ctx context.Context, driver string, v source, backup string) (*snapshotv1.VolumeSnapshotClass, error) {
-	list, err := s.snapshotClasses(ctx)
+	list, err := s.kube.VolumeSnapshotClasses.List(ctx, "")
 	if err != nil {
-		return nil, err
+		return nil, explainMissingAPI(err)
 	}
 	wish := classes.SnapshotWish{Driver: driver, Backup: s.backupAnnotations(ctx, backup), PerDriver: s.settings.SnapshotClasses, General: s.settings.SnapshotClass}
 	if v.claim != nil {
@@ -76,46 +57,21 @@ func (s *Snapshotter) backupAnnotations(ctx context.Context, name string) map[st
 	return backup.Annotations
 }
 
-// lookupClassFor returns the class that gives the driver its secret for looking
-// the snapshot up, nil if it needs none.
-func (s *Snapshotter) lookupClassFor(ctx context.Context, id ids.SnapshotID) (*string, error) {
-	if id.ListSecret == (ids.SecretRef{}) {
-		return nil, nil
-	}
-	list, err := s.snapshotClasses(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return classes.LookupClass(id, list), nil
-}
-
-// deleteSecretFor returns the secret that the driver is given to delete a snapshot.
-func (s *Snapshotter) deleteSecretFor(ctx context.Context, id ids.SnapshotID) (ids.SecretRef, error) {
-	if id.DeleteSecret == (ids.SecretRef{}) {
-		return ids.SecretRef{}, nil
-	}
-	list, err := s.snapshotClasses(ctx)
-	if err != nil {
-		return ids.SecretRef{}, err
-	}
-	return classes.DeleteSecret(id, list, s.settings.SnapshotSecrets)
-}
-
 // storageClassFor returns the class with which to restore a volume of the old
 // class. It fails when that class is missing or is not the driver's, naming
 // those that are.
 func (s *Snapshotter) storageClassFor(ctx context.Context, old string, id ids.SnapshotID) (*storagev1.StorageClass, error) {
-	list, err := s.kube.StorageClasses().List(ctx, objects.NotOurs)
+	list, err := s.kube.StorageClasses.List(ctx, objects.NotOurs)
 	if err != nil {
 		return nil, err
 	}
-	mapping, err := s.kube.ConfigMaps(s.owner.Velero).List(ctx, classes.VeleroMapping)
+	mapping, err := s.kube.ConfigMaps.In(s.owner.Velero).List(ctx, classes.VeleroMapping)
 	if err != nil {
 		return nil, fmt.Errorf("look for Velero's mapping of storage classes in namespace %s: %w", s.owner.Velero, err)
 	}
 	choice, err := classes.ForRestore(classes.StorageWish{
-		Driver: id.Driver, Old: old, Mapped: s.settings.StorageClasses, Classless: s.settings.ClasslessStorage, ConfigMaps: valuesOf[corev1.ConfigMap](mapping),
-	}, valuesOf(list))
+		Driver: id.Driver, Old: old, Mapped: s.settings.StorageClasses, Classless: s.settings.ClasslessStorage, ConfigMaps: mapping,
+	}, list)
 	if choice.Warning != "" {
 		s.log.WithField("storageClass", choice.Class.Name).Warn(choice.Warning)
 	}

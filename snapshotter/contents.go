@@ -5,11 +5,9 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"time"
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/longshore-dev/velero-plugin/internal/kube"
 	"github.com/longshore-dev/velero-plugin/snapshotter/internal/classes"
@@ -39,22 +37,75 @@ func (s *Snapshotter) staticContent(call objects.Call, id ids.SnapshotID, policy
 }
 
 func (s *Snapshotter) describeContent(name string) string {
-	return s.kube.VolumeSnapshotContents().Describe(name)
+	return s.kube.VolumeSnapshotContents.Describe(name)
 }
 
-// deleteWithSnapshot has csi-snapshotter delete a content of ours together with
-// its snapshot. It returns when both are gone.
+// waitContent waits for csi-snapshotter to do with a content of ours what done looks
+// for and until names. It ends when the driver fails for longer than errs accepts.
+func (s *Snapshotter) waitContent(ctx context.Context, content *snapshotv1.VolumeSnapshotContent, errs *tolerance, until string, done func(now *snapshotv1.VolumeSnapshotContent) (bool, error)) (*snapshotv1.VolumeSnapshotContent, error) {
+	target := kube.Target{
+		Name: content.Name, Object: s.describeContent(content.Name),
+		Until: until + ", for which driver " + content.Spec.Driver + " and its csi-snapshotter have to act",
+	}
+	return s.kube.VolumeSnapshotContents.Until(ctx, target, content, func(now *snapshotv1.VolumeSnapshotContent) (bool, string, error) {
+		if now == nil {
+			return false, "", fmt.Errorf("%s was deleted by someone else", target.Object)
+		}
+		over, err := done(now)
+		if over || err != nil {
+			return over, "", err
+		}
+		if now.DeletionTimestamp != nil {
+			return false, "", fmt.Errorf("the deletion of %s was asked for by someone else", target.Object)
+		}
+		errs.report(objects.Message(now))
+		return false, objects.State(now), nil
+	})
+}
+
+// forgetContent removes a content that allow allows, and leaves its snapshot in the
+// storage. With the policy Retain csi-snapshotter would do nothing on the deletion
+// but take its finalizer away; that goes along with the policy, so that nobody can
+// have the snapshot deleted in between, nor has csi-snapshotter to be there.
+func (s *Snapshotter) forgetContent(ctx context.Context, content *snapshotv1.VolumeSnapshotContent, allow func(now *snapshotv1.VolumeSnapshotContent) error) error {
+	forgotten, err := s.kube.VolumeSnapshotContents.Delete(ctx, content, func(now *snapshotv1.VolumeSnapshotContent) (kube.Patch, error) {
+		if err := allow(now); err != nil || now.DeletionTimestamp != nil {
+			return nil, err
+		}
+		return kube.Patch{
+			"metadata": map[string]any{"finalizers": withoutFinalizer(now)},
+			"spec":     map[string]any{"deletionPolicy": snapshotv1.VolumeSnapshotContentRetain},
+		}, nil
+	})
+	if err == nil && forgotten.Spec.DeletionPolicy != snapshotv1.VolumeSnapshotContentRetain {
+		err = fmt.Errorf("%s was deleted by someone else, maybe with its snapshot", s.describeContent(content.Name))
+	}
+	if err != nil {
+		return err
+	}
+	if err := s.kube.VolumeSnapshotContents.UntilGone(ctx, forgotten); err != nil {
+		s.log.WithError(err).Warn("a VolumeSnapshotContent is still being removed; its snapshot stays")
+	}
+	return nil
+}
+
+// deleteWithSnapshot has csi-snapshotter delete a content of ours together with its
+// snapshot, and returns when both are gone. Where the driver was never asked for the
+// snapshot, the content goes alone, since csi-snapshotter may not be there.
 func (s *Snapshotter) deleteWithSnapshot(ctx context.Context, content *snapshotv1.VolumeSnapshotContent) error {
-	deleted, err := s.kube.VolumeSnapshotContents().Delete(ctx, content, func(now *snapshotv1.VolumeSnapshotContent) (kube.Patch, error) {
+	deleted, err := s.kube.VolumeSnapshotContents.Delete(ctx, content, func(now *snapshotv1.VolumeSnapshotContent) (kube.Patch, error) {
+		finalizers := withoutFinalizer(now)
 		switch {
 		case objects.PurposeOf(now) == "":
 			return nil, fmt.Errorf("%s is not of this plugin's making, and is left alone", s.describeContent(now.Name))
-		case now.DeletionTimestamp != nil || isDeletable(now):
+		case now.DeletionTimestamp != nil:
 			return nil, nil
+		case now.Spec.Source.VolumeHandle == nil || !objects.NeverAsked(now):
+			finalizers = append(finalizers, objects.FinalizerContent)
 		}
 		return kube.Patch{
 			"metadata": map[string]any{
-				"finalizers":  append(withoutFinalizer(now), objects.FinalizerContent),
+				"finalizers":  finalizers,
 				"annotations": map[string]string{objects.AnnotationBeingDeleted: "yes"},
 			},
 			"spec": map[string]any{"deletionPolicy": snapshotv1.VolumeSnapshotContentDelete},
@@ -63,50 +114,7 @@ func (s *Snapshotter) deleteWithSnapshot(ctx context.Context, content *snapshotv
 	if err != nil {
 		return err
 	}
-	return s.releaseContent(ctx, deleted)
-}
-
-// isDeletable tells whether the deletion of a content has csi-snapshotter delete
-// the snapshot first. One that is bound to a VolumeSnapshot needs an annotation
-// for that.
-func isDeletable(content *snapshotv1.VolumeSnapshotContent) bool {
-	bound := content.Spec.VolumeSnapshotRef.UID != ""
-	return content.Spec.DeletionPolicy == snapshotv1.VolumeSnapshotContentDelete && has(content.Finalizers, objects.FinalizerContent) &&
-		(!bound || content.Annotations[objects.AnnotationBeingDeleted] != "")
-}
-
-// sidecarTime is how long csi-snapshotter has to let go of a content for which it
-// has nothing to do.
-const sidecarTime = 5 * time.Second
-
-// releaseContent waits until a content that is being deleted is gone. Where
-// csi-snapshotter is not there to let go of one for which there is nothing to do
-// in the storage, since the policy is Retain or the driver was never asked, the
-// finalizer is taken away in its place.
-func (s *Snapshotter) releaseContent(ctx context.Context, content *snapshotv1.VolumeSnapshotContent) error {
-	contents, what := s.kube.VolumeSnapshotContents(), s.describeContent(content.Name)
-	if now, err := contents.Find(ctx, content.Name); err == nil && (now == nil || now.UID != content.UID) {
-		return nil
-	}
-	soon, cancel := context.WithTimeout(ctx, sidecarTime)
-	defer cancel()
-	if err := contents.UntilGone(soon, content, what); err == nil {
-		return nil
-	}
-	now, err := contents.Find(ctx, content.Name)
-	if err != nil || now == nil || now.UID != content.UID {
-		return err
-	}
-	_, err = contents.Edit(ctx, now, func(now *snapshotv1.VolumeSnapshotContent) (kube.Patch, error) {
-		if now.DeletionTimestamp == nil || !nothingToDo(now) || !has(now.Finalizers, objects.FinalizerContent) {
-			return nil, nil
-		}
-		return kube.Patch{"metadata": map[string]any{"finalizers": withoutFinalizer(now)}}, nil
-	})
-	if err != nil && !apierrors.IsNotFound(err) {
-		return err
-	}
-	return s.waitDeleted(ctx, content)
+	return s.waitDeleted(ctx, deleted)
 }
 
 // waitDeleted waits until a content is gone, as long as the driver does not fail for
@@ -114,9 +122,9 @@ func (s *Snapshotter) releaseContent(ctx context.Context, content *snapshotv1.Vo
 func (s *Snapshotter) waitDeleted(ctx context.Context, content *snapshotv1.VolumeSnapshotContent) error {
 	ctx, errs := s.tolerate(ctx, s.log.WithField("content", content.Name))
 	defer errs.stop()
-	s.watchWarnings(ctx, content, func(message string) { errs.report(message) })
+	s.watchWarnings(ctx, content, errs.report)
 	target := kube.Target{Name: content.Name, Object: s.describeContent(content.Name), Until: "driver " + content.Spec.Driver + " and its csi-snapshotter to delete it"}
-	_, err := s.kube.VolumeSnapshotContents().Until(ctx, target, content, func(now *snapshotv1.VolumeSnapshotContent) (bool, string, error) {
+	_, err := s.kube.VolumeSnapshotContents.Until(ctx, target, content, func(now *snapshotv1.VolumeSnapshotContent) (bool, string, error) {
 		if now == nil || now.UID != content.UID {
 			return true, "", nil
 		}
@@ -125,14 +133,6 @@ func (s *Snapshotter) waitDeleted(ctx context.Context, content *snapshotv1.Volum
 	})
 	return err
 }
-
-// nothingToDo tells whether the end of a content asks nothing of the storage.
-func nothingToDo(content *snapshotv1.VolumeSnapshotContent) bool {
-	return content.Spec.DeletionPolicy == snapshotv1.VolumeSnapshotContentRetain ||
-		content.Spec.Source.VolumeHandle != nil && objects.NeverAsked(content)
-}
-
-func has(list []string, word string) bool { return slices.Contains(list, word) }
 
 // withoutFinalizer are a content's finalizers but the one that waits for the driver.
 // It is never nil, so that a patch empties the list rather than to leave it.

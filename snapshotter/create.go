@@ -10,7 +10,6 @@ import (
 	"github.com/sirupsen/logrus"
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/longshore-dev/velero-plugin/internal/kube"
 	"github.com/longshore-dev/velero-plugin/snapshotter/internal/classes"
 	"github.com/longshore-dev/velero-plugin/snapshotter/internal/ids"
 	"github.com/longshore-dev/velero-plugin/snapshotter/internal/objects"
@@ -76,7 +75,7 @@ func (c creation) take(ctx context.Context) (ids.SnapshotID, error) {
 	if err != nil {
 		return ids.SnapshotID{}, err
 	}
-	content, err := c.kube.VolumeSnapshotContents().Create(ctx, wanted)
+	content, err := c.kube.VolumeSnapshotContents.Create(ctx, wanted)
 	if err == nil {
 		content, err = c.waitTaken(ctx, content)
 	}
@@ -139,41 +138,26 @@ func (c creation) content(ctx context.Context) (*snapshotv1.VolumeSnapshotConten
 func (c creation) waitTaken(ctx context.Context, content *snapshotv1.VolumeSnapshotContent) (*snapshotv1.VolumeSnapshotContent, error) {
 	ctx, errs := c.tolerate(ctx, c.log)
 	defer errs.stop()
-	return c.kube.VolumeSnapshotContents().Until(ctx, c.target(content.Name), content, func(now *snapshotv1.VolumeSnapshotContent) (bool, string, error) {
-		if now == nil || now.DeletionTimestamp != nil {
-			return false, "", fmt.Errorf("%s was deleted by someone else while the snapshot was taken", c.describeContent(content.Name))
+	until := "the snapshot's handle"
+	if c.settings.WaitFor == waitForReady {
+		until = "the snapshot to be ready to restore (waitFor: ready)"
+	}
+	return c.waitContent(ctx, content, errs, until, func(now *snapshotv1.VolumeSnapshotContent) (bool, error) {
+		if message := objects.Message(now); message != "" && !c.taken(now) {
+			return false, c.requireClass(ctx, message)
 		}
-		if c.taken(now) {
-			return true, "", nil
-		}
-		if errs.report(objects.Message(now)) {
-			return false, objects.State(now), c.requireClass(ctx, objects.Message(now))
-		}
-		return false, objects.State(now), nil
+		return c.taken(now), nil
 	})
 }
 
 // requireClass fails if the VolumeSnapshotClass is gone, without which
 // csi-snapshotter can neither ask the driver again nor let go of the content.
 func (c creation) requireClass(ctx context.Context, message string) error {
-	class, err := c.kube.VolumeSnapshotClasses().Find(ctx, c.class.Name)
+	class, err := c.kube.VolumeSnapshotClasses.Find(ctx, c.class.Name)
 	if err != nil || class != nil {
 		return err
 	}
 	return fmt.Errorf("VolumeSnapshotClass %s was deleted while the snapshot was taken; what csi-snapshotter has begun ends when the class is there again (the driver says: %s)", c.class.Name, message)
-}
-
-// target is a wait for csi-snapshotter to do something about a content.
-func (c creation) target(content string) kube.Target {
-	until := "the snapshot's handle"
-	if c.settings.WaitFor == waitForReady {
-		until = "the snapshot to be ready to restore (waitFor: ready)"
-	}
-	return kube.Target{
-		Name:   content,
-		Object: fmt.Sprintf("%s of PersistentVolume %s", c.describeContent(content), c.volume.Name),
-		Until:  until + ", for which driver " + c.id.Driver + " and its csi-snapshotter have to act",
-	}
 }
 
 func (c creation) taken(content *snapshotv1.VolumeSnapshotContent) bool {
@@ -181,32 +165,16 @@ func (c creation) taken(content *snapshotv1.VolumeSnapshotContent) bool {
 	return objects.Handle(content) != "" && !asking && (c.settings.WaitFor != waitForReady || objects.Ready(content))
 }
 
-// detach removes the content of a snapshot and leaves the snapshot in the
-// storage. With the policy Retain csi-snapshotter would do nothing on the deletion
-// but take its finalizer away; that goes along with the policy, so that nobody can
-// have the snapshot deleted between the two.
+// detach removes the content of a snapshot and leaves the snapshot in the storage.
 func (c creation) detach(ctx context.Context, content *snapshotv1.VolumeSnapshotContent) error {
-	what := c.describeContent(content.Name)
-	kept, err := c.kube.VolumeSnapshotContents().Delete(ctx, content, func(now *snapshotv1.VolumeSnapshotContent) (kube.Patch, error) {
-		switch {
-		case now.DeletionTimestamp != nil || objects.Handle(now) != objects.Handle(content):
-			return nil, fmt.Errorf("%s was changed by someone else: its deletion has begun, or its handle is another", what)
-		case now.Spec.DeletionPolicy == snapshotv1.VolumeSnapshotContentRetain:
-			return nil, nil
+	err := c.forgetContent(ctx, content, func(now *snapshotv1.VolumeSnapshotContent) error {
+		if now.DeletionTimestamp != nil || objects.Handle(now) != objects.Handle(content) {
+			return fmt.Errorf("%s was changed by someone else: its deletion has begun, or its handle is another", c.describeContent(now.Name))
 		}
-		return kube.Patch{
-			"metadata": map[string]any{"finalizers": withoutFinalizer(now)},
-			"spec":     map[string]any{"deletionPolicy": snapshotv1.VolumeSnapshotContentRetain},
-		}, nil
+		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("keep the snapshot: %w", err)
-	}
-	if kept.Spec.DeletionPolicy != snapshotv1.VolumeSnapshotContentRetain {
-		return fmt.Errorf("%s was deleted by someone else, maybe with its snapshot", what)
-	}
-	if err := c.releaseContent(ctx, kept); err != nil {
-		c.log.WithError(err).Warn("the snapshot is taken, but its VolumeSnapshotContent is still being removed")
 	}
 	return nil
 }

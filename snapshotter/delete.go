@@ -4,10 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 
-	"github.com/longshore-dev/velero-plugin/internal/kube"
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/classes"
 	"github.com/longshore-dev/velero-plugin/snapshotter/internal/drivererr"
 	"github.com/longshore-dev/velero-plugin/snapshotter/internal/ids"
 	"github.com/longshore-dev/velero-plugin/snapshotter/internal/objects"
@@ -35,7 +36,7 @@ func (s *Snapshotter) DeleteSnapshot(ctx context.Context, snapshotID string) err
 func (s *Snapshotter) delete(ctx context.Context, id ids.SnapshotID) error {
 	call := s.newCall(objects.Delete, s.settings.DeleteTimeout)
 	log := s.logFor(call).WithField("snapshot", ids.Short(id.Handle)).WithField("driver", id.Driver)
-	if has(s.settings.AbandonedDrivers, id.Driver) {
+	if slices.Contains(s.settings.AbandonedDrivers, id.Driver) {
 		log.WithField("handle", id.Handle).Warn("the snapshot is given up and stays in the storage: its driver is among abandonedDrivers")
 		return nil
 	}
@@ -49,16 +50,16 @@ func (s *Snapshotter) delete(ctx context.Context, id ids.SnapshotID) error {
 	if begun != nil {
 		return s.deleteFound(ctx, begun)
 	}
-	lookup, err := s.lookupClassFor(ctx, id)
+	list, err := s.kube.VolumeSnapshotClasses.List(ctx, "")
 	if err != nil {
 		return err
 	}
-	if id.DeleteSecret, err = s.deleteSecretFor(ctx, id); err != nil {
+	if id.DeleteSecret, err = classes.DeleteSecret(id, list, s.settings.SnapshotSecrets); err != nil {
 		return err
 	}
-	wanted := s.staticContent(call, id, snapshotv1.VolumeSnapshotContentDelete, lookup, id.ManagedBy)
+	wanted := s.staticContent(call, id, snapshotv1.VolumeSnapshotContentDelete, classes.LookupClass(id, list), id.ManagedBy)
 	wanted.Finalizers = []string{objects.FinalizerContent}
-	content, err := s.kube.VolumeSnapshotContents().Create(ctx, wanted)
+	content, err := s.kube.VolumeSnapshotContents.Create(ctx, wanted)
 	if err != nil {
 		return err
 	}
@@ -70,7 +71,7 @@ func (s *Snapshotter) delete(ctx context.Context, id ids.SnapshotID) error {
 // still needs it. It returns the content of a deletion that another call has begun,
 // nil if there is none.
 func (s *Snapshotter) awaitOthers(ctx context.Context, id ids.SnapshotID) (*snapshotv1.VolumeSnapshotContent, error) {
-	contents := s.kube.VolumeSnapshotContents()
+	contents := s.kube.VolumeSnapshotContents
 	all, err := contents.List(ctx, "")
 	if err != nil {
 		return nil, explainMissingAPI(err)
@@ -79,68 +80,47 @@ func (s *Snapshotter) awaitOthers(ctx context.Context, id ids.SnapshotID) (*snap
 		if !objects.StandsFor(content, id.Driver, id.Handle) {
 			continue
 		}
-		what := s.describeContent(content.Name)
 		switch purpose := objects.PurposeOf(content); {
 		case content.DeletionTimestamp != nil:
 		case purpose == objects.Delete:
 			return content, nil
 		case purpose == "":
 			ref := content.Spec.VolumeSnapshotRef
-			return nil, fmt.Errorf("%s (of VolumeSnapshot %s/%s) is of the same snapshot and not of this plugin's making: remove it first, with deletion policy Retain", what, ref.Namespace, ref.Name)
+			return nil, fmt.Errorf("%s (of VolumeSnapshot %s/%s) is of the same snapshot and not of this plugin's making: remove it first, with deletion policy Retain", s.describeContent(content.Name), ref.Namespace, ref.Name)
 		}
-		if err := contents.UntilGone(ctx, content, what+", which is of the same snapshot"); err != nil {
-			return nil, err
+		if err := contents.UntilGone(ctx, content); err != nil {
+			return nil, fmt.Errorf("another content is of the same snapshot: %w", err)
 		}
 	}
 	return nil, nil
 }
 
 // deleteFound deletes the snapshot of a static content, once the driver has found
-// it or said that it is not there.
+// it. One that the driver says is not there has nothing to delete.
 func (s *Snapshotter) deleteFound(ctx context.Context, content *snapshotv1.VolumeSnapshotContent) error {
 	found, err := s.waitFound(ctx, content)
 	var failed *driverError
-	if errors.As(err, &failed) && drivererr.Missing(failed.message) {
-		s.log.WithField("content", content.Name).WithField("message", failed.message).Info("the snapshot is not in the storage any more")
-		return s.removeUnfound(ctx, content)
+	if !errors.As(err, &failed) || !drivererr.Missing(failed.message) {
+		if err != nil {
+			return err
+		}
+		return s.deleteWithSnapshot(ctx, found)
 	}
-	if err != nil {
-		return err
-	}
-	return s.deleteWithSnapshot(ctx, found)
+	s.log.WithField("content", content.Name).WithField("message", failed.message).Info("the snapshot is not in the storage any more")
+	return s.forgetContent(ctx, content, func(now *snapshotv1.VolumeSnapshotContent) error {
+		if objects.Handle(now) != "" {
+			return fmt.Errorf("%s: the driver finds the snapshot after all; delete it again", s.describeContent(now.Name))
+		}
+		return nil
+	})
 }
 
+// waitFound waits until the driver has found the snapshot of a static content, or
+// another call has gone on with it.
 func (s *Snapshotter) waitFound(ctx context.Context, content *snapshotv1.VolumeSnapshotContent) (*snapshotv1.VolumeSnapshotContent, error) {
 	ctx, errs := s.tolerate(ctx, s.log)
 	defer errs.stop()
-	target := kube.Target{Name: content.Name, Object: s.describeContent(content.Name), Until: "driver " + content.Spec.Driver + " and its csi-snapshotter to find the snapshot"}
-	found, err := s.kube.VolumeSnapshotContents().Until(ctx, target, content, func(now *snapshotv1.VolumeSnapshotContent) (bool, string, error) {
-		switch {
-		case now == nil:
-			return false, "", fmt.Errorf("%s was deleted by someone else", target.Object)
-		case objects.Handle(now) != "" || now.DeletionTimestamp != nil:
-			return true, "", nil
-		}
-		errs.report(objects.Message(now))
-		return false, objects.State(now), nil
+	return s.waitContent(ctx, content, errs, "the snapshot to be found", func(now *snapshotv1.VolumeSnapshotContent) (bool, error) {
+		return objects.Handle(now) != "" || now.DeletionTimestamp != nil, nil
 	})
-	return found, err
-}
-
-// removeUnfound removes a content whose snapshot the driver does not find.
-func (s *Snapshotter) removeUnfound(ctx context.Context, content *snapshotv1.VolumeSnapshotContent) error {
-	contents := s.kube.VolumeSnapshotContents()
-	removed, err := contents.Delete(ctx, content, func(now *snapshotv1.VolumeSnapshotContent) (kube.Patch, error) {
-		switch {
-		case objects.Handle(now) != "":
-			return nil, fmt.Errorf("%s: the driver finds the snapshot after all; delete it again", s.describeContent(now.Name))
-		case !has(now.Finalizers, objects.FinalizerContent):
-			return nil, nil
-		}
-		return kube.Patch{"metadata": map[string]any{"finalizers": withoutFinalizer(now)}}, nil
-	})
-	if err != nil {
-		return err
-	}
-	return contents.UntilGone(ctx, removed, s.describeContent(removed.Name))
 }

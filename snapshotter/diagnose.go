@@ -23,21 +23,6 @@ func (s *Snapshotter) ClassOf(ctx context.Context, driver string) (*snapshotv1.V
 	return s.snapshotClassFor(ctx, driver, source{}, "")
 }
 
-// Drivers counts the nodes that have each CSI driver.
-func (s *Snapshotter) Drivers(ctx context.Context) (map[string]int, error) {
-	nodes, err := s.kube.CSINodes().List(ctx, "")
-	if err != nil {
-		return nil, err
-	}
-	count := map[string]int{}
-	for _, node := range nodes {
-		for _, driver := range node.Spec.Drivers {
-			count[driver.Name]++
-		}
-	}
-	return count, nil
-}
-
 // Provisioned returns nil if the PersistentVolume was made by the driver's
 // provisioner for exactly this claim. Nothing may be done to one without that
 // proof.

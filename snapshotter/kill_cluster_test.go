@@ -70,7 +70,7 @@ func handOverAndAdopt(ctx context.Context, s *Snapshotter, volumeID, template st
 	if err := json.Unmarshal(content, &pv); err != nil {
 		return err
 	}
-	if _, err := s.kube.PersistentVolumes().Create(ctx, &pv); err != nil {
+	if _, err := s.kube.PersistentVolumes.Create(ctx, &pv); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute) // until it is killed
@@ -267,9 +267,9 @@ func TestClusterKilledHandingOver(t *testing.T) {
 		if b.killed(after, "hand over", volumeID, "") {
 			inside++
 		}
-		record, err := b.kube.StorageClasses().Find(t.Context(), id.Staging)
+		record, err := b.kube.StorageClasses.Find(t.Context(), id.Staging)
 		require.NoError(t, err)
-		adopted, err := b.kube.PersistentVolumes().Find(t.Context(), own.Name)
+		adopted, err := b.kube.PersistentVolumes.Find(t.Context(), own.Name)
 		require.NoError(t, err)
 		require.False(t, record == nil && adopted == nil, "a volume that nobody knows")
 		given := record != nil && stateOf(record).handedOver != ""
@@ -293,12 +293,12 @@ func TestClusterKilledHandingOver(t *testing.T) {
 		return err == nil && len(names) == len(told), fmt.Sprint(names, sweepErr), err
 	}))
 	for _, name := range told {
-		record, err := b.kube.StorageClasses().Get(t.Context(), name)
+		record, err := b.kube.StorageClasses.Get(t.Context(), name)
 		require.NoError(t, err)
 		require.ErrorContains(t, s.finishHandOver(t.Context(), record), "decide by hand")
 		require.DirExists(t, b.volumeDir(stateOf(record).handle), "the volume stays")
 		require.NoError(t, os.RemoveAll(b.volumeDir(stateOf(record).handle)))
-		_, err = b.kube.StorageClasses().Delete(t.Context(), record, nil)
+		_, err = b.kube.StorageClasses.Delete(t.Context(), record, nil)
 		require.NoError(t, err)
 	}
 	require.NoError(t, b.DeleteSnapshot(t.Context(), snapshot))

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"slices"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
@@ -12,31 +11,13 @@ import (
 	"github.com/longshore-dev/velero-plugin/snapshotter/internal/ids"
 )
 
-// place is where a new volume may be, as a StorageClass says it. No terms leave it
-// to the driver.
-type place struct {
-	terms []corev1.TopologySelectorTerm
-}
-
-func (p place) String() string {
-	var terms []string
-	for _, term := range p.terms {
-		var parts []string
-		for _, e := range term.MatchLabelExpressions {
-			parts = append(parts, e.Key+":"+strings.Join(e.Values, ","))
-		}
-		terms = append(terms, strings.Join(parts, "+"))
-	}
-	return cmp.Or(strings.Join(terms, " or "), "anywhere")
-}
-
 // choosePlaces sets where the volume may be: first where the old one could be
 // reached, since a snapshot that lives on a node or in a zone can be restored
 // nowhere else; then wherever the class allows, since a snapshot that was copied
 // to another cluster knows none of its nodes. The driver has the last word. It
 // also chooses the node whose sidecar serves the snapshot.
 func (r *restoration) choosePlaces(ctx context.Context) error {
-	r.places = []place{{r.class.AllowedTopologies}}
+	r.places = [][]corev1.TopologySelectorTerm{r.class.AllowedTopologies}
 	if len(r.id.Topology) == 0 && r.id.ManagedBy == "" {
 		return nil
 	}
@@ -52,7 +33,7 @@ func (r *restoration) choosePlaces(ctx context.Context) error {
 	case len(within) == 0:
 		r.log.WithField("topology", r.id.Topology.String()).Warn("no node is where the snapshot's volume was; the driver may make the volume elsewhere")
 	default:
-		r.places = append([]place{{narrow}}, r.places...)
+		r.places = slices.Insert(r.places, 0, narrow)
 	}
 	return nil
 }
@@ -124,17 +105,17 @@ func intersect(values []corev1.TopologySelectorLabelRequirement, class corev1.To
 
 // nodesWith lists the nodes that have the driver, those fit to run pods first.
 func (s *Snapshotter) nodesWith(ctx context.Context, driver string) ([]*corev1.Node, error) {
-	csiNodes, err := s.kube.CSINodes().List(ctx, "")
+	csiNodes, err := s.kube.CSINodes.List(ctx, "")
 	if err != nil {
 		return nil, err
 	}
-	nodes, err := s.kube.Nodes().List(ctx, "")
+	nodes, err := s.kube.Nodes.List(ctx, "")
 	if err != nil {
 		return nil, err
 	}
 	nodes = slices.DeleteFunc(nodes, func(n *corev1.Node) bool {
 		return !slices.ContainsFunc(csiNodes, func(c *storagev1.CSINode) bool {
-			return c.Name == n.Name && slices.Contains(driversOn([]*storagev1.CSINode{c}), driver)
+			return c.Name == n.Name && slices.ContainsFunc(c.Spec.Drivers, func(d storagev1.CSINodeDriver) bool { return d.Name == driver })
 		})
 	})
 	slices.SortStableFunc(nodes, func(a, b *corev1.Node) int {
@@ -165,7 +146,7 @@ func (s *Snapshotter) sidecarNode(ctx context.Context, pv *corev1.PersistentVolu
 	if len(topology) == 0 || topology.OnlyZones() {
 		return "", nil
 	}
-	nodes, err := s.kube.Nodes().List(ctx, "")
+	nodes, err := s.kube.Nodes.List(ctx, "")
 	if err != nil {
 		return "", err
 	}
@@ -174,10 +155,4 @@ func (s *Snapshotter) sidecarNode(ctx context.Context, pv *corev1.PersistentVolu
 		return "", nil
 	}
 	return reach[0].Name, nil
-}
-
-// zoneLabels are those by which the scheduler, too, takes a volume's place.
-var zoneLabels = []string{
-	corev1.LabelTopologyZone, corev1.LabelTopologyRegion,
-	corev1.LabelFailureDomainBetaZone, corev1.LabelFailureDomainBetaRegion,
 }

@@ -40,7 +40,7 @@ func (r *restoration) createRecord(ctx context.Context) error {
 		return err
 	}
 	retain, immediate := corev1.PersistentVolumeReclaimRetain, storagev1.VolumeBindingImmediate
-	r.record, err = r.kube.StorageClasses().Create(ctx, &storagev1.StorageClass{
+	r.record, err = r.kube.StorageClasses.Create(ctx, &storagev1.StorageClass{
 		ObjectMeta:           r.call.Meta("", map[string]string{annotationStaging: r.staging}),
 		Provisioner:          r.class.Provisioner,
 		Parameters:           parameters,
@@ -48,7 +48,7 @@ func (r *restoration) createRecord(ctx context.Context) error {
 		AllowVolumeExpansion: r.class.AllowVolumeExpansion,
 		ReclaimPolicy:        &retain,
 		VolumeBindingMode:    &immediate,
-		AllowedTopologies:    r.places[0].terms,
+		AllowedTopologies:    r.places[0],
 	})
 	return err
 }
@@ -80,7 +80,7 @@ func (r recordState) claim(record *storagev1.StorageClass) objects.Claim {
 // the given name. It fails when the restore was abandoned, or was handed over for
 // another PersistentVolume.
 func (s *Snapshotter) noteHandOver(ctx context.Context, record *storagev1.StorageClass, claim *corev1.PersistentVolumeClaim, volume *corev1.PersistentVolume, to string) (*storagev1.StorageClass, error) {
-	return s.kube.StorageClasses().Edit(ctx, record, func(now *storagev1.StorageClass) (kube.Patch, error) {
+	return s.kube.StorageClasses.Edit(ctx, record, func(now *storagev1.StorageClass) (kube.Patch, error) {
 		switch state := stateOf(now); {
 		case state.abandoned != "" || now.DeletionTimestamp != nil:
 			return nil, fmt.Errorf("the volume is being removed, since nobody asked for it before %s; restore again", now.Annotations[objects.AnnotationDeadline])
@@ -100,7 +100,7 @@ func (s *Snapshotter) noteHandOver(ctx context.Context, record *storagev1.Storag
 // noteAbandoned writes that the restore is given up. It fails when the volume was
 // handed over meanwhile.
 func (s *Snapshotter) noteAbandoned(ctx context.Context, record *storagev1.StorageClass, claim *corev1.PersistentVolumeClaim) (*storagev1.StorageClass, error) {
-	return s.kube.StorageClasses().Edit(ctx, record, func(now *storagev1.StorageClass) (kube.Patch, error) {
+	return s.kube.StorageClasses.Edit(ctx, record, func(now *storagev1.StorageClass) (kube.Patch, error) {
 		state := stateOf(now)
 		if state.handedOver != "" {
 			return nil, fmt.Errorf("its volume %s was handed over for PersistentVolume %s", ids.Short(state.handle), state.handedOver)

@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/classes"
 	"github.com/longshore-dev/velero-plugin/snapshotter/internal/ids"
 	"github.com/longshore-dev/velero-plugin/snapshotter/internal/objects"
 )
@@ -44,10 +45,10 @@ type restoration struct {
 	*Snapshotter
 	call   objects.Call
 	id     ids.SnapshotID
-	class  *storagev1.StorageClass // the target, of which the call has a copy
-	places []place                 // where the volume may be, the best first; never empty
-	node   string                  // the node whose sidecar serves the snapshot, "" for any
-	lookup *string                 // the snapshot class with the secret for looking it up
+	class  *storagev1.StorageClass         // the target, of which the call has a copy
+	places [][]corev1.TopologySelectorTerm // where the volume may be, the best first; never empty
+	node   string                          // the node whose sidecar serves the snapshot, "" for any
+	lookup *string                         // the snapshot class with the secret for looking it up
 	log    logrus.FieldLogger
 
 	record   *storagev1.StorageClass // the copy; it records the restore, see record.go
@@ -79,12 +80,12 @@ func (s *Snapshotter) prepare(ctx context.Context, id ids.SnapshotID, oldClass s
 	if err != nil {
 		return nil, err
 	}
-	lookup, err := s.lookupClassFor(ctx, id)
+	snapshotClasses, err := s.kube.VolumeSnapshotClasses.List(ctx, "")
 	if err != nil {
-		return nil, err
+		return nil, explainMissingAPI(err)
 	}
 	id.DeleteSecret = ids.SecretRef{} // a restore deletes nothing
-	r := &restoration{Snapshotter: s, call: s.newCall(objects.Restore, s.settings.RestoreTimeout+handOverTimeout), id: id, class: class, lookup: lookup}
+	r := &restoration{Snapshotter: s, call: s.newCall(objects.Restore, s.settings.RestoreTimeout+handOverTimeout), id: id, class: class, lookup: classes.LookupClass(id, snapshotClasses)}
 	r.log = s.logFor(r.call).WithFields(logrus.Fields{"snapshot": ids.Short(id.Handle), "driver": id.Driver, "storageClass": class.Name})
 	return r, r.choosePlaces(ctx)
 }

@@ -22,41 +22,23 @@ func (r *restoration) importContent(ctx context.Context) error {
 	ctx, errs := r.tolerate(ctx, r.log)
 	defer errs.stop()
 	for {
-		var err error
-		content := r.staticContent(r.call, r.id, snapshotv1.VolumeSnapshotContentRetain, r.lookup, r.node)
-		if r.content, err = r.kube.VolumeSnapshotContents().Create(ctx, content); err != nil {
+		wanted := r.staticContent(r.call, r.id, snapshotv1.VolumeSnapshotContentRetain, r.lookup, r.node)
+		content, err := r.kube.VolumeSnapshotContents.Create(ctx, wanted)
+		if err != nil {
 			return err
 		}
-		ready, err := r.waitReady(ctx, errs)
-		if err == nil {
-			r.content = ready
-			return nil
-		}
+		soon, cancel := context.WithTimeout(ctx, lookAgain)
+		r.content, err = r.waitContent(soon, content, errs, "the snapshot to be ready to restore", func(now *snapshotv1.VolumeSnapshotContent) (bool, error) {
+			return objects.Handle(now) != "" && objects.Ready(now) && now.DeletionTimestamp == nil, nil
+		})
+		cancel()
 		if ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
 			return err
 		}
-		if err := r.removeContent(ctx, r.content); err != nil {
+		if err := r.removeContent(ctx, content); err != nil {
 			return err
 		}
 	}
-}
-
-// waitReady waits until the content says that the snapshot is ready, or it is time
-// for another content.
-func (r *restoration) waitReady(ctx context.Context, errs *tolerance) (*snapshotv1.VolumeSnapshotContent, error) {
-	ctx, cancel := context.WithTimeout(ctx, lookAgain)
-	defer cancel()
-	target := kube.Target{Name: r.content.Name, Object: r.describeContent(r.content.Name), Until: "driver " + r.id.Driver + " to find the snapshot ready to restore"}
-	return r.kube.VolumeSnapshotContents().Until(ctx, target, r.content, func(now *snapshotv1.VolumeSnapshotContent) (bool, string, error) {
-		if now == nil || now.DeletionTimestamp != nil {
-			return false, "", errors.New("the staging VolumeSnapshotContent was deleted by someone else")
-		}
-		if objects.Handle(now) != "" && objects.Ready(now) {
-			return true, "", nil
-		}
-		errs.report(objects.Message(now))
-		return false, objects.State(now), nil
-	})
 }
 
 // removeContent removes a content whose snapshot stays in the storage.
@@ -64,14 +46,14 @@ func (s *Snapshotter) removeContent(ctx context.Context, content *snapshotv1.Vol
 	if err := s.deleteImports(ctx, nil, content); err != nil {
 		return err
 	}
-	return s.releaseContent(ctx, content)
+	return s.kube.VolumeSnapshotContents.UntilGone(ctx, content)
 }
 
 // importSnapshot makes the VolumeSnapshot that the claim names as its source.
 func (r *restoration) importSnapshot(ctx context.Context) error {
 	ctx, errs := r.tolerate(ctx, r.log)
 	defer errs.stop()
-	client := r.kube.VolumeSnapshots(r.staging)
+	client := r.kube.VolumeSnapshots.In(r.staging)
 	var err error
 	r.snapshot, err = client.Create(ctx, &snapshotv1.VolumeSnapshot{
 		ObjectMeta: r.call.Meta(r.staging),
@@ -108,14 +90,14 @@ func (r *restoration) removeImports(ctx context.Context) error {
 // nil stands for one that there is not.
 func (s *Snapshotter) deleteImports(ctx context.Context, snapshot *snapshotv1.VolumeSnapshot, content *snapshotv1.VolumeSnapshotContent) error {
 	if snapshot != nil {
-		if _, err := s.kube.VolumeSnapshots(snapshot.Namespace).Delete(ctx, snapshot, nil); err != nil {
+		if _, err := s.kube.VolumeSnapshots.In(snapshot.Namespace).Delete(ctx, snapshot, nil); err != nil {
 			return err
 		}
 	}
 	if content == nil {
 		return nil
 	}
-	_, err := s.kube.VolumeSnapshotContents().Delete(ctx, content, func(now *snapshotv1.VolumeSnapshotContent) (kube.Patch, error) {
+	_, err := s.kube.VolumeSnapshotContents.Delete(ctx, content, func(now *snapshotv1.VolumeSnapshotContent) (kube.Patch, error) {
 		if now.Spec.DeletionPolicy != snapshotv1.VolumeSnapshotContentRetain || objects.PurposeOf(now) != objects.Restore {
 			return nil, fmt.Errorf("%s was changed by someone else, and is left alone", s.describeContent(now.Name))
 		}

@@ -18,14 +18,14 @@ import (
 // was asked for.
 func (r *restoration) provision(ctx context.Context) error {
 	var err error
-	if r.claim, err = r.kube.Claims(r.staging).Create(ctx, r.stagingClaim()); err != nil {
+	if r.claim, err = r.kube.Claims.In(r.staging).Create(ctx, r.stagingClaim()); err != nil {
 		return err
 	}
 	bound, err := r.waitBound(ctx)
 	if err != nil {
 		return err
 	}
-	volume, err := r.kube.PersistentVolumes().Get(ctx, bound.Spec.VolumeName)
+	volume, err := r.kube.PersistentVolumes.Get(ctx, bound.Spec.VolumeName)
 	if err != nil {
 		return err
 	}
@@ -72,7 +72,7 @@ func (r *restoration) waitBound(ctx context.Context) (*corev1.PersistentVolumeCl
 		errs.report(message)
 		r.considerNextPlace(ctx, message)
 	})
-	claims := r.kube.Claims(r.staging)
+	claims := r.kube.Claims.In(r.staging)
 	what := "staging " + claims.Describe(r.claim.Name)
 	target := kube.Target{Name: r.claim.Name, Object: what, Until: "driver " + r.id.Driver + " and its csi-provisioner to make the volume"}
 	return claims.Until(ctx, target, r.claim, func(now *corev1.PersistentVolumeClaim) (bool, string, error) {
@@ -95,9 +95,9 @@ func (r *restoration) considerNextPlace(ctx context.Context, message string) {
 	}
 	refused := r.places[0]
 	r.places = r.places[1:]
-	r.log.WithField("refused", refused.String()).WithField("next", r.places[0].String()).Warn("the driver cannot make the volume there; it may make it elsewhere")
-	_, err := r.kube.StorageClasses().Edit(ctx, r.record, func(*storagev1.StorageClass) (kube.Patch, error) {
-		return kube.Patch{"allowedTopologies": r.places[0].terms}, nil
+	r.log.WithField("refused", refused).WithField("next", r.places[0]).Warn("the driver cannot make the volume there; it may make it elsewhere")
+	_, err := r.kube.StorageClasses.Edit(ctx, r.record, func(*storagev1.StorageClass) (kube.Patch, error) {
+		return kube.Patch{"allowedTopologies": r.places[0]}, nil
 	})
 	if err != nil {
 		r.log.WithError(err).Warn("the place of the volume cannot be changed")

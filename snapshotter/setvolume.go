@@ -78,7 +78,7 @@ func (s *Snapshotter) staged(ctx context.Context, id ids.NewVolumeID) (*storagev
 	fail := func(err error) (*storagev1.StorageClass, *corev1.PersistentVolumeClaim, *corev1.PersistentVolume, error) {
 		return nil, nil, nil, err
 	}
-	record, err := s.kube.StorageClasses().Find(ctx, id.Staging)
+	record, err := s.kube.StorageClasses.Find(ctx, id.Staging)
 	if err != nil {
 		return fail(err)
 	}
@@ -86,11 +86,11 @@ func (s *Snapshotter) staged(ctx context.Context, id ids.NewVolumeID) (*storagev
 		return fail(fmt.Errorf("its record, StorageClass %s, is gone, and maybe the volume with it; restore again", id.Staging))
 	}
 	state := stateOf(record)
-	claim, err := s.kube.Claims(state.namespace).Get(ctx, state.name)
+	claim, err := s.kube.Claims.In(state.namespace).Get(ctx, state.name)
 	if err != nil {
 		return fail(err)
 	}
-	volume, err := s.kube.PersistentVolumes().Get(ctx, claim.Spec.VolumeName)
+	volume, err := s.kube.PersistentVolumes.Get(ctx, claim.Spec.VolumeName)
 	if err != nil {
 		return fail(err)
 	}
@@ -106,11 +106,11 @@ func (s *Snapshotter) staged(ctx context.Context, id ids.NewVolumeID) (*storagev
 // removeStaging removes the claim and then the PersistentVolume of a volume that
 // stays.
 func (s *Snapshotter) removeStaging(ctx context.Context, claim *corev1.PersistentVolumeClaim, pv *corev1.PersistentVolume) error {
-	claims, proof := s.kube.Claims(claim.Namespace), objects.ClaimOf(claim, pv.Spec.CSI.Driver)
+	claims, proof := s.kube.Claims.In(claim.Namespace), objects.ClaimOf(claim, pv.Spec.CSI.Driver)
 	if _, err := claims.Delete(ctx, claim, nil); err != nil {
 		return err
 	}
-	if err := claims.UntilGone(ctx, claim, "staging "+claims.Describe(claim.Name)); err != nil {
+	if err := claims.UntilGone(ctx, claim); err != nil {
 		return err
 	}
 	return s.forgetVolume(ctx, proof, pv)
@@ -119,7 +119,7 @@ func (s *Snapshotter) removeStaging(ctx context.Context, claim *corev1.Persisten
 // forgetVolume removes the PersistentVolume of a claim of ours, and leaves the
 // volume in the storage.
 func (s *Snapshotter) forgetVolume(ctx context.Context, proof objects.Claim, pv *corev1.PersistentVolume) error {
-	volumes := s.kube.PersistentVolumes()
+	volumes := s.kube.PersistentVolumes
 	_, err := volumes.Delete(ctx, pv, func(now *corev1.PersistentVolume) (kube.Patch, error) {
 		if now.Spec.PersistentVolumeReclaimPolicy != corev1.PersistentVolumeReclaimRetain {
 			return nil, fmt.Errorf("%s was changed by someone else: its reclaim policy is %s", volumes.Describe(now.Name), now.Spec.PersistentVolumeReclaimPolicy)
@@ -129,7 +129,7 @@ func (s *Snapshotter) forgetVolume(ctx context.Context, proof objects.Claim, pv 
 	if err != nil {
 		return err
 	}
-	return volumes.UntilGone(ctx, pv, "staging "+volumes.Describe(pv.Name))
+	return volumes.UntilGone(ctx, pv)
 }
 
 // release removes the record when Velero's own PersistentVolume has the volume.
@@ -141,7 +141,7 @@ func (s *Snapshotter) release(ctx context.Context, record *storagev1.StorageClas
 		defer cancel()
 		state := stateOf(record)
 		target := kube.Target{Name: state.handedOver, Object: "PersistentVolume " + state.handedOver, Until: "Velero to make it with the restored volume"}
-		_, err := s.kube.PersistentVolumes().Until(ctx, target, nil, func(now *corev1.PersistentVolume) (bool, string, error) {
+		_, err := s.kube.PersistentVolumes.Until(ctx, target, nil, func(now *corev1.PersistentVolume) (bool, string, error) {
 			return now != nil && hasVolume(now, state.driver, state.handle), "", nil
 		})
 		if err == nil {
@@ -184,8 +184,9 @@ func (s *Snapshotter) replaceVolume(pv map[string]any, staging *corev1.Persisten
 	if present, err := s.locationDrivers().Present(driver); err != nil || present != staging.Spec.CSI.Driver {
 		return errors.Join(fmt.Errorf("its driver is %s", driver), err)
 	}
-	fresh, err := runtime.DefaultUnstructuredConverter.ToUnstructured(staging.Spec.CSI)
-	if err != nil {
+	spec, errSpec := runtime.DefaultUnstructuredConverter.ToUnstructured(&staging.Spec)
+	fresh, _, errCSI := unstructured.NestedMap(spec, "csi")
+	if err := errors.Join(errSpec, errCSI); err != nil {
 		return err
 	}
 	for _, field := range append([]string{"driver", "volumeHandle", "volumeAttributes"}, secretFields...) {
@@ -197,12 +198,11 @@ func (s *Snapshotter) replaceVolume(pv map[string]any, staging *corev1.Persisten
 	if old["fsType"] == nil {
 		replaceField(old, fresh, "fsType")
 	}
-	return errors.Join(
-		unstructured.SetNestedMap(pv, old, "spec", "csi"),
-		setCapacity(pv, staging),
-		setAffinity(pv, ids.TopologyOf(staging.Spec.NodeAffinity)),
-		setAnnotations(pv, staging, driver),
-		setZoneLabels(pv, ids.TopologyOf(staging.Spec.NodeAffinity)))
+	own := pv["spec"].(map[string]any)
+	own["csi"] = old
+	replaceField(own, spec, "nodeAffinity")
+	size := staging.Spec.Capacity[corev1.ResourceStorage]
+	return errors.Join(unstructured.SetNestedField(pv, size.String(), "spec", "capacity", "storage"), setAnnotations(pv, staging, driver), setZoneLabels(pv, ids.TopologyOf(staging.Spec.NodeAffinity)))
 }
 
 func replaceField(to, from map[string]any, field string) {
@@ -211,24 +211,6 @@ func replaceField(to, from map[string]any, field string) {
 	} else {
 		delete(to, field)
 	}
-}
-
-func setCapacity(pv map[string]any, staging *corev1.PersistentVolume) error {
-	size := staging.Spec.Capacity[corev1.ResourceStorage]
-	return unstructured.SetNestedField(pv, size.String(), "spec", "capacity", "storage")
-}
-
-func setAffinity(pv map[string]any, topology ids.Topology) error {
-	affinity := topology.NodeAffinity()
-	if affinity == nil {
-		unstructured.RemoveNestedField(pv, "spec", "nodeAffinity")
-		return nil
-	}
-	fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(affinity)
-	if err != nil {
-		return err
-	}
-	return unstructured.SetNestedMap(pv, fields, "spec", "nodeAffinity")
 }
 
 // setAnnotations has the driver that now serves the volume delete it in the end,
@@ -266,7 +248,7 @@ func setZoneLabels(pv map[string]any, topology ids.Topology) error {
 		return err
 	}
 	changed := false
-	for _, label := range zoneLabels {
+	for _, label := range ids.ZoneLabels {
 		values := topology.Values(label)
 		if _, has := labels[label]; has && len(values) > 0 {
 			labels[label] = strings.Join(values, "__")

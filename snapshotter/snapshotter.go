@@ -37,7 +37,7 @@ func Open(_ context.Context, log logrus.FieldLogger, config map[string]string) (
 	if err := settings.Decode(config, &s); err != nil {
 		return nil, err
 	}
-	rest, err := kube.Config()
+	rest, err := kube.Config("", "")
 	if err != nil {
 		return nil, err
 	}

@@ -42,11 +42,11 @@ func (e *leftError) Error() string { return e.what }
 // being deleted. So nobody knows of what is found here: a snapshot or volume behind
 // it can go too. The record says itself whether Velero was given the volume.
 func (s *Snapshotter) FindLeftovers(ctx context.Context) ([]Leftover, error) {
-	records, err := s.kube.StorageClasses().List(ctx, s.owner.Selector())
+	records, err := s.kube.StorageClasses.List(ctx, s.owner.Selector())
 	if err != nil {
 		return nil, fmt.Errorf("look for leftovers: %w", err)
 	}
-	contents, err := s.kube.VolumeSnapshotContents().List(ctx, s.owner.Selector())
+	contents, err := s.kube.VolumeSnapshotContents.List(ctx, s.owner.Selector())
 	if err != nil && !apierrors.IsNotFound(err) { // a cluster may lack the snapshot API
 		return nil, fmt.Errorf("look for leftovers: %w", err)
 	}

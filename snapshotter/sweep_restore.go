@@ -79,7 +79,7 @@ func (s *Snapshotter) requireEnded(record *storagev1.StorageClass) error {
 // stagingClaimOf returns the claim of a restore, nil if there is none.
 func (s *Snapshotter) stagingClaimOf(ctx context.Context, record *storagev1.StorageClass) (*corev1.PersistentVolumeClaim, error) {
 	state := stateOf(record)
-	claim, err := s.kube.Claims(state.namespace).Find(ctx, state.name)
+	claim, err := s.kube.Claims.In(state.namespace).Find(ctx, state.name)
 	if err != nil || claim == nil {
 		return nil, err
 	}
@@ -93,7 +93,7 @@ func (s *Snapshotter) stagingClaimOf(ctx context.Context, record *storagev1.Stor
 // volumesOf lists the PersistentVolumes that were made for a restore. One of the
 // restore's class without that proof is another's: it is named in an error.
 func (s *Snapshotter) volumesOf(ctx context.Context, record *storagev1.StorageClass, claim *corev1.PersistentVolumeClaim) ([]*corev1.PersistentVolume, error) {
-	all, err := s.kube.PersistentVolumes().List(ctx, "")
+	all, err := s.kube.PersistentVolumes.List(ctx, "")
 	if err != nil {
 		return nil, err
 	}
@@ -123,7 +123,7 @@ func (s *Snapshotter) deleteVolumes(ctx context.Context, record *storagev1.Stora
 		return nil
 	}
 	if claim != nil {
-		if _, err := s.kube.Claims(claim.Namespace).Delete(ctx, claim, nil); err != nil {
+		if _, err := s.kube.Claims.In(claim.Namespace).Delete(ctx, claim, nil); err != nil {
 			return err
 		}
 	}
@@ -145,7 +145,7 @@ func (s *Snapshotter) deleteVolumes(ctx context.Context, record *storagev1.Stora
 // deleteVolume has the driver delete the volume of a claim of ours, and waits for
 // a while until it is gone.
 func (s *Snapshotter) deleteVolume(ctx context.Context, proof objects.Claim, pv *corev1.PersistentVolume) error {
-	client := s.kube.PersistentVolumes()
+	client := s.kube.PersistentVolumes
 	pv, err := client.Edit(ctx, pv, func(now *corev1.PersistentVolume) (kube.Patch, error) {
 		if err := proof.Provisioned(now); err != nil {
 			return nil, err
@@ -163,7 +163,7 @@ func (s *Snapshotter) deleteVolume(ctx context.Context, proof objects.Claim, pv 
 	}
 	soon, cancel := context.WithTimeout(ctx, removalTime)
 	defer cancel()
-	if err := client.UntilGone(soon, pv, client.Describe(pv.Name)+" and its volume"); err != nil {
+	if err := client.UntilGone(soon, pv); err != nil {
 		return &leftError{err.Error()}
 	}
 	return nil
@@ -172,7 +172,7 @@ func (s *Snapshotter) deleteVolume(ctx context.Context, proof objects.Claim, pv 
 // isKnown tells whether a PersistentVolume has that volume of the driver, besides
 // the one of the given UID.
 func (s *Snapshotter) isKnown(ctx context.Context, driver, handle string, besides types.UID) (bool, error) {
-	all, err := s.kube.PersistentVolumes().List(ctx, "")
+	all, err := s.kube.PersistentVolumes.List(ctx, "")
 	return slices.ContainsFunc(all, func(pv *corev1.PersistentVolume) bool {
 		return pv.UID != besides && hasVolume(pv, driver, handle)
 	}), err
@@ -188,13 +188,13 @@ func (s *Snapshotter) giveUpClaim(ctx context.Context, record *storagev1.Storage
 	if warning := s.lastWarning(ctx, claim); age < pendingTime && !drivererr.Final(warning) {
 		return record, &leftError{fmt.Sprintf("claim %s/%s waits for a volume that the driver may still make; %s old; last warning: %q", claim.Namespace, claim.Name, age.Round(time.Second), warning)}
 	}
-	record, err := s.kube.StorageClasses().Edit(ctx, record, func(*storagev1.StorageClass) (kube.Patch, error) {
+	record, err := s.kube.StorageClasses.Edit(ctx, record, func(*storagev1.StorageClass) (kube.Patch, error) {
 		return annotate(map[string]string{annotationClaimRemoved: objects.FormatTime(s.now())}), nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	_, err = s.kube.Claims(claim.Namespace).Delete(ctx, claim, func(now *corev1.PersistentVolumeClaim) (kube.Patch, error) {
+	_, err = s.kube.Claims.In(claim.Namespace).Delete(ctx, claim, func(now *corev1.PersistentVolumeClaim) (kube.Patch, error) {
 		if now.Spec.VolumeName != "" {
 			return nil, &leftError{"its volume has just been made"}
 		}
@@ -207,12 +207,12 @@ func (s *Snapshotter) giveUpClaim(ctx context.Context, record *storagev1.Storage
 // and then its record.
 func (s *Snapshotter) removeRecord(ctx context.Context, record *storagev1.StorageClass) error {
 	state := stateOf(record)
-	client := s.kube.VolumeSnapshots(state.namespace)
+	client := s.kube.VolumeSnapshots.In(state.namespace)
 	snapshot, err := client.Find(ctx, state.name)
 	if err != nil {
 		return err
 	}
-	content, err := s.kube.VolumeSnapshotContents().Find(ctx, state.name)
+	content, err := s.kube.VolumeSnapshotContents.Find(ctx, state.name)
 	if err != nil {
 		return err
 	}
@@ -222,15 +222,15 @@ func (s *Snapshotter) removeRecord(ctx context.Context, record *storagev1.Storag
 	soon, cancel := context.WithTimeout(ctx, importTime)
 	defer cancel()
 	if snapshot != nil {
-		err = client.UntilGone(soon, snapshot, "staging "+client.Describe(snapshot.Name))
+		err = client.UntilGone(soon, snapshot)
 	}
 	if err == nil && content != nil {
-		err = s.releaseContent(soon, content)
+		err = s.kube.VolumeSnapshotContents.UntilGone(soon, content)
 	}
 	if err != nil {
 		return &leftError{err.Error()}
 	}
-	_, err = s.kube.StorageClasses().Delete(ctx, record, nil)
+	_, err = s.kube.StorageClasses.Delete(ctx, record, nil)
 	return err
 }
 
@@ -247,7 +247,7 @@ func (s *Snapshotter) finishHandOver(ctx context.Context, record *storagev1.Stor
 		return err
 	}
 	if claim != nil {
-		if _, err := s.kube.Claims(claim.Namespace).Delete(ctx, claim, nil); err != nil {
+		if _, err := s.kube.Claims.In(claim.Namespace).Delete(ctx, claim, nil); err != nil {
 			return err
 		}
 	}

@@ -46,7 +46,7 @@ func TestClusterRateLimit(t *testing.T) {
 		s := b.open(config)
 		began := time.Now()
 		for range 7 {
-			_, err := s.kube.CSINodes().List(t.Context(), "")
+			_, err := s.kube.CSINodes.List(t.Context(), "")
 			require.NoError(t, err)
 		}
 		return time.Since(began)

@@ -45,13 +45,13 @@ func (s *Snapshotter) tolerate(ctx context.Context, log logrus.FieldLogger) (con
 	return ctx, &tolerance{grace: s.settings.ErrorGracePeriod, log: log, end: end}
 }
 
-// report tells the log of an error that is new, counts how long it lasts, and
-// returns whether it is new. An empty message is none.
-func (t *tolerance) report(message string) bool {
+// report tells the log of an error that is new, and counts how long it lasts. An
+// empty message is none.
+func (t *tolerance) report(message string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if message == "" || message == t.last {
-		return false
+		return
 	}
 	t.last = message
 	t.log.WithField("message", message).Warn("the driver reports an error; it is asked again")
@@ -64,7 +64,6 @@ func (t *tolerance) report(message string) bool {
 	default:
 		t.endIn(t.grace)
 	}
-	return true
 }
 
 // message is the last error, "" if there was none.

@@ -94,7 +94,7 @@ func (v source) attributesClass() string {
 
 // find looks the volume up as it is now.
 func (s *Snapshotter) find(ctx context.Context, id ids.VolumeID) (source, error) {
-	pv, err := s.kube.PersistentVolumes().Get(ctx, id.PV)
+	pv, err := s.kube.PersistentVolumes.Get(ctx, id.PV)
 	if err != nil {
 		return source{}, err
 	}
@@ -112,7 +112,7 @@ func (s *Snapshotter) claimOf(ctx context.Context, pv *corev1.PersistentVolume) 
 	if ref == nil {
 		return nil, nil
 	}
-	claim, err := s.kube.Claims(ref.Namespace).Find(ctx, ref.Name)
+	claim, err := s.kube.Claims.In(ref.Namespace).Find(ctx, ref.Name)
 	if err != nil || claim == nil || claim.UID != ref.UID {
 		return nil, err
 	}

@@ -38,8 +38,9 @@ func madeVolume() *corev1.PersistentVolume {
 		ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{"volume.kubernetes.io/provisioner-deletion-secret-name": "new"}},
 		Spec: corev1.PersistentVolumeSpec{
 			Capacity: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("2Gi")},
-			NodeAffinity: ids.Topology{{{Key: "topology.kubernetes.io/zone", Operator: corev1.NodeSelectorOpIn, Values: []string{"zone-a"}}}}.
-				NodeAffinity(),
+			NodeAffinity: &corev1.VolumeNodeAffinity{Required: &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{{
+				MatchExpressions: []corev1.NodeSelectorRequirement{{Key: "topology.kubernetes.io/zone", Operator: corev1.NodeSelectorOpIn, Values: []string{"zone-a"}}},
+			}}}},
 			PersistentVolumeSource: corev1.PersistentVolumeSource{CSI: &corev1.CSIPersistentVolumeSource{
 				Driver: "d", VolumeHandle: "new", FSType: "ext4", VolumeAttributes: map[string]string{"new": "2", attributeProvisioner: "1-d"},
 				NodeStageSecretRef: &corev1.SecretReference{Namespace: "velero", Name: "new"},

@@ -74,7 +74,7 @@ func (t *trial) claim(ctx context.Context) (string, error) {
 		return "", err
 	}
 	t.begun = true
-	if t.own, err = t.Kube.StorageClasses().Create(ctx, snapshotter.TrialClass(t.class, t.name, t.meta("").Labels)); err != nil {
+	if t.own, err = t.Kube.StorageClasses.Create(ctx, snapshotter.TrialClass(t.class, t.name, t.meta("").Labels)); err != nil {
 		return "", err
 	}
 	made, err := t.create(ctx, &corev1.PersistentVolumeClaim{
@@ -88,7 +88,7 @@ func (t *trial) claim(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	volume, err := t.Kube.PersistentVolumes().Get(ctx, made.Spec.VolumeName)
+	volume, err := t.Kube.PersistentVolumes.Get(ctx, made.Spec.VolumeName)
 	if err != nil {
 		return "", err
 	}
@@ -117,7 +117,7 @@ func (t *trial) chosenClass() (*storagev1.StorageClass, error) {
 func (t *trial) create(ctx context.Context, claim *corev1.PersistentVolumeClaim) (*corev1.PersistentVolumeClaim, error) {
 	ctx, cancel := context.WithTimeout(ctx, fullTimeout)
 	defer cancel()
-	claims := t.Kube.Claims(t.namespace)
+	claims := t.Kube.Claims.In(t.namespace)
 	made, err := claims.Create(ctx, claim)
 	if made != nil {
 		t.claims = append(t.claims, made)
@@ -216,7 +216,7 @@ func (t *trial) adopt(ctx context.Context, volumeID string) error {
 	// Once more after an interruption: the volume is known to nobody else.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTimeout)
 	defer cancel()
-	t.copy, err = t.Kube.PersistentVolumes().Create(ctx, &pv)
+	t.copy, err = t.Kube.PersistentVolumes.Create(ctx, &pv)
 	if t.copy != nil {
 		t.volumes = append(t.volumes, pv.Name)
 	}
@@ -229,7 +229,7 @@ func (t *trial) cleanUp(ctx context.Context) (string, error) {
 	defer cancel()
 	err := t.releaseCopy(ctx)
 	for _, claim := range t.claims {
-		_, deleteErr := t.Kube.Claims(t.namespace).Delete(ctx, claim, nil)
+		_, deleteErr := t.Kube.Claims.In(t.namespace).Delete(ctx, claim, nil)
 		err = errors.Join(err, deleteErr)
 	}
 	err = errors.Join(err, t.deleteSnapshot(ctx))
@@ -237,7 +237,7 @@ func (t *trial) cleanUp(ctx context.Context) (string, error) {
 		err = errors.Join(err, t.waitGone(ctx, name))
 	}
 	if t.own != nil {
-		_, deleteErr := t.Kube.StorageClasses().Delete(ctx, t.own, nil)
+		_, deleteErr := t.Kube.StorageClasses.Delete(ctx, t.own, nil)
 		err = errors.Join(err, deleteErr)
 	}
 	if err != nil {
@@ -253,7 +253,7 @@ func (t *trial) releaseCopy(ctx context.Context) error {
 	if t.copy == nil {
 		return nil
 	}
-	_, err := t.Kube.PersistentVolumes().Edit(ctx, t.copy, func(now *corev1.PersistentVolume) (kube.Patch, error) {
+	_, err := t.Kube.PersistentVolumes.Edit(ctx, t.copy, func(now *corev1.PersistentVolume) (kube.Patch, error) {
 		if now.Spec.ClaimRef != nil && now.Spec.ClaimRef.UID != "" {
 			return nil, nil
 		}
@@ -270,7 +270,7 @@ func (t *trial) deleteSnapshot(ctx context.Context) error {
 }
 
 func (t *trial) waitGone(ctx context.Context, name string) error {
-	client := t.Kube.PersistentVolumes()
+	client := t.Kube.PersistentVolumes
 	target := kube.Target{Name: name, Object: client.Describe(name), Until: "its removal with its volume"}
 	_, err := client.Until(ctx, target, nil, func(now *corev1.PersistentVolume) (bool, string, error) {
 		if now == nil {

@@ -135,7 +135,7 @@ func (v *volumeSnapshotter) csiDrivers(ctx context.Context) (string, error) {
 }
 
 func (v *volumeSnapshotter) storageClasses(ctx context.Context) (string, error) {
-	list, err := v.Kube.StorageClasses().List(ctx, "")
+	list, err := v.Kube.StorageClasses.List(ctx, "")
 	if err != nil {
 		return "", err
 	}

@@ -55,7 +55,7 @@ func (w *where) log(stderr io.Writer) logrus.FieldLogger {
 }
 
 func (w *where) cluster() (*check.Cluster, error) {
-	config, err := kube.ConfigOf(w.kubeconfig, w.context)
+	config, err := kube.Config(w.kubeconfig, w.context)
 	if err != nil {
 		return nil, err
 	}

@@ -59,7 +59,7 @@ func Read(ctx context.Context, config *rest.Config, namespace, kind string) (Set
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, deadline, fmt.Errorf("no answer from the Kubernetes API in %v", deadline))
 	defer cancel()
-	list, err := client.ConfigMaps(namespace).List(ctx, selector(kind))
+	list, err := client.ConfigMaps.In(namespace).List(ctx, selector(kind))
 	if err != nil {
 		return Set{}, fmt.Errorf("look for defaults by the labels %s in namespace %s: %w", selector(kind), namespace, err)
 	}

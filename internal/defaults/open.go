@@ -60,7 +60,7 @@ func (f *finder) find(ctx context.Context, config map[string]string) (Set, error
 }
 
 func (f *finder) read(ctx context.Context) (Set, error) {
-	config, err := kube.Config()
+	config, err := kube.Config("", "")
 	if err != nil {
 		return Set{}, err
 	}

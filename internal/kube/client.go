@@ -7,6 +7,7 @@ package kube
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -25,33 +26,23 @@ import (
 	"k8s.io/client-go/util/flowcontrol"
 )
 
-type (
-	// PersistentVolumes is the client for that kind.
-	PersistentVolumes = Resource[corev1.PersistentVolume, corev1.PersistentVolumeList]
-	// PersistentVolumeClaims is the client for that kind.
-	PersistentVolumeClaims = Resource[corev1.PersistentVolumeClaim, corev1.PersistentVolumeClaimList]
-	// ConfigMaps is the client for that kind.
-	ConfigMaps = Resource[corev1.ConfigMap, corev1.ConfigMapList]
-	// Nodes is the client for that kind.
-	Nodes = Resource[corev1.Node, corev1.NodeList]
-	// StorageClasses is the client for that kind.
-	StorageClasses = Resource[storagev1.StorageClass, storagev1.StorageClassList]
-	// CSIDrivers is the client for that kind.
-	CSIDrivers = Resource[storagev1.CSIDriver, storagev1.CSIDriverList]
-	// CSINodes is the client for that kind.
-	CSINodes = Resource[storagev1.CSINode, storagev1.CSINodeList]
-	// VolumeSnapshots is the client for that kind.
-	VolumeSnapshots = Resource[snapshotv1.VolumeSnapshot, snapshotv1.VolumeSnapshotList]
-	// VolumeSnapshotContents is the client for that kind.
-	VolumeSnapshotContents = Resource[snapshotv1.VolumeSnapshotContent, snapshotv1.VolumeSnapshotContentList]
-	// VolumeSnapshotClasses is the client for that kind.
-	VolumeSnapshotClasses = Resource[snapshotv1.VolumeSnapshotClass, snapshotv1.VolumeSnapshotClassList]
-)
-
-// Client reaches one cluster. It is safe for concurrent use.
+// Client reaches one cluster. It is safe for concurrent use. Of kinds that live in
+// namespaces, Resource.In gives the client for one.
 type Client struct {
-	core, storage, snapshots rest.Interface
-	retry                    retrier
+	PersistentVolumes      Resource[corev1.PersistentVolume, corev1.PersistentVolumeList]
+	Claims                 Resource[corev1.PersistentVolumeClaim, corev1.PersistentVolumeClaimList]
+	ConfigMaps             Resource[corev1.ConfigMap, corev1.ConfigMapList]
+	Nodes                  Resource[corev1.Node, corev1.NodeList]
+	StorageClasses         Resource[storagev1.StorageClass, storagev1.StorageClassList]
+	CSIDrivers             Resource[storagev1.CSIDriver, storagev1.CSIDriverList]
+	CSINodes               Resource[storagev1.CSINode, storagev1.CSINodeList]
+	VolumeSnapshots        Resource[snapshotv1.VolumeSnapshot, snapshotv1.VolumeSnapshotList]
+	VolumeSnapshotContents Resource[snapshotv1.VolumeSnapshotContent, snapshotv1.VolumeSnapshotContentList]
+	VolumeSnapshotClasses  Resource[snapshotv1.VolumeSnapshotClass, snapshotv1.VolumeSnapshotClassList]
+
+	secrets Resource[corev1.Secret, corev1.SecretList]
+	core    rest.Interface
+	retry   retrier
 }
 
 // Options of a Client.
@@ -79,21 +70,26 @@ func New(config *rest.Config, o Options) (*Client, error) {
 	if o.Log == nil {
 		o.Log = &logrus.Logger{Out: io.Discard, Formatter: &logrus.TextFormatter{}, Hooks: logrus.LevelHooks{}}
 	}
-	c := &Client{retry: retrier{grace: o.Grace, log: o.Log}}
-	for _, group := range []struct {
-		client  *rest.Interface
-		path    string
-		version schema.GroupVersion
-	}{
-		{&c.core, "/api", corev1.SchemeGroupVersion},
-		{&c.storage, "/apis", storagev1.SchemeGroupVersion},
-		{&c.snapshots, "/apis", snapshotv1.SchemeGroupVersion},
-	} {
-		if *group.client, err = groupClient(config, transport, group.path, group.version); err != nil {
-			return nil, err
-		}
-	}
-	return c, nil
+	core, errCore := groupClient(config, transport, "/api", corev1.SchemeGroupVersion)
+	storage, errStorage := groupClient(config, transport, "/apis", storagev1.SchemeGroupVersion)
+	snapshots, errSnapshots := groupClient(config, transport, "/apis", snapshotv1.SchemeGroupVersion)
+	c := &Client{core: core, retry: retrier{grace: o.Grace, log: o.Log}}
+	set(&c.PersistentVolumes, c, core, "PersistentVolume", "persistentvolumes")
+	set(&c.Claims, c, core, "PersistentVolumeClaim", "persistentvolumeclaims")
+	set(&c.ConfigMaps, c, core, "ConfigMap", "configmaps")
+	set(&c.Nodes, c, core, "Node", "nodes")
+	set(&c.secrets, c, core, "Secret", "secrets")
+	set(&c.StorageClasses, c, storage, "StorageClass", "storageclasses")
+	set(&c.CSIDrivers, c, storage, "CSIDriver", "csidrivers")
+	set(&c.CSINodes, c, storage, "CSINode", "csinodes")
+	set(&c.VolumeSnapshots, c, snapshots, "VolumeSnapshot", "volumesnapshots")
+	set(&c.VolumeSnapshotContents, c, snapshots, "VolumeSnapshotContent", "volumesnapshotcontents")
+	set(&c.VolumeSnapshotClasses, c, snapshots, "VolumeSnapshotClass", "volumesnapshotclasses")
+	return c, errors.Join(errCore, errStorage, errSnapshots)
+}
+
+func set[T, L any](r *Resource[T, L], c *Client, client rest.Interface, kind, plural string) {
+	*r = Resource[T, L]{verbs[T, L]{client: client, plural: plural}, c.retry, kind}
 }
 
 func groupClient(config *rest.Config, transport *http.Client, path string, version schema.GroupVersion) (rest.Interface, error) {
@@ -127,7 +123,7 @@ var known = sync.OnceValue(func() kinds {
 // SecretValue returns what a Secret holds under key. This package has no other
 // way to a Secret, so that the rights for it can name the one.
 func (c *Client) SecretValue(ctx context.Context, namespace, name, key string) ([]byte, error) {
-	secret, err := resource[corev1.Secret, corev1.SecretList](c, c.core, "Secret", "secrets", namespace).Get(ctx, name)
+	secret, err := c.secrets.In(namespace).Get(ctx, name)
 	if err != nil {
 		return nil, err
 	}
@@ -136,56 +132,6 @@ func (c *Client) SecretValue(ctx context.Context, namespace, name, key string) (
 		return nil, fmt.Errorf("read Secret %s/%s: it has no key %q", namespace, name, key)
 	}
 	return value, nil
-}
-
-// PersistentVolumes is the client for PersistentVolumes.
-func (c *Client) PersistentVolumes() PersistentVolumes {
-	return resource[corev1.PersistentVolume, corev1.PersistentVolumeList](c, c.core, "PersistentVolume", "persistentvolumes", "")
-}
-
-// Claims is the client for the PersistentVolumeClaims of a namespace.
-func (c *Client) Claims(namespace string) PersistentVolumeClaims {
-	return resource[corev1.PersistentVolumeClaim, corev1.PersistentVolumeClaimList](c, c.core, "PersistentVolumeClaim", "persistentvolumeclaims", namespace)
-}
-
-// ConfigMaps is the client for the ConfigMaps of a namespace.
-func (c *Client) ConfigMaps(namespace string) ConfigMaps {
-	return resource[corev1.ConfigMap, corev1.ConfigMapList](c, c.core, "ConfigMap", "configmaps", namespace)
-}
-
-// Nodes is the client for Nodes.
-func (c *Client) Nodes() Nodes {
-	return resource[corev1.Node, corev1.NodeList](c, c.core, "Node", "nodes", "")
-}
-
-// StorageClasses is the client for StorageClasses.
-func (c *Client) StorageClasses() StorageClasses {
-	return resource[storagev1.StorageClass, storagev1.StorageClassList](c, c.storage, "StorageClass", "storageclasses", "")
-}
-
-// CSIDrivers is the client for CSIDrivers.
-func (c *Client) CSIDrivers() CSIDrivers {
-	return resource[storagev1.CSIDriver, storagev1.CSIDriverList](c, c.storage, "CSIDriver", "csidrivers", "")
-}
-
-// CSINodes is the client for CSINodes.
-func (c *Client) CSINodes() CSINodes {
-	return resource[storagev1.CSINode, storagev1.CSINodeList](c, c.storage, "CSINode", "csinodes", "")
-}
-
-// VolumeSnapshots is the client for the VolumeSnapshots of a namespace.
-func (c *Client) VolumeSnapshots(namespace string) VolumeSnapshots {
-	return resource[snapshotv1.VolumeSnapshot, snapshotv1.VolumeSnapshotList](c, c.snapshots, "VolumeSnapshot", "volumesnapshots", namespace)
-}
-
-// VolumeSnapshotContents is the client for VolumeSnapshotContents.
-func (c *Client) VolumeSnapshotContents() VolumeSnapshotContents {
-	return resource[snapshotv1.VolumeSnapshotContent, snapshotv1.VolumeSnapshotContentList](c, c.snapshots, "VolumeSnapshotContent", "volumesnapshotcontents", "")
-}
-
-// VolumeSnapshotClasses is the client for VolumeSnapshotClasses.
-func (c *Client) VolumeSnapshotClasses() VolumeSnapshotClasses {
-	return resource[snapshotv1.VolumeSnapshotClass, snapshotv1.VolumeSnapshotClassList](c, c.snapshots, "VolumeSnapshotClass", "volumesnapshotclasses", "")
 }
 
 // Raw gets the JSON of what stands at an absolute path of the API, for the few

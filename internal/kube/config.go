@@ -14,20 +14,25 @@ import (
 // serviceAccountNamespace is where a pod finds its own namespace.
 const serviceAccountNamespace = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 
-// Config finds the cluster: the one this pod runs in, else that of the file
-// KUBECONFIG names, else that of ~/.kube/config. It is the order Velero itself
+// Config finds the cluster: that of a kubeconfig file and a context in it, where a
+// person names either of the two; else the one this pod runs in, else that of the
+// file KUBECONFIG names, else that of ~/.kube/config. It is the order Velero itself
 // follows, except that a pod may not be talked out of its own cluster.
-func Config() (*rest.Config, error) {
-	if config, err := rest.InClusterConfig(); err == nil {
-		return config, nil
+func Config(file, context string) (*rest.Config, error) {
+	if file == "" && context == "" {
+		if config, err := rest.InClusterConfig(); err == nil {
+			return config, nil
+		}
 	}
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
-	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, nil).ClientConfig()
+	rules.ExplicitPath = file
+	overrides := &clientcmd.ConfigOverrides{CurrentContext: context}
+	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, overrides).ClientConfig()
 	if clientcmd.IsEmptyConfig(err) {
 		return nil, errors.New("find the Kubernetes cluster: this is no pod, and neither KUBECONFIG nor ~/.kube/config names a cluster")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("find the Kubernetes cluster: this is no pod, and KUBECONFIG or ~/.kube/config does not serve: %w", err)
+		return nil, fmt.Errorf("find the Kubernetes cluster: kubeconfig %q (empty is that of KUBECONFIG, else ~/.kube/config), context %q: %w", file, context, err)
 	}
 	return config, nil
 }

@@ -20,7 +20,7 @@ func TestNamespace(t *testing.T) {
 func TestConfigWithoutCluster(t *testing.T) {
 	t.Setenv("KUBECONFIG", filepath.Join(t.TempDir(), "none"))
 	t.Setenv("KUBERNETES_SERVICE_HOST", "")
-	_, err := Config()
+	_, err := Config("", "")
 	require.ErrorContains(t, err, "KUBECONFIG")
 }
 

@@ -4,13 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/client-go/rest"
 )
 
 // Resource is the client for one kind of object T with the list L, in one
@@ -26,8 +24,10 @@ type Resource[T, L any] struct {
 	kind  string
 }
 
-func resource[T, L any](c *Client, client rest.Interface, kind, plural, namespace string) Resource[T, L] {
-	return Resource[T, L]{verbs[T, L]{client, plural, namespace}, c.retry, kind}
+// In is the client for the objects of one namespace.
+func (r Resource[T, L]) In(namespace string) Resource[T, L] {
+	r.verbs.namespace = namespace
+	return r
 }
 
 // Describe names an object of this kind for a person: "PersistentVolume data".
@@ -67,7 +67,10 @@ func (r Resource[T, L]) List(ctx context.Context, selector string) ([]*T, error)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}
-	var all []*T
+	return itemsOf[T](list)
+}
+
+func itemsOf[T, L any](list *L) (all []*T, err error) {
 	err = meta.EachListItem(asObject(list), func(item runtime.Object) error {
 		all = append(all, any(item).(*T))
 		return nil
@@ -97,10 +100,10 @@ func (r Resource[T, L]) Create(ctx context.Context, wanted *T) (*T, error) {
 	return nil, fmt.Errorf("%s: %w", what, err)
 }
 
-// Patch is a JSON merge patch.
+// Patch is a JSON merge patch. Its metadata, if any, is a map[string]any.
 type Patch map[string]any
 
-// Edit changes the object that now is a state of. change decides on the patch for
+// Edit changes the object that now is a state of. change decides on a new patch for
 // a state; nil leaves it as it is, an error ends the edit. It returns the changed
 // object. An error of an object that is gone satisfies apierrors.IsNotFound.
 func (r Resource[T, L]) Edit(ctx context.Context, now *T, change func(now *T) (Patch, error)) (*T, error) {
@@ -174,12 +177,11 @@ func metaOf[T any](o *T) metav1.Object { return any(o).(metav1.Object) }
 
 // withPreconditions has a patch apply to exactly this state of the object.
 func withPreconditions(patch Patch, state metav1.Object) Patch {
-	fields := map[string]any{}
-	if given, ok := patch["metadata"].(map[string]any); ok {
-		fields = maps.Clone(given)
+	fields, _ := patch["metadata"].(map[string]any)
+	if fields == nil {
+		fields = map[string]any{}
 	}
 	fields["uid"], fields["resourceVersion"] = state.GetUID(), state.GetResourceVersion()
-	patch = maps.Clone(patch)
 	patch["metadata"] = fields
 	return patch
 }

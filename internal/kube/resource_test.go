@@ -93,14 +93,14 @@ func (s *oneObject) answer(r *http.Request) (any, int) {
 	return s.object, http.StatusOK
 }
 
-func startOneObject(t *testing.T) (*oneObject, ConfigMaps) {
+func startOneObject(t *testing.T) (*oneObject, Resource[corev1.ConfigMap, corev1.ConfigMapList]) {
 	t.Helper()
 	s := &oneObject{t: t}
 	server := httptest.NewServer(s)
 	t.Cleanup(server.Close)
 	client, err := New(&rest.Config{Host: server.URL}, Options{QPS: 100, Burst: 100})
 	require.NoError(t, err)
-	return s, client.ConfigMaps("")
+	return s, client.ConfigMaps
 }
 
 func labelled(value string) *corev1.ConfigMap {

@@ -3,7 +3,6 @@ package kube
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -68,7 +67,8 @@ func transient(err error) bool {
 		code := status.Status().Code
 		return code >= http.StatusInternalServerError || apierrors.IsTooManyRequests(err) || apierrors.IsTimeout(err)
 	}
-	return !errors.Is(err, context.Canceled) && !untrusted(err) && transportFailed(err)
+	untrusted := errors.As(err, new(*tls.CertificateVerificationError)) // no repetition mends that
+	return !errors.Is(err, context.Canceled) && !untrusted && transportFailed(err)
 }
 
 // transportFailed tells whether the request or its answer was lost on the way.
@@ -78,15 +78,6 @@ func transportFailed(err error) bool {
 	var sent *url.Error
 	var temporary interface{ Timeout() bool }
 	return errors.As(err, &sent) || errors.As(err, &temporary) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
-}
-
-// untrusted tells whether the server is not the one that was configured, which
-// no repetition mends.
-func untrusted(err error) bool {
-	var verification *tls.CertificateVerificationError
-	var authority x509.UnknownAuthorityError
-	var host x509.HostnameError
-	return errors.As(err, &verification) || errors.As(err, &authority) || errors.As(err, &host)
 }
 
 func newPause() *wait.Backoff {

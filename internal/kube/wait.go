@@ -6,17 +6,14 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 )
 
 // Target says what a wait is about, in the words of its log and its errors.
 type Target struct {
-	Name   string // the object's name; "" stands for any object of the kind
+	Name   string // the object's name
 	Object string // what the object is: "VolumeSnapshot app/data"
 	Until  string // what is waited for: "its snapshot handle"
 }
@@ -26,9 +23,6 @@ type Target struct {
 // succeed, and in last what is worth knowing while it lasts.
 //
 // An error ends the wait and is returned as it is.
-//
-// Where a wait is for any object of a kind, it decides on each of them, and on nil
-// for one that was deleted.
 type Condition[T any] func(object *T) (done bool, last string, err error)
 
 // TimeoutError tells that a wait was ended by its context.
@@ -62,33 +56,19 @@ func (e *TimeoutError) Unwrap() error { return e.Cause }
 // again; nil has Until begin with a list. The wait is bounded by ctx, and ends
 // with a *TimeoutError then.
 func (r Resource[T, L]) Until(ctx context.Context, target Target, from *T, cond Condition[T]) (*T, error) {
-	w := waiter[T, L]{client: r.verbs, retry: r.retry, target: target, cond: cond, started: time.Now(), state: from}
-	if from != nil {
-		w.version = metaOf(from).GetResourceVersion()
-	}
-	tell := time.NewTicker(tellInterval)
-	defer tell.Stop()
-	w.tell = tell.C
-	return w.run(ctx)
+	return until(ctx, r.verbs, r.retry, target, from, cond)
 }
 
-// UntilGone waits until exactly this object is gone. what names it.
-func (r Resource[T, L]) UntilGone(ctx context.Context, object *T, what string) error {
-	target := Target{Name: metaOf(object).GetName(), Object: what, Until: "its removal"}
-	_, err := r.Until(ctx, target, object, func(now *T) (bool, string, error) {
-		return isGone(now, metaOf(object).GetUID()), holders(now), nil
+// UntilGone waits until exactly this object is gone.
+func (r Resource[T, L]) UntilGone(ctx context.Context, object *T) error {
+	name, uid := metaOf(object).GetName(), metaOf(object).GetUID()
+	_, err := r.Until(ctx, Target{Name: name, Object: r.Describe(name), Until: "its removal"}, object, func(now *T) (bool, string, error) {
+		if now == nil || metaOf(now).GetUID() != uid {
+			return true, "", nil
+		}
+		return false, fmt.Sprintf("deletion requested %t, finalizers %v", metaOf(now).GetDeletionTimestamp() != nil, metaOf(now).GetFinalizers()), nil
 	})
 	return err
-}
-
-func isGone[T any](now *T, uid types.UID) bool { return now == nil || metaOf(now).GetUID() != uid }
-
-// holders tells what holds an object that is to go.
-func holders[T any](now *T) string {
-	if now == nil {
-		return ""
-	}
-	return fmt.Sprintf("deletion requested %t, finalizers %v", metaOf(now).GetDeletionTimestamp() != nil, metaOf(now).GetFinalizers())
 }
 
 // tellInterval is how often a wait says what it waits for.
@@ -111,9 +91,7 @@ type waiter[T, L any] struct {
 	state   *T
 	version string // where to watch from; "" has to be listed first
 	last    string
-	api     error
-	refused time.Time // since when the API refuses for lack of rights
-	failing time.Time // since when the API server fails
+	granted time.Time // when the API last answered, or the wait began
 }
 
 // watchSeconds bounds one watch, so that a connection that died silently costs
@@ -124,31 +102,40 @@ const watchSeconds int64 = 60
 // started knows neither roles nor tokens for a moment.
 const refusalGrace = 10 * time.Second
 
-func (w *waiter[T, L]) run(ctx context.Context) (*T, error) {
-	if w.version != "" {
-		if done, err := w.decide(w.state); done {
-			return w.state, err
+func until[T, L any](ctx context.Context, client listWatcher[L], retry retrier, target Target, from *T, cond Condition[T]) (*T, error) {
+	now := time.Now()
+	w := waiter[T, L]{client: client, retry: retry, target: target, cond: cond, started: now, granted: now, tell: time.Tick(tellInterval), state: from}
+	if from != nil {
+		w.version = metaOf(from).GetResourceVersion()
+		if done, err := w.decide(from); done {
+			return from, err
 		}
 	}
-	pause := newPause()
-	for {
+	return w.run(ctx)
+}
+
+func (w *waiter[T, L]) run(ctx context.Context) (*T, error) {
+	for pause := newPause(); ; {
 		began := time.Now()
 		done, err := w.round(ctx)
-		if done {
+		switch {
+		case done:
 			return w.state, err
-		}
-		if w.api = err; err == nil && time.Since(began) > time.Second {
+		case ctx.Err() == nil && err != nil && !w.mayPass(err):
+			return w.state, fmt.Errorf("%s: wait for %s: %w", w.target.Object, w.target.Until, err)
+		case err == nil && time.Since(began) > time.Second:
 			pause = newPause()
-			continue
+		default:
+			sleep(ctx, pause.Step())
 		}
-		if sleep(ctx, pause.Step()) != nil {
-			return w.state, w.timeout(ctx)
+		if ctx.Err() != nil {
+			return w.state, &TimeoutError{Target: w.target, Waited: time.Since(w.started), Last: w.last, API: err, Cause: context.Cause(ctx)}
 		}
 	}
 }
 
 // round is one list, if one is needed, and one watch. An error without done is
-// one that may pass.
+// one of the API.
 func (w *waiter[T, L]) round(ctx context.Context) (done bool, err error) {
 	if w.version == "" {
 		done, err = w.list(ctx)
@@ -156,42 +143,26 @@ func (w *waiter[T, L]) round(ctx context.Context) (done bool, err error) {
 	if !done && err == nil {
 		done, err = w.watch(ctx)
 	}
-	switch {
-	case done:
-		return true, err
-	case ctx.Err() != nil:
-		w.api = err
-		return true, w.timeout(ctx)
-	case err != nil && w.final(err):
-		return true, fmt.Errorf("%s: wait for %s: %w", w.target.Object, w.target.Until, err)
-	}
-	return false, err
+	return done, err
 }
 
+// list repeats what fails for a while, as every request.
 func (w *waiter[T, L]) list(ctx context.Context) (done bool, err error) {
-	list, err := attempt(ctx, func(ctx context.Context) (*L, error) { return w.client.List(ctx, w.options()) })
+	list, err := retry(ctx, w.retry, "list "+w.target.Object+" to wait for "+w.target.Until, func(ctx context.Context) (*L, error) {
+		return w.client.List(ctx, w.options())
+	})
 	if err != nil {
 		return false, err
 	}
-	listMeta, err := meta.ListAccessor(list)
+	w.version, w.granted, w.state = any(list).(metav1.ListInterface).GetResourceVersion(), time.Now(), nil
+	items, err := itemsOf[T](list)
 	if err != nil {
 		return true, err
 	}
-	w.version, w.refused, w.failing = listMeta.GetResourceVersion(), time.Time{}, time.Time{}
-	seen := false
-	err = meta.EachListItem(asObject(list), func(item runtime.Object) error {
-		if seen = true; done {
-			return nil
-		}
-		w.state = any(item).(*T)
-		done, err = w.decide(w.state)
-		return err
-	})
-	if seen || err != nil {
-		return done || err != nil, err
+	if len(items) > 0 {
+		w.state = items[0]
 	}
-	w.state = nil
-	return w.decide(nil)
+	return w.decide(w.state)
 }
 
 func (w *waiter[T, L]) watch(ctx context.Context) (done bool, err error) {
@@ -205,7 +176,7 @@ func (w *waiter[T, L]) watch(ctx context.Context) (done bool, err error) {
 		return false, w.stale(err)
 	}
 	defer events.Stop()
-	w.refused, w.failing = time.Time{}, time.Time{}
+	w.granted = time.Now()
 	return w.follow(ctx, events)
 }
 
@@ -247,10 +218,11 @@ func (w *waiter[T, L]) take(event watch.Event) (done bool, err error) {
 }
 
 // stale has the next round begin with a list: after any error of a watch there
-// may be changes that no watch will show.
+// may be changes that no watch will show. It returns an error that a list would
+// have too.
 func (w *waiter[T, L]) stale(err error) error {
 	w.version = ""
-	if apierrors.IsResourceExpired(err) || apierrors.IsGone(err) {
+	if apierrors.IsResourceExpired(err) || apierrors.IsGone(err) || transient(err) {
 		return nil
 	}
 	return err
@@ -264,32 +236,12 @@ func (w *waiter[T, L]) decide(object *T) (done bool, err error) {
 	return done || err != nil, err
 }
 
-// final tells whether an error of the API will not pass. A refusal must last, and
-// so must a failure of the API server.
-func (w *waiter[T, L]) final(err error) bool {
-	if transient(err) {
-		if w.failing.IsZero() {
-			w.failing = time.Now()
-			w.retry.log.WithError(err).Warnf("the Kubernetes API does not answer; it is asked again: %s, wait for %s", w.target.Object, w.target.Until)
-		}
-		return w.retry.failsTooLong(err, w.failing)
-	}
-	if !apierrors.IsForbidden(err) && !apierrors.IsUnauthorized(err) {
-		return true
-	}
-	if w.refused.IsZero() {
-		w.refused = time.Now()
-	}
-	return time.Since(w.refused) > refusalGrace
-}
-
-func (w *waiter[T, L]) timeout(ctx context.Context) error {
-	return &TimeoutError{Target: w.target, Waited: time.Since(w.started), Last: w.last, API: w.api, Cause: context.Cause(ctx)}
+// mayPass tells whether an error of the API may be gone in the next round, which a
+// refusal may be for a while. What else passes was waited for already.
+func (w *waiter[T, L]) mayPass(err error) bool {
+	return (apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err)) && time.Since(w.granted) < refusalGrace
 }
 
 func (w *waiter[T, L]) options() metav1.ListOptions {
-	if w.target.Name == "" {
-		return metav1.ListOptions{}
-	}
 	return metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("metadata.name", w.target.Name).String()}
 }

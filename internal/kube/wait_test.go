@@ -92,15 +92,7 @@ func (s *script) run(t *testing.T, within time.Duration, from *corev1.ConfigMap)
 	s.t = t
 	ctx, cancel := context.WithTimeout(t.Context(), within)
 	defer cancel()
-	return until(ctx, s, from, isReady)
-}
-
-func until(ctx context.Context, s *script, from *corev1.ConfigMap, cond Condition[corev1.ConfigMap]) (*corev1.ConfigMap, error) {
-	w := waiter[corev1.ConfigMap, corev1.ConfigMapList]{client: s, retry: quiet, target: target, cond: cond, started: time.Now(), state: from}
-	if from != nil {
-		w.version = from.ResourceVersion
-	}
-	return w.run(ctx)
+	return until(ctx, s, quiet, target, from, isReady)
 }
 
 // quiet repeats requests until the context ends, and tells nobody.
@@ -176,7 +168,7 @@ func TestUntilNamesTheCause(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	s := &script{t: t, watchs: []watchStep{{open: true}}}
 	time.AfterFunc(20*time.Millisecond, func() { cancel(errors.New("the driver has failed")) })
-	_, err := until(ctx, s, config("1", ""), isReady)
+	_, err := until(ctx, s, quiet, target, config("1", ""), isReady)
 	require.ErrorContains(t, err, "the driver has failed")
 }
 
@@ -186,7 +178,7 @@ func TestUntilSaysThatTheAPIFails(t *testing.T) {
 		s.lists = append(s.lists, listStep{err: apierrors.NewServiceUnavailable("no leader")})
 	}
 	_, err := s.run(t, 400*time.Millisecond, nil)
-	require.ErrorContains(t, err, "the Kubernetes API fails: no leader")
+	require.ErrorContains(t, err, "the Kubernetes API fails: context deadline exceeded: no leader")
 }
 
 func TestUntilEndsAtOnce(t *testing.T) {
@@ -202,7 +194,7 @@ func TestUntilEndsAtOnce(t *testing.T) {
 
 func TestUntilSeesADeletion(t *testing.T) {
 	s := &script{t: t, watchs: []watchStep{{events: []watch.Event{{Type: watch.Deleted, Object: config("2", "")}}}}}
-	got, err := until(t.Context(), s, config("1", ""), func(c *corev1.ConfigMap) (bool, string, error) { return c == nil, "", nil })
+	got, err := until(t.Context(), s, quiet, target, config("1", ""), func(c *corev1.ConfigMap) (bool, string, error) { return c == nil, "", nil })
 	require.NoError(t, err)
 	require.Nil(t, got)
 }

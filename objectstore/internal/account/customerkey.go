@@ -61,7 +61,7 @@ func customerKeyForms(sse encrypt.ServerSide) []string {
 // readSecret reads NAME/KEY from Velero's namespace.
 func readSecret(ctx context.Context, nameAndKey string) ([]byte, error) {
 	name, key, _ := strings.Cut(nameAndKey, "/")
-	config, err := kube.Config()
+	config, err := kube.Config("", "")
 	if err != nil {
 		return nil, err
 	}

@@ -12,7 +12,7 @@ import (
 )
 
 // withSecret is a class that names its secrets so.
-func withSecret(name, driver, namespace, secret string) snapshotv1.VolumeSnapshotClass {
+func withSecret(name, driver, namespace, secret string) *snapshotv1.VolumeSnapshotClass {
 	class := snapshotClass(name, driver)
 	class.Parameters = map[string]string{parameterSecretNamespace: namespace, parameterSecretName: secret}
 	return class
@@ -21,12 +21,12 @@ func withSecret(name, driver, namespace, secret string) snapshotv1.VolumeSnapsho
 func TestCreateSecret(t *testing.T) {
 	names := SnapshotNames{Content: "content", Snapshot: "snap", Namespace: "app"}
 	class := snapshotClass("c", "d")
-	secret, err := CreateSecret(&class, names)
+	secret, err := CreateSecret(class, names)
 	require.NoError(t, err)
 	require.Zero(t, secret)
 
 	class = withSecret("c", "d", "${volumesnapshot.namespace}", "s-${volumesnapshot.name}-${volumesnapshotcontent.name}")
-	secret, err = CreateSecret(&class, names)
+	secret, err = CreateSecret(class, names)
 	require.NoError(t, err)
 	require.Equal(t, ids.SecretRef{Namespace: "app", Name: "s-snap-content"}, secret)
 
@@ -38,19 +38,19 @@ func TestCreateSecret(t *testing.T) {
 		{"a.b", "s", "no name of a namespace"},
 	} {
 		class = withSecret("c", "d", wrong.namespace, wrong.name)
-		_, err = CreateSecret(&class, names)
+		_, err = CreateSecret(class, names)
 		require.ErrorContains(t, err, "VolumeSnapshotClass c: ")
 		require.ErrorContains(t, err, wrong.reason)
 	}
 	class = withSecret("c", "d", "${volumesnapshot.namespace}", "s")
-	_, err = CreateSecret(&class, SnapshotNames{Content: "content"})
+	_, err = CreateSecret(class, SnapshotNames{Content: "content"})
 	require.ErrorContains(t, err, "not known", "a volume without a claim")
 }
 
 func TestListSecret(t *testing.T) {
 	class := snapshotClass("c", "d")
 	class.Parameters = map[string]string{parameterListSecretNamespace: "kube-system", parameterListSecretName: "lister-${volumesnapshotcontent.name}"}
-	secret, err := ListSecret(&class, "content")
+	secret, err := ListSecret(class, "content")
 	require.NoError(t, err)
 	require.Equal(t, ids.SecretRef{Namespace: "kube-system", Name: "lister-content"}, secret)
 }
@@ -61,7 +61,7 @@ func TestDeleteSecret(t *testing.T) {
 	templated := withSecret("templated", "d", "${volumesnapshot.namespace}", "taker")
 	free := withSecret("free", "d", "${volumesnapshot.namespace}", "${volumesnapshot.name}")
 	bare := snapshotClass("bare", "d")
-	all := []snapshotv1.VolumeSnapshotClass{bare, fixed, foreign, templated, free}
+	all := []*snapshotv1.VolumeSnapshotClass{bare, fixed, foreign, templated, free}
 	claim := ids.ClaimRef{Namespace: "app", Name: "data"}
 	for name, c := range map[string]struct {
 		id      ids.SnapshotID
@@ -99,7 +99,7 @@ func TestDeleteSecret(t *testing.T) {
 }
 
 func TestLookupClass(t *testing.T) {
-	with := func(name, driver, secret string) snapshotv1.VolumeSnapshotClass {
+	with := func(name, driver, secret string) *snapshotv1.VolumeSnapshotClass {
 		class := snapshotClass(name, driver)
 		class.Parameters = map[string]string{parameterListSecretName: secret, parameterListSecretNamespace: "ns"}
 		return class
@@ -107,7 +107,7 @@ func TestLookupClass(t *testing.T) {
 	id := ids.SnapshotID{Driver: "d", Class: "mine", ListSecret: ids.SecretRef{Namespace: "ns", Name: "s"}}
 	bare, same, other, mine := snapshotClass("bare", "d"), with("same", "d", "s"), with("any", "d", "t"), with("mine", "d", "t")
 	foreign := with("mine", "e", "s")
-	for want, classes := range map[string][]snapshotv1.VolumeSnapshotClass{
+	for want, classes := range map[string][]*snapshotv1.VolumeSnapshotClass{
 		"mine": {other, same, mine, bare},
 		"same": {other, same, foreign, bare},
 		"any":  {bare, other, foreign},
@@ -116,15 +116,15 @@ func TestLookupClass(t *testing.T) {
 		require.NotNil(t, got, want)
 		require.Equal(t, want, *got)
 	}
-	require.Nil(t, LookupClass(id, []snapshotv1.VolumeSnapshotClass{bare, foreign}))
-	require.Nil(t, LookupClass(ids.SnapshotID{Driver: "d"}, []snapshotv1.VolumeSnapshotClass{mine}))
+	require.Nil(t, LookupClass(id, []*snapshotv1.VolumeSnapshotClass{bare, foreign}))
+	require.Nil(t, LookupClass(ids.SnapshotID{Driver: "d"}, []*snapshotv1.VolumeSnapshotClass{mine}))
 }
 
 func TestVolumeParameters(t *testing.T) {
 	const stage, provisioner, prefix = "csi.storage.k8s.io/node-stage-secret-", "csi.storage.k8s.io/provisioner-secret-", "csi.storage.k8s.io/"
 	id := ids.SnapshotID{Claim: ids.ClaimRef{Namespace: "app", Name: "data"}, PV: "pvc-1", Secrets: ids.Secrets{
-		Provisioner: ids.SecretRef{Namespace: "ceph", Name: "maker"},
-		NodeStage:   ids.SecretRef{Namespace: "app", Name: "team-blue-luks"},
+		"provisioner": ids.SecretRef{Namespace: "ceph", Name: "maker"},
+		"node-stage":  ids.SecretRef{Namespace: "app", Name: "team-blue-luks"},
 	}}
 	for name, c := range map[string]struct {
 		id         *ids.SnapshotID
@@ -179,7 +179,7 @@ func TestVolumeParameters(t *testing.T) {
 			wrong: []string{"no name of a Secret"},
 		},
 		"an ID with an odd secret": {
-			id:         &ids.SnapshotID{Claim: ids.ClaimRef{Namespace: "a", Name: "b"}, Secrets: ids.Secrets{NodeStage: ids.SecretRef{Namespace: "ns", Name: "A b"}}},
+			id:         &ids.SnapshotID{Claim: ids.ClaimRef{Namespace: "a", Name: "b"}, Secrets: ids.Secrets{"node-stage": ids.SecretRef{Namespace: "ns", Name: "A b"}}},
 			parameters: map[string]string{stage + "name": "${pvc.annotations['x']}", stage + "namespace": "ns"},
 			wrong:      []string{"not known"},
 		},
@@ -191,7 +191,7 @@ func TestVolumeParameters(t *testing.T) {
 			if c.id == nil {
 				c.id = &id
 			}
-			got, err := VolumeParameters(&class, *c.id)
+			got, err := VolumeParameters(class, *c.id)
 			require.Equal(t, c.parameters, class.Parameters, "the class itself is left as it is")
 			if len(c.wrong) > 0 {
 				for _, words := range c.wrong {

@@ -34,7 +34,7 @@ type SnapshotWish struct {
 // of the driver, the class with Velero's label, the default class, the driver's
 // only class. A class that is named, and is missing or another driver's, is an
 // error.
-func ForSnapshot(wish SnapshotWish, classes []snapshotv1.VolumeSnapshotClass) (*snapshotv1.VolumeSnapshotClass, error) {
+func ForSnapshot(wish SnapshotWish, classes []*snapshotv1.VolumeSnapshotClass) (*snapshotv1.VolumeSnapshotClass, error) {
 	if name, by := wish.named(); name != "" {
 		return named(wish.Driver, classes, name, by)
 	}
@@ -65,7 +65,7 @@ func (w SnapshotWish) named() (name, by string) {
 }
 
 // named returns the class that somebody named, which has to fit.
-func named(driver string, classes []snapshotv1.VolumeSnapshotClass, name, by string) (*snapshotv1.VolumeSnapshotClass, error) {
+func named(driver string, classes []*snapshotv1.VolumeSnapshotClass, name, by string) (*snapshotv1.VolumeSnapshotClass, error) {
 	class := classOf(classes, name)
 	if class == nil {
 		return nil, fmt.Errorf("no VolumeSnapshotClass %q, which %s names; %s", name, by, candidates(driver, classes))
@@ -77,19 +77,19 @@ func named(driver string, classes []snapshotv1.VolumeSnapshotClass, name, by str
 }
 
 // offered chooses among the driver's classes by what the classes say.
-func offered(driver string, classes []snapshotv1.VolumeSnapshotClass) (*snapshotv1.VolumeSnapshotClass, error) {
+func offered(driver string, classes []*snapshotv1.VolumeSnapshotClass) (*snapshotv1.VolumeSnapshotClass, error) {
 	own := ofDriver(driver, classes)
 	for _, mark := range []struct {
 		name string
-		has  func(snapshotv1.VolumeSnapshotClass) bool
+		has  func(*snapshotv1.VolumeSnapshotClass) bool
 	}{
-		{"the label " + VeleroClass, func(c snapshotv1.VolumeSnapshotClass) bool { _, has := c.Labels[VeleroClass]; return has }},
-		{"the annotation " + defaultClass, func(c snapshotv1.VolumeSnapshotClass) bool { return c.Annotations[defaultClass] == "true" }},
-		{"driver " + driver, func(snapshotv1.VolumeSnapshotClass) bool { return true }},
+		{"the label " + VeleroClass, func(c *snapshotv1.VolumeSnapshotClass) bool { _, has := c.Labels[VeleroClass]; return has }},
+		{"the annotation " + defaultClass, func(c *snapshotv1.VolumeSnapshotClass) bool { return c.Annotations[defaultClass] == "true" }},
+		{"driver " + driver, func(*snapshotv1.VolumeSnapshotClass) bool { return true }},
 	} {
-		marked := slices.DeleteFunc(slices.Clone(own), func(c snapshotv1.VolumeSnapshotClass) bool { return !mark.has(c) })
+		marked := slices.DeleteFunc(slices.Clone(own), func(c *snapshotv1.VolumeSnapshotClass) bool { return !mark.has(c) })
 		if len(marked) == 1 {
-			return &marked[0], nil
+			return marked[0], nil
 		}
 		if len(marked) > 1 {
 			return nil, fmt.Errorf("several VolumeSnapshotClasses have %s: %s; name one by the setting snapshotClass.%s or the claim's annotation %s",
@@ -99,20 +99,20 @@ func offered(driver string, classes []snapshotv1.VolumeSnapshotClass) (*snapshot
 	return nil, fmt.Errorf("no VolumeSnapshotClass for driver %s; %s", driver, candidates(driver, classes))
 }
 
-func classOf(classes []snapshotv1.VolumeSnapshotClass, name string) *snapshotv1.VolumeSnapshotClass {
-	i := slices.IndexFunc(classes, func(c snapshotv1.VolumeSnapshotClass) bool { return c.Name == name })
+func classOf(classes []*snapshotv1.VolumeSnapshotClass, name string) *snapshotv1.VolumeSnapshotClass {
+	i := slices.IndexFunc(classes, func(c *snapshotv1.VolumeSnapshotClass) bool { return c.Name == name })
 	if i < 0 {
 		return nil
 	}
-	return &classes[i]
+	return classes[i]
 }
 
-func ofDriver(driver string, classes []snapshotv1.VolumeSnapshotClass) []snapshotv1.VolumeSnapshotClass {
-	return slices.DeleteFunc(slices.Clone(classes), func(c snapshotv1.VolumeSnapshotClass) bool { return c.Driver != driver })
+func ofDriver(driver string, classes []*snapshotv1.VolumeSnapshotClass) []*snapshotv1.VolumeSnapshotClass {
+	return slices.DeleteFunc(slices.Clone(classes), func(c *snapshotv1.VolumeSnapshotClass) bool { return c.Driver != driver })
 }
 
 // candidates says which classes there are.
-func candidates(driver string, classes []snapshotv1.VolumeSnapshotClass) string {
+func candidates(driver string, classes []*snapshotv1.VolumeSnapshotClass) string {
 	if own := ofDriver(driver, classes); len(own) > 0 {
 		return fmt.Sprintf("the classes of driver %s are %s", driver, names(own))
 	}
@@ -122,7 +122,7 @@ func candidates(driver string, classes []snapshotv1.VolumeSnapshotClass) string 
 	return fmt.Sprintf("the cluster has no class for driver %s, only %s: create one", driver, names(classes))
 }
 
-func names(classes []snapshotv1.VolumeSnapshotClass) string {
+func names(classes []*snapshotv1.VolumeSnapshotClass) string {
 	var all []string
 	for _, c := range classes {
 		all = append(all, fmt.Sprintf("%s (%s)", c.Name, c.Driver))

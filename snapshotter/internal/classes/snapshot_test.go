@@ -8,8 +8,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-func snapshotClass(name, driver string, marks ...string) snapshotv1.VolumeSnapshotClass {
-	class := snapshotv1.VolumeSnapshotClass{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{}, Annotations: map[string]string{}}, Driver: driver}
+func snapshotClass(name, driver string, marks ...string) *snapshotv1.VolumeSnapshotClass {
+	class := &snapshotv1.VolumeSnapshotClass{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{}, Annotations: map[string]string{}}, Driver: driver}
 	for _, mark := range marks {
 		switch mark {
 		case VeleroClass:
@@ -24,10 +24,10 @@ func snapshotClass(name, driver string, marks ...string) snapshotv1.VolumeSnapsh
 func TestForSnapshot(t *testing.T) {
 	plain, labelled, standard := snapshotClass("plain", "d"), snapshotClass("labelled", "d", VeleroClass), snapshotClass("standard", "d", defaultClass)
 	other := snapshotClass("other", "e", defaultClass)
-	all := []snapshotv1.VolumeSnapshotClass{plain, labelled, standard, other}
+	all := []*snapshotv1.VolumeSnapshotClass{plain, labelled, standard, other}
 	for name, c := range map[string]struct {
 		wish    SnapshotWish
-		classes []snapshotv1.VolumeSnapshotClass
+		classes []*snapshotv1.VolumeSnapshotClass
 		want    string
 		wrong   []string
 	}{
@@ -45,12 +45,12 @@ func TestForSnapshot(t *testing.T) {
 		"then the general":           {wish: SnapshotWish{General: "plain"}, classes: all, want: "plain"},
 		"the general of another":     {wish: SnapshotWish{General: "other"}, classes: all, want: "labelled"},
 		"then the label":             {classes: all, want: "labelled"},
-		"then the default":           {classes: []snapshotv1.VolumeSnapshotClass{plain, standard, other}, want: "standard"},
-		"then the only one":          {classes: []snapshotv1.VolumeSnapshotClass{plain, other}, want: "plain"},
+		"then the default":           {classes: []*snapshotv1.VolumeSnapshotClass{plain, standard, other}, want: "standard"},
+		"then the only one":          {classes: []*snapshotv1.VolumeSnapshotClass{plain, other}, want: "plain"},
 		"none":                       {wrong: []string{"driver d", "no VolumeSnapshotClass at all"}},
-		"none of the driver":         {classes: []snapshotv1.VolumeSnapshotClass{other}, wrong: []string{"driver d", "only other (e)"}},
-		"two unmarked":               {classes: []snapshotv1.VolumeSnapshotClass{plain, snapshotClass("b", "d")}, wrong: []string{"b (d), plain (d)", "snapshotClass.d"}},
-		"two labelled":               {classes: []snapshotv1.VolumeSnapshotClass{labelled, snapshotClass("b", "d", VeleroClass)}, wrong: []string{"the label", "b (d), labelled (d)"}},
+		"none of the driver":         {classes: []*snapshotv1.VolumeSnapshotClass{other}, wrong: []string{"driver d", "only other (e)"}},
+		"two unmarked":               {classes: []*snapshotv1.VolumeSnapshotClass{plain, snapshotClass("b", "d")}, wrong: []string{"b (d), plain (d)", "snapshotClass.d"}},
+		"two labelled":               {classes: []*snapshotv1.VolumeSnapshotClass{labelled, snapshotClass("b", "d", VeleroClass)}, wrong: []string{"the label", "b (d), labelled (d)"}},
 		"annotation names none":      {wish: SnapshotWish{Claim: map[string]string{VeleroClass: "x"}}, classes: all, wrong: []string{`"x"`, "annotation", "labelled (d), plain (d), standard (d)"}},
 		"annotation names another":   {wish: SnapshotWish{Claim: map[string]string{VeleroClass: "other"}}, classes: all, wrong: []string{"for driver e, not d"}},
 		"the driver's names none":    {wish: SnapshotWish{PerDriver: map[string]string{"d": "x"}}, classes: all, wrong: []string{"snapshotClass.d"}},
@@ -77,7 +77,7 @@ func TestForSnapshot(t *testing.T) {
 func TestCapitals(t *testing.T) {
 	class := snapshotClass("c", "Big.Driver")
 	got, err := ForSnapshot(SnapshotWish{Driver: "Big.Driver", Backup: map[string]string{VeleroClass + "_big.driver": "c"}},
-		[]snapshotv1.VolumeSnapshotClass{snapshotClass("b", "Big.Driver"), class})
+		[]*snapshotv1.VolumeSnapshotClass{snapshotClass("b", "Big.Driver"), class})
 	require.NoError(t, err)
 	require.Equal(t, "c", got.Name)
 }

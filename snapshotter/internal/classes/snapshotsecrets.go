@@ -67,19 +67,18 @@ func snapshotSecret(class *snapshotv1.VolumeSnapshotClass, namespaceKey, nameKey
 // VolumeSnapshotClass of the ID's driver names it, or if it is among allowed (the
 // setting snapshotSecrets, as namespace/name). Else that of the ID's own class is
 // used, for a class whose secret was renamed, and if there is none, it is an error.
-func DeleteSecret(id ids.SnapshotID, classes []snapshotv1.VolumeSnapshotClass, allowed []string) (ids.SecretRef, error) {
+func DeleteSecret(id ids.SnapshotID, classes []*snapshotv1.VolumeSnapshotClass, allowed []string) (ids.SecretRef, error) {
 	if id.DeleteSecret == (ids.SecretRef{}) || slices.Contains(allowed, id.DeleteSecret.String()) {
 		return id.DeleteSecret, nil
 	}
 	var ofClass ids.SecretRef
-	own := ofDriver(id.Driver, classes)
-	for i := range own {
+	for _, class := range ofDriver(id.Driver, classes) {
 		// A class that names secrets by what the ID does not tell names none here.
-		secret, _ := CreateSecret(&own[i], SnapshotNames{Namespace: id.Claim.Namespace})
+		secret, _ := CreateSecret(class, SnapshotNames{Namespace: id.Claim.Namespace})
 		if secret == id.DeleteSecret {
 			return secret, nil
 		}
-		if own[i].Name == id.Class {
+		if class.Name == id.Class {
 			ofClass = secret
 		}
 	}
@@ -116,17 +115,17 @@ func DeleteSecretOf(content *snapshotv1.VolumeSnapshotContent) ids.SecretRef {
 // here, else any of the driver with that secret, else any of the driver with
 // one. It is nil when no secret is needed or none is to be had: a content that
 // names a missing class is never served.
-func LookupClass(id ids.SnapshotID, classes []snapshotv1.VolumeSnapshotClass) *string {
+func LookupClass(id ids.SnapshotID, classes []*snapshotv1.VolumeSnapshotClass) *string {
 	if id.ListSecret == (ids.SecretRef{}) {
 		return nil
 	}
 	own := ofDriver(id.Driver, classes)
-	own = slices.DeleteFunc(own, func(c snapshotv1.VolumeSnapshotClass) bool { return lookupRank(id, &c) == 0 })
+	own = slices.DeleteFunc(own, func(c *snapshotv1.VolumeSnapshotClass) bool { return lookupRank(id, c) == 0 })
 	if len(own) == 0 {
 		return nil
 	}
-	best := slices.MaxFunc(own, func(a, b snapshotv1.VolumeSnapshotClass) int {
-		return cmp.Compare(lookupRank(id, &a), lookupRank(id, &b))
+	best := slices.MaxFunc(own, func(a, b *snapshotv1.VolumeSnapshotClass) int {
+		return cmp.Compare(lookupRank(id, a), lookupRank(id, b))
 	})
 	return &best.Name
 }

@@ -24,7 +24,7 @@ type StorageWish struct {
 	Mapped map[string]string // setting storageClass.OLD
 	// Classless is for volumes that had no class: the setting "storageClass.".
 	Classless  string
-	ConfigMaps []corev1.ConfigMap // what VeleroMapping selects
+	ConfigMaps []*corev1.ConfigMap // what VeleroMapping selects
 }
 
 // StorageChoice is the class a volume is restored with.
@@ -39,14 +39,14 @@ type StorageChoice struct {
 // For a volume that had none it is that of the setting for such volumes, else the
 // driver's only class, else its default class. It is an error if that class is
 // missing or another driver's.
-func ForRestore(wish StorageWish, classes []storagev1.StorageClass) (StorageChoice, error) {
+func ForRestore(wish StorageWish, classes []*storagev1.StorageClass) (StorageChoice, error) {
 	name, by, key := wish.named()
-	own := slices.DeleteFunc(slices.Clone(classes), func(c storagev1.StorageClass) bool { return c.Provisioner != wish.Driver })
+	own := slices.DeleteFunc(slices.Clone(classes), func(c *storagev1.StorageClass) bool { return c.Provisioner != wish.Driver })
 	if name == "" {
 		class, err := anyStorageClass(own, wish.Driver)
 		return StorageChoice{Class: class}, err
 	}
-	i := slices.IndexFunc(classes, func(c storagev1.StorageClass) bool { return c.Name == name })
+	i := slices.IndexFunc(classes, func(c *storagev1.StorageClass) bool { return c.Name == name })
 	if i < 0 {
 		return StorageChoice{}, fmt.Errorf("no StorageClass %q, which %s names, in this cluster; driver %s has %s; the setting %s may name another",
 			name, by, wish.Driver, storageClassNames(own), key)
@@ -55,7 +55,7 @@ func ForRestore(wish StorageWish, classes []storagev1.StorageClass) (StorageChoi
 		return StorageChoice{}, fmt.Errorf("StorageClass %q, which %s names, is for driver %s, but the snapshot is one of driver %s, which has %s; the setting %s may name another",
 			name, by, classes[i].Provisioner, wish.Driver, storageClassNames(own), key)
 	}
-	return StorageChoice{Class: &classes[i], Warning: wish.warning(name)}, nil
+	return StorageChoice{Class: classes[i], Warning: wish.warning(name)}, nil
 }
 
 // named returns the name of the class that is asked for, who names it, and the
@@ -97,24 +97,24 @@ func (w StorageWish) warning(name string) string {
 		"map %s to %s in Velero's ConfigMap (labels %s) as well", name, borne, w.Old, name, VeleroMapping)
 }
 
-func anyStorageClass(own []storagev1.StorageClass, driver string) (*storagev1.StorageClass, error) {
+func anyStorageClass(own []*storagev1.StorageClass, driver string) (*storagev1.StorageClass, error) {
 	if len(own) == 1 {
-		return &own[0], nil
+		return own[0], nil
 	}
-	i := slices.IndexFunc(own, func(c storagev1.StorageClass) bool { return c.Annotations[defaultStorageClass] == "true" })
+	i := slices.IndexFunc(own, func(c *storagev1.StorageClass) bool { return c.Annotations[defaultStorageClass] == "true" })
 	if i < 0 {
 		return nil, fmt.Errorf("the volume had no storage class, and of driver %s there are %s: none of them is the default or the only one; the setting \"storageClass.\" names one for such volumes", driver, storageClassNames(own))
 	}
-	return &own[i], nil
+	return own[i], nil
 }
 
-func storageClassNames(classes []storagev1.StorageClass) string {
+func storageClassNames(classes []*storagev1.StorageClass) string {
 	if len(classes) == 0 {
 		return "none"
 	}
 	var all []string
-	for i := range classes {
-		all = append(all, classes[i].Name)
+	for _, class := range classes {
+		all = append(all, class.Name)
 	}
 	slices.Sort(all)
 	return strings.Join(all, ", ")

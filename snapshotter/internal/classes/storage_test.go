@@ -9,8 +9,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-func storageClass(name, driver string, annotations ...string) storagev1.StorageClass {
-	class := storagev1.StorageClass{ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{}}, Provisioner: driver}
+func storageClass(name, driver string, annotations ...string) *storagev1.StorageClass {
+	class := &storagev1.StorageClass{ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{}}, Provisioner: driver}
 	for _, annotation := range annotations {
 		class.Annotations[annotation] = "true"
 	}
@@ -19,11 +19,11 @@ func storageClass(name, driver string, annotations ...string) storagev1.StorageC
 
 func TestForRestore(t *testing.T) {
 	a, b, only := storageClass("a", "d"), storageClass("b", "d", defaultStorageClass), storageClass("only", "e")
-	all := []storagev1.StorageClass{a, b, only}
-	velero := []corev1.ConfigMap{{ObjectMeta: metav1.ObjectMeta{Namespace: "velero", Name: "map"}, Data: map[string]string{"old": "a", "older": "gone"}}}
+	all := []*storagev1.StorageClass{a, b, only}
+	velero := []*corev1.ConfigMap{{ObjectMeta: metav1.ObjectMeta{Namespace: "velero", Name: "map"}, Data: map[string]string{"old": "a", "older": "gone"}}}
 	for name, c := range map[string]struct {
 		wish    StorageWish
-		classes []storagev1.StorageClass
+		classes []*storagev1.StorageClass
 		want    string
 		warning []string
 		wrong   []string
@@ -37,7 +37,7 @@ func TestForRestore(t *testing.T) {
 		"none, the default":        {wish: StorageWish{Driver: "d"}, want: "b"},
 		"none, the only one":       {wish: StorageWish{Driver: "e"}, want: "only"},
 		"none, as set":             {wish: StorageWish{Driver: "d", Classless: "a"}, want: "a"},
-		"none, and two":            {wish: StorageWish{Driver: "d"}, classes: []storagev1.StorageClass{a, storageClass("c", "d")}, wrong: []string{"a, c", `"storageClass."`}},
+		"none, and two":            {wish: StorageWish{Driver: "d"}, classes: []*storagev1.StorageClass{a, storageClass("c", "d")}, wrong: []string{"a, c", `"storageClass."`}},
 		"none, and none":           {wish: StorageWish{Driver: "f"}, wrong: []string{"of driver f there are none"}},
 		"none, set wrong":          {wish: StorageWish{Driver: "d", Classless: "x"}, wrong: []string{`"x", which the setting storageClass. names`}},
 		"gone":                     {wish: StorageWish{Driver: "d", Old: "gone"}, wrong: []string{`no StorageClass "gone", which the backup names`, "driver d has a, b", "storageClass.gone"}},

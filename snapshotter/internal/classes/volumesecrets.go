@@ -28,7 +28,7 @@ func secretParameters() []volumeSecret {
 }
 
 type volumeSecret struct {
-	use                   string // as in ids.Secrets.ByUse, "" for all
+	use                   string // as in ids.SecretUses, "" for all
 	namespaceKey, nameKey string
 }
 
@@ -67,21 +67,12 @@ func (s volumeSecret) resolve(t *template, id ids.SnapshotID) (ids.SecretRef, er
 	if err == nil {
 		return secret, nil
 	}
-	for _, former := range s.former(id.Secrets) {
-		if fits(t.namespace, former.Namespace, namespace) && fits(t.name, former.Name, name) {
+	for _, use := range ids.SecretUses {
+		former := id.Secrets[use]
+		if (s.use == "" || s.use == use) && fits(t.namespace, former.Namespace, namespace) && fits(t.name, former.Name, name) {
 			return former, nil
 		}
 	}
 	return ids.SecretRef{}, fmt.Errorf("%w: the snapshot's ID does not tell it, nor a secret that fits; "+
 		"map the class to one that names its secrets otherwise, by the setting storageClass.OLD", err)
-}
-
-// former are the secrets of the snapshot's volume that served this use.
-func (s volumeSecret) former(secrets ids.Secrets) []ids.SecretRef {
-	if s.use != "" {
-		return []ids.SecretRef{secrets.ByUse()[s.use]}
-	}
-	return []ids.SecretRef{
-		secrets.Provisioner, secrets.ControllerPublish, secrets.NodeStage, secrets.NodePublish, secrets.ControllerExpand, secrets.NodeExpand,
-	}
 }

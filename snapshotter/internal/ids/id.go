@@ -127,8 +127,8 @@ func (t *idText) addTopology(topology Topology) {
 }
 
 func (t *idText) addSecrets(secrets Secrets) {
-	for _, s := range secrets.named() {
-		t.add("secret."+s.use, s.ref.String())
+	for _, use := range SecretUses {
+		t.add("secret."+use, secrets[use].String())
 	}
 }
 

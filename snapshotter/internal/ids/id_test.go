@@ -66,12 +66,12 @@ var newVolumeIDs = map[string]NewVolumeID{
 }
 
 var allSecrets = Secrets{
-	Provisioner:       SecretRef{Namespace: "rook-ceph", Name: "provisioner"},
-	ControllerPublish: SecretRef{Namespace: "rook-ceph", Name: "publisher"},
-	NodeStage:         SecretRef{Namespace: "shop", Name: "data-0-luks"},
-	NodePublish:       SecretRef{Namespace: "rook-ceph", Name: "node"},
-	ControllerExpand:  SecretRef{Namespace: "rook-ceph", Name: "expander"},
-	NodeExpand:        SecretRef{Namespace: "rook-ceph", Name: "node-expander"},
+	"provisioner":        SecretRef{Namespace: "rook-ceph", Name: "provisioner"},
+	"controller-publish": SecretRef{Namespace: "rook-ceph", Name: "publisher"},
+	"node-stage":         SecretRef{Namespace: "shop", Name: "data-0-luks"},
+	"node-publish":       SecretRef{Namespace: "rook-ceph", Name: "node"},
+	"controller-expand":  SecretRef{Namespace: "rook-ceph", Name: "expander"},
+	"node-expand":        SecretRef{Namespace: "rook-ceph", Name: "node-expander"},
 }
 
 func TestIDsSurviveTheirText(t *testing.T) {
@@ -194,8 +194,8 @@ func TestWrongIDs(t *testing.T) {
 		"csi://d/h?v=3&size=1Gi":              `version "3"`,
 		"csi://d/h?v=01&size=1Gi":             `version "01"`,
 		"csi://d/h?size=1Gi":                  `version ""`,
-		"csi://d/%zz?v=1":                     "wrong escape",
-		"csi://d/%4?v=1":                      "middle of an escape",
+		"csi://d/%zz?v=1":                     "not escaped the way",
+		"csi://d/%4?v=1":                      "not escaped the way",
 		"csi://d/%61?v=1":                     "not escaped the way",
 		"csi://d/a b?v=1":                     "not escaped the way",
 		good + "&colour=red":                  `"colour" is not known`,
@@ -246,7 +246,7 @@ func FuzzSnapshotID(f *testing.F) {
 		if !strings.Contains(namespace, "/") && !strings.Contains(name, "/") && namespace != "" && name != "" {
 			id.ListSecret = SecretRef{Namespace: namespace, Name: name}
 			id.Claim = ClaimRef(id.ListSecret)
-			id.Secrets.NodeStage = id.ListSecret
+			id.Secrets = Secrets{"node-stage": id.ListSecret}
 		}
 		parsed, err := ParseSnapshotID(id.String())
 		if !driverName.MatchString(driver) || handle == "" || size <= 0 {

@@ -145,8 +145,8 @@ func (r *idReader) secret(key string) SecretRef {
 
 func (r *idReader) secrets(prefix string) Secrets {
 	var secrets Secrets
-	for _, s := range secrets.named() {
-		*s.ref = r.secret(prefix + s.use)
+	for _, use := range SecretUses {
+		secrets = secrets.with(use, r.secret(prefix+use))
 	}
 	return secrets
 }

@@ -14,15 +14,13 @@ func (s SecretRef) String() string {
 	return s.Namespace + "/" + s.Name
 }
 
-// Secrets are those by which a driver makes and uses one volume, by their use.
-type Secrets struct {
-	Provisioner       SecretRef // to make and to delete the volume
-	ControllerPublish SecretRef
-	NodeStage         SecretRef
-	NodePublish       SecretRef
-	ControllerExpand  SecretRef
-	NodeExpand        SecretRef
-}
+// Secrets are those by which a driver makes and uses one volume, by their use, see
+// SecretUses; nil if there are none.
+type Secrets map[string]SecretRef
+
+// SecretUses are the uses of a volume's secrets, as StorageClass parameters name
+// them: csi.storage.k8s.io/USE-secret-name.
+var SecretUses = []string{"provisioner", "controller-publish", "node-stage", "node-publish", "controller-expand", "node-expand"}
 
 // csi-provisioner notes here with which secret it will delete the volume.
 const (
@@ -34,55 +32,31 @@ const (
 func SecretsOf(pv *corev1.PersistentVolume) Secrets {
 	csi := pv.Spec.CSI
 	if csi == nil {
-		return Secrets{}
+		return nil
 	}
-	return Secrets{
-		Provisioner: completeRef(&corev1.SecretReference{
-			Namespace: pv.Annotations[annotationProvisionerSecretNamespace],
-			Name:      pv.Annotations[annotationProvisionerSecretName],
-		}),
-		ControllerPublish: completeRef(csi.ControllerPublishSecretRef),
-		NodeStage:         completeRef(csi.NodeStageSecretRef),
-		NodePublish:       completeRef(csi.NodePublishSecretRef),
-		ControllerExpand:  completeRef(csi.ControllerExpandSecretRef),
-		NodeExpand:        completeRef(csi.NodeExpandSecretRef),
+	provisioner := &corev1.SecretReference{
+		Namespace: pv.Annotations[annotationProvisionerSecretNamespace],
+		Name:      pv.Annotations[annotationProvisionerSecretName],
 	}
-}
-
-func completeRef(ref *corev1.SecretReference) SecretRef {
-	if ref == nil || ref.Namespace == "" || ref.Name == "" {
-		return SecretRef{}
-	}
-	return SecretRef{Namespace: ref.Namespace, Name: ref.Name}
-}
-
-// namedSecret is one of Secrets with the name of its use, which is also that of
-// the StorageClass parameter: csi.storage.k8s.io/USE-secret-name.
-type namedSecret struct {
-	use string
-	ref *SecretRef
-}
-
-func (s *Secrets) named() []namedSecret {
-	return []namedSecret{
-		{"provisioner", &s.Provisioner},
-		{"controller-publish", &s.ControllerPublish},
-		{"node-stage", &s.NodeStage},
-		{"node-publish", &s.NodePublish},
-		{"controller-expand", &s.ControllerExpand},
-		{"node-expand", &s.NodeExpand},
-	}
-}
-
-// ByUse returns the secrets that are set by their use, as StorageClass parameters
-// name it: "provisioner", "controller-publish", "node-stage", "node-publish",
-// "controller-expand", "node-expand".
-func (s Secrets) ByUse() map[string]SecretRef {
-	set := map[string]SecretRef{}
-	for _, n := range s.named() {
-		if *n.ref != (SecretRef{}) {
-			set[n.use] = *n.ref
+	var secrets Secrets
+	for i, ref := range []*corev1.SecretReference{
+		provisioner, csi.ControllerPublishSecretRef, csi.NodeStageSecretRef, csi.NodePublishSecretRef, csi.ControllerExpandSecretRef, csi.NodeExpandSecretRef,
+	} {
+		if ref != nil {
+			secrets = secrets.with(SecretUses[i], SecretRef{Namespace: ref.Namespace, Name: ref.Name})
 		}
 	}
-	return set
+	return secrets
+}
+
+// with adds a secret, unless it is not wholly named.
+func (s Secrets) with(use string, ref SecretRef) Secrets {
+	if ref.Namespace == "" || ref.Name == "" {
+		return s
+	}
+	if s == nil {
+		s = Secrets{}
+	}
+	s[use] = ref
+	return s
 }

@@ -17,13 +17,11 @@ func TestSecretsOf(t *testing.T) {
 	require.Zero(t, SecretsOf(pv))
 	pv.Annotations = map[string]string{annotationProvisionerSecretName: "provisioner", annotationProvisionerSecretNamespace: "rook-ceph"}
 	pv.Spec.CSI = &corev1.CSIPersistentVolumeSource{
-		ControllerPublishSecretRef: ref(allSecrets.ControllerPublish),
-		NodeStageSecretRef:         ref(allSecrets.NodeStage),
-		NodePublishSecretRef:       ref(allSecrets.NodePublish),
-		ControllerExpandSecretRef:  ref(allSecrets.ControllerExpand),
-		NodeExpandSecretRef:        ref(allSecrets.NodeExpand),
+		ControllerPublishSecretRef: ref(allSecrets["controller-publish"]),
+		NodeStageSecretRef:         ref(allSecrets["node-stage"]),
+		NodePublishSecretRef:       ref(allSecrets["node-publish"]),
+		ControllerExpandSecretRef:  ref(allSecrets["controller-expand"]),
+		NodeExpandSecretRef:        ref(allSecrets["node-expand"]),
 	}
 	require.Equal(t, allSecrets, SecretsOf(pv))
-	require.Len(t, allSecrets.ByUse(), 6)
-	require.Equal(t, map[string]SecretRef{"node-stage": {Namespace: "a", Name: "b"}}, Secrets{NodeStage: SecretRef{Namespace: "a", Name: "b"}}.ByUse())
 }

@@ -2,6 +2,7 @@ package ids
 
 import (
 	"fmt"
+	"net/url"
 	"regexp"
 	"strconv"
 	"strings"
@@ -169,24 +170,9 @@ func isAlphanumeric(c byte) bool {
 
 // unescapeBut undoes escapeBut, and refuses what escapeBut does not write.
 func unescapeBut(plain, s string) (string, error) {
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] != '%' {
-			b.WriteByte(s[i])
-			continue
-		}
-		if i+2 >= len(s) {
-			return "", fmt.Errorf("%q ends in the middle of an escape", Short(s))
-		}
-		c, err := strconv.ParseUint(s[i+1:i+3], 16, 8)
-		if err != nil {
-			return "", fmt.Errorf("%q holds a wrong escape", Short(s))
-		}
-		b.WriteByte(byte(c))
-		i += 2
-	}
-	if escapeBut(plain, b.String()) != s {
+	text, err := url.PathUnescape(s)
+	if err != nil || escapeBut(plain, text) != s {
 		return "", fmt.Errorf("%q is not escaped the way this plugin does", Short(s))
 	}
-	return b.String(), nil
+	return text, nil
 }

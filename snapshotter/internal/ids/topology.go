@@ -44,32 +44,6 @@ func requirements(from []corev1.NodeSelectorRequirement, field bool) Term {
 	return term
 }
 
-// NodeAffinity is the topology as a PersistentVolume states it, nil for every
-// node.
-func (t Topology) NodeAffinity() *corev1.VolumeNodeAffinity {
-	if len(t) == 0 {
-		return nil
-	}
-	var terms []corev1.NodeSelectorTerm
-	for _, term := range t {
-		terms = append(terms, term.selector())
-	}
-	return &corev1.VolumeNodeAffinity{Required: &corev1.NodeSelector{NodeSelectorTerms: terms}}
-}
-
-func (t Term) selector() corev1.NodeSelectorTerm {
-	var s corev1.NodeSelectorTerm
-	for _, r := range t {
-		requirement := corev1.NodeSelectorRequirement{Key: r.Key, Operator: r.Operator, Values: r.Values}
-		if r.Field {
-			s.MatchFields = append(s.MatchFields, requirement)
-		} else {
-			s.MatchExpressions = append(s.MatchExpressions, requirement)
-		}
-	}
-	return s
-}
-
 // Matches tells whether the volume can be reached from the node.
 func (t Topology) Matches(node *corev1.Node) bool {
 	return len(t) == 0 || slices.ContainsFunc(t, func(term Term) bool { return term.matches(node) })

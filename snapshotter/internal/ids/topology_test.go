@@ -33,7 +33,10 @@ func TestTopologyMatches(t *testing.T) {
 	}
 	require.True(t, Topology(nil).Matches(&n))
 	require.True(t, Topology{{{Key: "x", Operator: corev1.NodeSelectorOpExists}}, zoneA[0]}.Matches(&n), "one term is enough")
-	require.Equal(t, zoneA, TopologyOf(zoneA.NodeAffinity()))
+	inZone := corev1.NodeSelectorRequirement{Key: zoneA[0][0].Key, Operator: corev1.NodeSelectorOpIn, Values: zoneA[0][0].Values}
+	require.Equal(t, zoneA, TopologyOf(&corev1.VolumeNodeAffinity{Required: &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{
+		{MatchExpressions: []corev1.NodeSelectorRequirement{inZone}}, {}, // a term without conditions matches no node
+	}}}))
 	require.True(t, zoneA.OnlyZones())
 	require.False(t, Topology{{{Key: "kubernetes.io/hostname", Operator: corev1.NodeSelectorOpIn}}}.OnlyZones())
 }
