@@ -46,7 +46,7 @@ func (s *Snapshotter) backupAnnotations(ctx context.Context, name string) map[st
 	if name == "" {
 		return nil
 	}
-	raw, err := s.kube.Raw(ctx, fmt.Sprintf("/apis/velero.io/v1/namespaces/%s/backups/%s", s.owner.Velero, name), nil)
+	raw, err := s.kube.Raw(ctx, fmt.Sprintf("/apis/velero.io/v1/namespaces/%s/backups/%s", s.owner.Velero, name), nil, nil)
 	var backup metav1.PartialObjectMetadata
 	if err == nil {
 		err = json.Unmarshal(raw, &backup)

@@ -9,6 +9,7 @@ import (
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	"github.com/sirupsen/logrus"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
 
 	"github.com/longshore-dev/velero-plugin/snapshotter/internal/classes"
 	"github.com/longshore-dev/velero-plugin/snapshotter/internal/ids"
@@ -62,11 +63,11 @@ func (s *Snapshotter) snapshot(ctx context.Context, id ids.VolumeID, backup stri
 	}
 	class, err := s.snapshotClassFor(ctx, id.Driver, volume, backup)
 	if err != nil {
-		return ids.SnapshotID{}, fmt.Errorf("claim %s: %w", cmp.Or(volume.claimName(), "(none)"), err)
+		return ids.SnapshotID{}, fmt.Errorf("claim %s: %w", cmp.Or(volume.claimRef().String(), "(none)"), err)
 	}
 	call := s.newCall(objects.Snapshot, s.settings.SnapshotTimeout)
 	call.Backup = backup
-	log := s.logFor(call).WithFields(logrus.Fields{"persistentVolume": id.PV, "claim": volume.claimName(), "snapshotClass": class.Name})
+	log := s.logFor(call).WithFields(logrus.Fields{"persistentVolume": id.PV, "claim": volume.claimRef().String(), "snapshotClass": class.Name})
 	return creation{s, volume, call, id, class, log}.take(ctx)
 }
 
@@ -98,10 +99,7 @@ func (c creation) content(ctx context.Context) (*snapshotv1.VolumeSnapshotConten
 	if err != nil {
 		return nil, err
 	}
-	namespace := c.staging
-	if c.claim != nil {
-		namespace = c.claim.Namespace
-	}
+	namespace := cmp.Or(c.claimRef().Namespace, c.staging)
 	secret, err := classes.CreateSecret(c.class, classes.SnapshotNames{Content: c.call.Name(), Snapshot: c.call.Name(), Namespace: namespace})
 	if err != nil {
 		return nil, err
@@ -112,7 +110,7 @@ func (c creation) content(ctx context.Context) (*snapshotv1.VolumeSnapshotConten
 	content := &snapshotv1.VolumeSnapshotContent{
 		ObjectMeta: c.call.Meta("", classes.DeleteAnnotations(secret), map[string]string{
 			objects.AnnotationBeingDeleted: "yes",
-			objects.AnnotationClaim:        c.claimName(),
+			objects.AnnotationClaim:        c.claimRef().String(),
 		}),
 		Spec: snapshotv1.VolumeSnapshotContentSpec{
 			DeletionPolicy:          snapshotv1.VolumeSnapshotContentDelete,
@@ -202,15 +200,11 @@ func (c creation) describe(content *snapshotv1.VolumeSnapshotContent) ids.Snapsh
 	listSecret, _ := classes.ListSecret(c.class, content.Name) // looked at before it was taken
 	spec := c.volume.Spec
 	size := spec.Capacity[corev1.ResourceStorage]
-	mode := corev1.PersistentVolumeFilesystem
-	if spec.VolumeMode != nil {
-		mode = *spec.VolumeMode
-	}
 	return ids.SnapshotID{
 		Driver:       c.id.Driver,
 		Handle:       objects.Handle(content),
 		Size:         max(size.Value(), objects.RestoreSize(content)),
-		Mode:         mode,
+		Mode:         ptr.Deref(spec.VolumeMode, corev1.PersistentVolumeFilesystem),
 		AccessModes:  spec.AccessModes,
 		Class:        c.class.Name,
 		DeleteSecret: classes.DeleteSecretOf(content),
@@ -218,7 +212,7 @@ func (c creation) describe(content *snapshotv1.VolumeSnapshotContent) ids.Snapsh
 		ManagedBy:    content.Labels[objects.LabelManagedByNode],
 		Topology:     ids.TopologyOf(spec.NodeAffinity),
 
-		AttributesClass: c.attributesClass(),
+		AttributesClass: ptr.Deref(spec.VolumeAttributesClassName, ""),
 		Claim:           c.claimRef(),
 		PV:              c.volume.Name,
 		Secrets:         ids.SecretsOf(c.volume),

@@ -7,6 +7,7 @@ import (
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/longshore-dev/velero-plugin/snapshotter/internal/objects"
 )
@@ -33,10 +34,5 @@ func Provisioned(pv *corev1.PersistentVolume, claim *corev1.PersistentVolumeClai
 // TrialClass is a copy of a StorageClass under another name, whose claims are
 // bound at once, and to no volume that was there before.
 func TrialClass(class *storagev1.StorageClass, name string, labels map[string]string) *storagev1.StorageClass {
-	trial := class.DeepCopy()
-	immediate, policy := storagev1.VolumeBindingImmediate, corev1.PersistentVolumeReclaimDelete
-	trial.ObjectMeta.Reset()
-	trial.Name, trial.Labels = name, maps.Clone(labels)
-	trial.VolumeBindingMode, trial.ReclaimPolicy = &immediate, &policy
-	return trial
+	return ownClass(class, metav1.ObjectMeta{Name: name, Labels: maps.Clone(labels)}, corev1.PersistentVolumeReclaimDelete)
 }

@@ -38,7 +38,7 @@ func (s *Snapshotter) watchWarnings(ctx context.Context, object metav1.Object, t
 func (s *Snapshotter) lastWarning(ctx context.Context, object metav1.Object) string {
 	namespace := cmp.Or(object.GetNamespace(), metav1.NamespaceDefault)
 	raw, err := s.kube.Raw(ctx, fmt.Sprintf("/api/v1/namespaces/%s/events", namespace),
-		map[string]string{"fieldSelector": "type=Warning,involvedObject.uid=" + string(object.GetUID())})
+		map[string]string{"fieldSelector": "type=Warning,involvedObject.uid=" + string(object.GetUID())}, nil)
 	var events corev1.EventList
 	if err != nil || json.Unmarshal(raw, &events) != nil {
 		return ""

@@ -44,10 +44,8 @@ func sidecarOf(before string, within, all []*corev1.Node) string {
 	if before == "" || slices.ContainsFunc(all, func(n *corev1.Node) bool { return n.Name == before }) {
 		return before
 	}
-	for _, nodes := range [][]*corev1.Node{within, all} {
-		if len(nodes) > 0 {
-			return nodes[0].Name
-		}
+	if best := slices.Concat(within, all); len(best) > 0 {
+		return best[0].Name
 	}
 	return before
 }
@@ -126,16 +124,13 @@ func (s *Snapshotter) nodesWith(ctx context.Context, driver string) ([]*corev1.N
 
 // unfit is 0 for a node that is ready and takes pods.
 func unfit(n *corev1.Node) int {
-	ready := slices.ContainsFunc(n.Status.Conditions, func(c corev1.NodeCondition) bool {
+	ready := func(c corev1.NodeCondition) bool {
 		return c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue
-	})
-	switch {
-	case !ready:
-		return 2
-	case n.Spec.Unschedulable:
-		return 1
 	}
-	return 0
+	if slices.ContainsFunc(n.Status.Conditions, ready) && !n.Spec.Unschedulable {
+		return 0
+	}
+	return 1
 }
 
 // sidecarNode returns the node whose sidecar is in charge of a volume, for drivers

@@ -6,6 +6,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/longshore-dev/velero-plugin/internal/kube"
@@ -39,18 +40,18 @@ func (r *restoration) createRecord(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	retain, immediate := corev1.PersistentVolumeReclaimRetain, storagev1.VolumeBindingImmediate
-	r.record, err = r.kube.StorageClasses.Create(ctx, &storagev1.StorageClass{
-		ObjectMeta:           r.call.Meta("", map[string]string{annotationStaging: r.staging}),
-		Provisioner:          r.class.Provisioner,
-		Parameters:           parameters,
-		MountOptions:         r.class.MountOptions,
-		AllowVolumeExpansion: r.class.AllowVolumeExpansion,
-		ReclaimPolicy:        &retain,
-		VolumeBindingMode:    &immediate,
-		AllowedTopologies:    r.places[0],
-	})
+	own := ownClass(r.class, r.call.Meta("", map[string]string{annotationStaging: r.staging}), corev1.PersistentVolumeReclaimRetain)
+	own.Parameters, own.AllowedTopologies = parameters, r.places[0]
+	r.record, err = r.kube.StorageClasses.Create(ctx, own)
 	return err
+}
+
+// ownClass is a copy of a StorageClass under a name of its own, so that its claims
+// are bound at once, and to no volume that was there before.
+func ownClass(class *storagev1.StorageClass, meta metav1.ObjectMeta, policy corev1.PersistentVolumeReclaimPolicy) *storagev1.StorageClass {
+	own, immediate := class.DeepCopy(), storagev1.VolumeBindingImmediate
+	own.ObjectMeta, own.ReclaimPolicy, own.VolumeBindingMode = meta, &policy, &immediate
+	return own
 }
 
 // recordState is what a record says.
@@ -79,8 +80,8 @@ func (r recordState) claim(record *storagev1.StorageClass) objects.Claim {
 // noteHandOver writes that Velero is given the volume, for the PersistentVolume of
 // the given name. It fails when the restore was abandoned, or was handed over for
 // another PersistentVolume.
-func (s *Snapshotter) noteHandOver(ctx context.Context, record *storagev1.StorageClass, claim *corev1.PersistentVolumeClaim, volume *corev1.PersistentVolume, to string) (*storagev1.StorageClass, error) {
-	return s.kube.StorageClasses.Edit(ctx, record, func(now *storagev1.StorageClass) (kube.Patch, error) {
+func (s *Snapshotter) noteHandOver(ctx context.Context, made staged, to string) (*storagev1.StorageClass, error) {
+	return s.kube.StorageClasses.Edit(ctx, made.record, func(now *storagev1.StorageClass) (kube.Patch, error) {
 		switch state := stateOf(now); {
 		case state.abandoned != "" || now.DeletionTimestamp != nil:
 			return nil, fmt.Errorf("the volume is being removed, since nobody asked for it before %s; restore again", now.Annotations[objects.AnnotationDeadline])
@@ -91,8 +92,8 @@ func (s *Snapshotter) noteHandOver(ctx context.Context, record *storagev1.Storag
 		}
 		return annotate(map[string]string{
 			annotationHandedOver: to,
-			annotationHandle:     volume.Spec.CSI.VolumeHandle,
-			annotationClaimUID:   string(claim.UID),
+			annotationHandle:     made.volume.Spec.CSI.VolumeHandle,
+			annotationClaimUID:   string(made.claim.UID),
 		}), nil
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
+	"k8s.io/utils/ptr"
 
 	"github.com/longshore-dev/velero-plugin/internal/kube"
 	"github.com/longshore-dev/velero-plugin/snapshotter/internal/objects"
@@ -64,15 +65,13 @@ func (r *restoration) importSnapshot(ctx context.Context) error {
 	}
 	target := kube.Target{Name: r.snapshot.Name, Object: client.Describe(r.snapshot.Name), Until: "snapshot-controller to bind it"}
 	_, err = client.Until(ctx, target, r.snapshot, func(now *snapshotv1.VolumeSnapshot) (bool, string, error) {
-		switch {
-		case now == nil || now.DeletionTimestamp != nil:
+		if now == nil || now.DeletionTimestamp != nil {
 			return false, "", errors.New("the staging VolumeSnapshot was deleted by someone else")
-		case now.Status == nil:
-			return false, "no status yet", nil
 		}
-		message := objects.ErrorText(now.Status.Error)
+		status := ptr.Deref(now.Status, snapshotv1.VolumeSnapshotStatus{})
+		message := objects.ErrorText(status.Error)
 		errs.report(message)
-		return now.Status.ReadyToUse != nil && *now.Status.ReadyToUse, message, nil
+		return ptr.Deref(status.ReadyToUse, false), message, nil
 	})
 	return err
 }

@@ -38,11 +38,7 @@ func (r *restoration) provision(ctx context.Context) error {
 
 func (r *restoration) stagingClaim() *corev1.PersistentVolumeClaim {
 	group := "snapshot.storage.k8s.io"
-	var attributes *string
-	if r.id.AttributesClass != "" {
-		attributes = &r.id.AttributesClass
-	}
-	return &corev1.PersistentVolumeClaim{
+	claim := &corev1.PersistentVolumeClaim{
 		ObjectMeta: r.call.Meta(r.staging),
 		Spec: corev1.PersistentVolumeClaimSpec{
 			StorageClassName: &r.record.Name,
@@ -52,9 +48,12 @@ func (r *restoration) stagingClaim() *corev1.PersistentVolumeClaim {
 			Resources: corev1.VolumeResourceRequirements{
 				Requests: corev1.ResourceList{corev1.ResourceStorage: r.claimSize()},
 			},
-			VolumeAttributesClassName: attributes,
 		},
 	}
+	if r.id.AttributesClass != "" {
+		claim.Spec.VolumeAttributesClassName = &r.id.AttributesClass
+	}
+	return claim
 }
 
 // claimSize is what the claim has to ask for: csi-provisioner refuses less than
@@ -109,18 +108,17 @@ func (r *restoration) considerNextPlace(ctx context.Context, message string) {
 // that it needs stays, and a sweep removes it with the volume when the driver is
 // done: a volume that it makes later could not be found otherwise.
 func (r *restoration) abandon(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTimeout)
-	defer cancel()
 	if r.record == nil {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTimeout)
+	defer cancel()
 	remove := r.removeRestore
 	if r.claim == nil { // the driver was asked for nothing
 		remove = r.removeRecord
 	}
 	err := remove(ctx, r.record)
-	var left *leftError
-	if errors.As(err, &left) {
+	if left := new(leftError); errors.As(err, &left) {
 		r.log.WithField("left", left.what).Warn("the driver may still be at work for the restore that failed; the next sweep removes what is left")
 		return nil
 	}

@@ -19,12 +19,13 @@ func TestClusterLeastRights(t *testing.T) {
 			require.NoError(t, b.Apply(t.Context(), signingSecrets))
 			b.grant(staging)
 			b.confine(staging)
-			limited := newSnapshotter(b.settings, clientFor(t, b.asVelero()), b.log, "velero", nil)
-			b.Snapshotter = limited
+			limited := *b.Snapshotter
+			limited.kube = clientFor(t, b.asVelero())
+			b.Snapshotter = &limited
 
 			pv := b.claimed(testbed.ClaimOptions{Name: "data", Class: testbed.ClassWaitForFirstConsumer}, "first")
 			snapshot := b.snapshotOf(pv, "b1")
-			_, content := b.restoreAs(limited, snapshot, pv, "restored")
+			_, content := b.restoreAs(&limited, snapshot, pv, "restored")
 			require.Equal(t, "first", content)
 			require.NoError(t, b.DeleteSnapshot(t.Context(), snapshot))
 			require.NoError(t, b.DeleteSnapshot(t.Context(), snapshot))

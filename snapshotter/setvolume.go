@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -51,56 +50,54 @@ func (s *Snapshotter) SetVolumeID(ctx context.Context, persistentVolume []byte, 
 const handOverTimeout = 10 * time.Minute
 
 func (s *Snapshotter) handOver(ctx context.Context, id ids.NewVolumeID, pv map[string]any, name string) ([]byte, error) {
-	record, claim, staging, err := s.staged(ctx, id)
+	made, err := s.staged(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.replaceVolume(pv, staging); err != nil {
+	if err := s.replaceVolume(pv, made.volume); err != nil {
 		return nil, err
 	}
 	changed, err := json.Marshal(pv)
 	if err != nil {
 		return nil, err
 	}
-	if record, err = s.noteHandOver(ctx, record, claim, staging, name); err != nil {
+	record, err := s.noteHandOver(ctx, made, name)
+	if err != nil {
 		return nil, err
 	}
-	if err := s.removeStaging(ctx, claim, staging); err != nil {
+	if err := s.removeStaging(ctx, made.claim, made.volume); err != nil {
 		return nil, err
 	}
 	go s.release(context.WithoutCancel(ctx), record)()
 	return changed, nil
 }
 
-// staged looks up what a restore has left, and proves that the volume is the one
-// that was made for it.
-func (s *Snapshotter) staged(ctx context.Context, id ids.NewVolumeID) (*storagev1.StorageClass, *corev1.PersistentVolumeClaim, *corev1.PersistentVolume, error) {
-	fail := func(err error) (*storagev1.StorageClass, *corev1.PersistentVolumeClaim, *corev1.PersistentVolume, error) {
-		return nil, nil, nil, err
+// staged is what a restore has left for the hand-over.
+type staged struct {
+	record *storagev1.StorageClass
+	claim  *corev1.PersistentVolumeClaim
+	volume *corev1.PersistentVolume // proven to be the claim's
+}
+
+func (s *Snapshotter) staged(ctx context.Context, id ids.NewVolumeID) (made staged, err error) {
+	if made.record, err = s.kube.StorageClasses.Find(ctx, id.Staging); err != nil {
+		return made, err
 	}
-	record, err := s.kube.StorageClasses.Find(ctx, id.Staging)
-	if err != nil {
-		return fail(err)
+	if made.record == nil || objects.PurposeOf(made.record) != objects.Restore {
+		return made, fmt.Errorf("its record, StorageClass %s, is gone, and maybe the volume with it; restore again", id.Staging)
 	}
-	if record == nil || objects.PurposeOf(record) != objects.Restore {
-		return fail(fmt.Errorf("its record, StorageClass %s, is gone, and maybe the volume with it; restore again", id.Staging))
+	state := stateOf(made.record)
+	if made.claim, err = s.kube.Claims.In(state.namespace).Get(ctx, state.name); err != nil {
+		return made, err
 	}
-	state := stateOf(record)
-	claim, err := s.kube.Claims.In(state.namespace).Get(ctx, state.name)
-	if err != nil {
-		return fail(err)
+	if made.volume, err = s.kube.PersistentVolumes.Get(ctx, made.claim.Spec.VolumeName); err != nil {
+		return made, err
 	}
-	volume, err := s.kube.PersistentVolumes.Get(ctx, claim.Spec.VolumeName)
-	if err != nil {
-		return fail(err)
+	err = objects.ClaimOf(made.claim, state.driver).Provisioned(made.volume)
+	if err == nil && !hasVolume(made.volume, id.Driver, id.Handle) {
+		err = fmt.Errorf("PersistentVolume %s is of another volume", made.volume.Name)
 	}
-	if err := objects.ClaimOf(claim, state.driver).Provisioned(volume); err != nil {
-		return fail(err)
-	}
-	if volume.Spec.CSI.VolumeHandle != id.Handle || state.driver != id.Driver {
-		return fail(fmt.Errorf("PersistentVolume %s is of another volume", volume.Name))
-	}
-	return record, claim, volume, nil
+	return made, err
 }
 
 // removeStaging removes the claim and then the PersistentVolume of a volume that
@@ -162,101 +159,58 @@ func hasVolume(pv *corev1.PersistentVolume, driver, handle string) bool {
 // vSphere's syncer takes a PersistentVolume that has it for one that it made.
 const attributeProvisioner = "storage.kubernetes.io/csiProvisionerIdentity"
 
-// deletionSecret are the annotations by which csi-provisioner finds the secret to
-// delete a volume with.
-var deletionSecret = []string{
-	"volume.kubernetes.io/provisioner-deletion-secret-name",
-	"volume.kubernetes.io/provisioner-deletion-secret-namespace",
+// volumeFields are those of a PersistentVolume that say which volume it is, where
+// that can be reached, and with which secrets it is used and deleted.
+var volumeFields = [][]string{
+	{"spec", "csi", "driver"},
+	{"spec", "csi", "volumeHandle"},
+	{"spec", "csi", "volumeAttributes"},
+	{"spec", "csi", "controllerPublishSecretRef"},
+	{"spec", "csi", "nodeStageSecretRef"},
+	{"spec", "csi", "nodePublishSecretRef"},
+	{"spec", "csi", "controllerExpandSecretRef"},
+	{"spec", "csi", "nodeExpandSecretRef"},
+	{"spec", "capacity", "storage"},
+	{"spec", "nodeAffinity"},
+	{"metadata", "annotations", "volume.kubernetes.io/provisioner-deletion-secret-name"},
+	{"metadata", "annotations", "volume.kubernetes.io/provisioner-deletion-secret-namespace"},
 }
 
-// secretFields are the references to secrets in a PersistentVolume's csi section.
-var secretFields = []string{
-	"controllerPublishSecretRef", "nodeStageSecretRef", "nodePublishSecretRef", "controllerExpandSecretRef", "nodeExpandSecretRef",
-}
-
-// replaceVolume puts the volume of the staging PersistentVolume into Velero's.
+// replaceVolume puts the volume of the staging PersistentVolume into Velero's. Zone
+// labels go: the scheduler heeds them too, and the new volume's place is in its
+// node affinity.
 func (s *Snapshotter) replaceVolume(pv map[string]any, staging *corev1.PersistentVolume) error {
-	old, found, err := unstructured.NestedMap(pv, "spec", "csi")
+	driver, found, err := unstructured.NestedString(pv, "spec", "csi", "driver")
 	if err != nil || !found {
 		return errors.New("it has no csi section")
 	}
-	driver, _ := old["driver"].(string)
 	if present, err := s.locationDrivers().Present(driver); err != nil || present != staging.Spec.CSI.Driver {
 		return errors.Join(fmt.Errorf("its driver is %s", driver), err)
 	}
-	spec, errSpec := runtime.DefaultUnstructuredConverter.ToUnstructured(&staging.Spec)
-	fresh, _, errCSI := unstructured.NestedMap(spec, "csi")
-	if err := errors.Join(errSpec, errCSI); err != nil {
-		return err
+	made, err := runtime.DefaultUnstructuredConverter.ToUnstructured(staging)
+	errs := []error{err}
+	for _, field := range volumeFields {
+		errs = append(errs, replaceField(pv, made, field...))
 	}
-	for _, field := range append([]string{"driver", "volumeHandle", "volumeAttributes"}, secretFields...) {
-		replaceField(old, fresh, field)
+	unstructured.RemoveNestedField(pv, "spec", "csi", "volumeAttributes", attributeProvisioner)
+	if _, has, _ := unstructured.NestedString(pv, "spec", "csi", "fsType"); !has {
+		errs = append(errs, replaceField(pv, made, "spec", "csi", "fsType"))
 	}
-	if attributes, ok := old["volumeAttributes"].(map[string]any); ok {
-		delete(attributes, attributeProvisioner)
+	if by, _, _ := unstructured.NestedString(pv, "metadata", "annotations", objects.AnnotationProvisionedBy); by == driver {
+		errs = append(errs, replaceField(pv, made, "metadata", "annotations", objects.AnnotationProvisionedBy))
 	}
-	if old["fsType"] == nil {
-		replaceField(old, fresh, "fsType")
-	}
-	own := pv["spec"].(map[string]any)
-	own["csi"] = old
-	replaceField(own, spec, "nodeAffinity")
-	size := staging.Spec.Capacity[corev1.ResourceStorage]
-	return errors.Join(unstructured.SetNestedField(pv, size.String(), "spec", "capacity", "storage"), setAnnotations(pv, staging, driver), setZoneLabels(pv, ids.TopologyOf(staging.Spec.NodeAffinity)))
-}
-
-func replaceField(to, from map[string]any, field string) {
-	if value, ok := from[field]; ok {
-		to[field] = value
-	} else {
-		delete(to, field)
-	}
-}
-
-// setAnnotations has the driver that now serves the volume delete it in the end,
-// with the secret that it needs.
-func setAnnotations(pv map[string]any, staging *corev1.PersistentVolume, oldDriver string) error {
-	annotations, _, err := unstructured.NestedStringMap(pv, "metadata", "annotations")
-	if err != nil {
-		return err
-	}
-	if annotations == nil {
-		annotations = map[string]string{}
-	}
-	if annotations[objects.AnnotationProvisionedBy] == oldDriver {
-		annotations[objects.AnnotationProvisionedBy] = staging.Spec.CSI.Driver
-	}
-	for _, key := range deletionSecret {
-		if value, ok := staging.Annotations[key]; ok {
-			annotations[key] = value
-		} else {
-			delete(annotations, key)
-		}
-	}
-	if len(annotations) == 0 {
-		return nil
-	}
-	return unstructured.SetNestedStringMap(pv, annotations, "metadata", "annotations")
-}
-
-// setZoneLabels corrects the zone labels of a PersistentVolume that has them, so
-// that they do not contradict the new volume's topology. Several zones are
-// joined as Kubernetes does.
-func setZoneLabels(pv map[string]any, topology ids.Topology) error {
-	labels, _, err := unstructured.NestedStringMap(pv, "metadata", "labels")
-	if err != nil {
-		return err
-	}
-	changed := false
 	for _, label := range ids.ZoneLabels {
-		values := topology.Values(label)
-		if _, has := labels[label]; has && len(values) > 0 {
-			labels[label] = strings.Join(values, "__")
-			changed = true
-		}
+		unstructured.RemoveNestedField(pv, "metadata", "labels", label)
 	}
-	if !changed {
-		return nil
+	return errors.Join(errs...)
+}
+
+// replaceField has a field be as it is in from, or not be there.
+func replaceField(to, from map[string]any, field ...string) error {
+	value, found, err := unstructured.NestedFieldCopy(from, field...)
+	if err != nil || !found {
+		unstructured.RemoveNestedField(to, field...)
+		return err
 	}
-	return unstructured.SetNestedStringMap(pv, labels, "metadata", "labels")
+	return unstructured.SetNestedField(to, value, field...)
 }

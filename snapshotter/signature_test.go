@@ -66,7 +66,7 @@ func withSecret(t *testing.T, setting string, data map[string][]byte) *Snapshott
 	t.Cleanup(api.Close)
 	client, err := kube.New(&rest.Config{Host: api.URL}, kube.Options{QPS: 100, Burst: 100})
 	require.NoError(t, err)
-	settings := DefaultSettings()
-	settings.SigningKeySecret = setting
-	return newSnapshotter(settings, client, logrus.New(), "velero", nil)
+	s, err := OpenOn(client, "velero", logrus.New(), map[string]string{"signingKeySecret": setting})
+	require.NoError(t, err)
+	return s
 }

@@ -45,7 +45,7 @@ func Open(_ context.Context, log logrus.FieldLogger, config map[string]string) (
 	if err != nil {
 		return nil, err
 	}
-	return newSnapshotter(s, client, log, kube.Namespace(), config), nil
+	return OpenOn(client, kube.Namespace(), log, config)
 }
 
 // OpenOn makes a Snapshotter like Open, for the cluster of the client and Velero
@@ -55,18 +55,14 @@ func OpenOn(client *kube.Client, namespace string, log logrus.FieldLogger, confi
 	if err := settings.Decode(config, &s); err != nil {
 		return nil, err
 	}
-	return newSnapshotter(s, client, log, namespace, config), nil
-}
-
-func newSnapshotter(s Settings, client *kube.Client, log logrus.FieldLogger, velero string, config map[string]string) *Snapshotter {
 	return &Snapshotter{
 		settings: s,
 		kube:     client,
 		log:      log,
-		owner:    objects.Owner{Velero: velero, Location: objects.Location(config)},
-		staging:  cmp.Or(s.StagingNamespace, velero),
+		owner:    objects.Owner{Velero: namespace, Location: objects.Location(config)},
+		staging:  cmp.Or(s.StagingNamespace, namespace),
 		now:      time.Now,
-	}
+	}, nil
 }
 
 // deadlineMargin is added to the timeout of a call: its clean-up has ended then,

@@ -55,12 +55,13 @@ func (s *Snapshotter) FindLeftovers(ctx context.Context) ([]Leftover, error) {
 	for _, record := range records {
 		if objects.PurposeOf(record) == objects.Restore {
 			recorded[record.Name] = true
-			found = s.appendRecord(found, record)
+			remedy, remove := s.recordRemedy(record)
+			found = appendLeftover(s, found, "StorageClass", record, remedy, remove)
 		}
 	}
 	for _, content := range contents {
-		if !recorded[content.Name] {
-			found = s.appendContent(found, content)
+		if remedy, remove := s.contentRemedy(content); remove != nil && !recorded[content.Name] {
+			found = appendLeftover(s, found, "VolumeSnapshotContent", content, remedy, remove)
 		}
 	}
 	return found, nil
@@ -75,23 +76,13 @@ func (s *Snapshotter) Sweep(ctx context.Context) ([]Leftover, error) {
 	}
 	var errs []error
 	for _, l := range found {
-		if err := s.removeLeftover(ctx, l); err != nil {
+		if err := l.remove(ctx); err != nil {
 			errs = append(errs, fmt.Errorf("sweep %s %s: %w", l.Kind, l.Name, err))
 			continue
 		}
 		s.log.WithField("kind", l.Kind).WithField("name", l.Name).WithField("remedy", l.Remedy).Warn("removed what a call had left")
 	}
 	return found, errors.Join(errs...)
-}
-
-// leftoverTimeout bounds the removal of one object, so that the others have their
-// turn.
-const leftoverTimeout = 3 * time.Minute
-
-func (s *Snapshotter) removeLeftover(ctx context.Context, l Leftover) error {
-	ctx, cancel := context.WithTimeout(ctx, leftoverTimeout)
-	defer cancel()
-	return l.remove(ctx)
 }
 
 // swept makes each process sweep once.
@@ -117,9 +108,13 @@ func (s *Snapshotter) sweepOnce(ctx context.Context) {
 	})
 }
 
+// leftoverTimeout bounds the removal of one object, so that the others have their
+// turn.
+const leftoverTimeout = 3 * time.Minute
+
 // appendLeftover adds an object, unless its call may still run or it is being
 // deleted already: the controllers finish that by themselves.
-func (s *Snapshotter) appendLeftover(found []Leftover, kind string, object metav1.Object, remedy string, remove func(ctx context.Context) error) []Leftover {
+func appendLeftover[T metav1.Object](s *Snapshotter, found []Leftover, kind string, object T, remedy string, remove func(context.Context, T) error) []Leftover {
 	deadline, err := objects.DeadlineOf(object)
 	since := s.now().Sub(deadline)
 	if err != nil || since <= s.settings.SweepAfter || object.GetDeletionTimestamp() != nil {
@@ -127,39 +122,33 @@ func (s *Snapshotter) appendLeftover(found []Leftover, kind string, object metav
 	}
 	return append(found, Leftover{
 		Kind: kind, Name: object.GetName(), Purpose: string(objects.PurposeOf(object)),
-		Backup: object.GetAnnotations()[objects.AnnotationBackup], Since: since, Remedy: remedy, remove: remove,
+		Backup: object.GetAnnotations()[objects.AnnotationBackup], Since: since, Remedy: remedy,
+		remove: func(ctx context.Context) error {
+			ctx, cancel := context.WithTimeout(ctx, leftoverTimeout)
+			defer cancel()
+			return remove(ctx, object)
+		},
 	})
 }
 
-func (s *Snapshotter) appendContent(found []Leftover, content *snapshotv1.VolumeSnapshotContent) []Leftover {
-	const kind = "VolumeSnapshotContent"
+// contentRemedy says what is done about a content of ours, and does it.
+func (s *Snapshotter) contentRemedy(content *snapshotv1.VolumeSnapshotContent) (string, func(context.Context, *snapshotv1.VolumeSnapshotContent) error) {
 	source := content.Spec.Source
 	switch purpose := objects.PurposeOf(content); {
 	case purpose == objects.Snapshot && source.VolumeHandle != nil:
-		return s.appendLeftover(found, kind, content, "remove it and its snapshot, which no backup has", func(ctx context.Context) error {
-			return s.deleteWithSnapshot(ctx, content)
-		})
+		return "remove it and its snapshot, which no backup has", s.deleteWithSnapshot
 	case purpose == objects.Delete && source.SnapshotHandle != nil:
-		return s.appendLeftover(found, kind, content, "finish the deletion of its snapshot", func(ctx context.Context) error {
-			return s.deleteFound(ctx, content)
-		})
+		return "finish the deletion of its snapshot", s.deleteFound
 	case purpose == objects.Restore && source.SnapshotHandle != nil:
-		return s.appendLeftover(found, kind, content, "remove it; the snapshot stays in the storage", func(ctx context.Context) error {
-			return s.removeContent(ctx, content)
-		})
+		return "remove it; the snapshot stays in the storage", s.removeContent
 	}
-	return found
+	return "", nil
 }
 
-func (s *Snapshotter) appendRecord(found []Leftover, record *storagev1.StorageClass) []Leftover {
-	const kind = "StorageClass"
-	state := stateOf(record)
-	if state.handedOver != "" {
-		return s.appendLeftover(found, kind, record, "remove it; PersistentVolume "+state.handedOver+" has its volume "+ids.Short(state.handle), func(ctx context.Context) error {
-			return s.finishHandOver(ctx, record)
-		})
+// recordRemedy says what is done about a restore's record, and does it.
+func (s *Snapshotter) recordRemedy(record *storagev1.StorageClass) (string, func(context.Context, *storagev1.StorageClass) error) {
+	if state := stateOf(record); state.handedOver != "" {
+		return "remove it; PersistentVolume " + state.handedOver + " has its volume " + ids.Short(state.handle), s.finishHandOver
 	}
-	return s.appendLeftover(found, kind, record, "remove it and the volume of its restore, which nobody was given", func(ctx context.Context) error {
-		return s.removeRestore(ctx, record)
-	})
+	return "remove it and the volume of its restore, which nobody was given", s.removeRestore
 }

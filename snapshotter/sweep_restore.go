@@ -11,6 +11,7 @@ import (
 	storagev1 "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 
 	"github.com/longshore-dev/velero-plugin/internal/kube"
 	"github.com/longshore-dev/velero-plugin/snapshotter/internal/drivererr"
@@ -46,34 +47,17 @@ func (s *Snapshotter) removeRestore(ctx context.Context, record *storagev1.Stora
 		return err
 	}
 	volumes, err := s.volumesOf(ctx, record, claim)
+	switch {
+	case err != nil:
+	case len(volumes) > 0:
+		err = s.removeVolumes(ctx, record, claim, volumes, false)
+	default:
+		err = s.giveUpClaim(ctx, record, claim)
+	}
 	if err != nil {
 		return err
-	}
-	if err := s.deleteVolumes(ctx, record, claim, volumes); err != nil {
-		return err
-	}
-	if len(volumes) == 0 {
-		if record, err = s.giveUpClaim(ctx, record, claim); err != nil {
-			return err
-		}
-		if err := s.requireEnded(record); err != nil {
-			return err
-		}
 	}
 	return s.removeRecord(ctx, record)
-}
-
-// requireEnded fails while csi-provisioner may still end what it has begun for a
-// claim that went without a volume.
-func (s *Snapshotter) requireEnded(record *storagev1.StorageClass) error {
-	removed, err := time.Parse(time.RFC3339, record.Annotations[annotationClaimRemoved])
-	if err != nil {
-		return nil //nolint:nilerr // no claim went without a volume
-	}
-	if rest := settleTime - s.now().Sub(removed); rest > 0 {
-		return &leftError{fmt.Sprintf("the driver may still end what it has begun; it is looked at again after %s", rest.Round(time.Second))}
-	}
-	return nil
 }
 
 // stagingClaimOf returns the claim of a restore, nil if there is none.
@@ -83,8 +67,7 @@ func (s *Snapshotter) stagingClaimOf(ctx context.Context, record *storagev1.Stor
 	if err != nil || claim == nil {
 		return nil, err
 	}
-	class := claim.Spec.StorageClassName
-	if objects.PurposeOf(claim) != objects.Restore || class == nil || *class != record.Name || state.claimUID != "" && state.claimUID != claim.UID {
+	if objects.PurposeOf(claim) != objects.Restore || ptr.Deref(claim.Spec.StorageClassName, "") != record.Name || state.claimUID != "" && state.claimUID != claim.UID {
 		return nil, fmt.Errorf("claim %s/%s has the name of the restore's and is not of its making; it is left alone", state.namespace, state.name)
 	}
 	return claim, nil
@@ -116,12 +99,9 @@ func (s *Snapshotter) volumesOf(ctx context.Context, record *storagev1.StorageCl
 	return ours, errors.Join(errs...)
 }
 
-// deleteVolumes removes the volumes of a restore, with the claim that they are
-// bound to. Of a volume that another PersistentVolume has, only ours goes.
-func (s *Snapshotter) deleteVolumes(ctx context.Context, record *storagev1.StorageClass, claim *corev1.PersistentVolumeClaim, volumes []*corev1.PersistentVolume) error {
-	if len(volumes) == 0 {
-		return nil
-	}
+// removeVolumes removes the claim and the PersistentVolumes of a restore, and with
+// each its volume, unless keep or another PersistentVolume has it.
+func (s *Snapshotter) removeVolumes(ctx context.Context, record *storagev1.StorageClass, claim *corev1.PersistentVolumeClaim, volumes []*corev1.PersistentVolume, keep bool) error {
 	if claim != nil {
 		if _, err := s.kube.Claims.In(claim.Namespace).Delete(ctx, claim, nil); err != nil {
 			return err
@@ -129,8 +109,8 @@ func (s *Snapshotter) deleteVolumes(ctx context.Context, record *storagev1.Stora
 	}
 	proof := stateOf(record).claim(record)
 	for _, pv := range volumes {
-		shared, err := s.isKnown(ctx, pv.Spec.CSI.Driver, pv.Spec.CSI.VolumeHandle, pv.UID)
-		if err == nil && shared {
+		known, err := s.isKnown(ctx, pv.Spec.CSI.Driver, pv.Spec.CSI.VolumeHandle, pv.UID)
+		if err == nil && (keep || known) {
 			err = s.forgetVolume(ctx, proof, pv)
 		} else if err == nil {
 			err = s.deleteVolume(ctx, proof, pv)
@@ -179,20 +159,24 @@ func (s *Snapshotter) isKnown(ctx context.Context, driver, handle string, beside
 }
 
 // giveUpClaim removes a claim that has no volume, once the driver has ended or has
-// had time enough.
-func (s *Snapshotter) giveUpClaim(ctx context.Context, record *storagev1.StorageClass, claim *corev1.PersistentVolumeClaim) (*storagev1.StorageClass, error) {
+// had time enough. It returns a *leftError while the driver may still make one.
+func (s *Snapshotter) giveUpClaim(ctx context.Context, record *storagev1.StorageClass, claim *corev1.PersistentVolumeClaim) error {
 	if claim == nil {
-		return record, nil
+		removed, err := time.Parse(time.RFC3339, record.Annotations[annotationClaimRemoved])
+		if rest := settleTime - s.now().Sub(removed); err == nil && rest > 0 {
+			return &leftError{fmt.Sprintf("the driver may still end what it has begun; it is looked at again after %s", rest.Round(time.Second))}
+		}
+		return nil
 	}
 	age := s.now().Sub(claim.CreationTimestamp.Time)
 	if warning := s.lastWarning(ctx, claim); age < pendingTime && !drivererr.Final(warning) {
-		return record, &leftError{fmt.Sprintf("claim %s/%s waits for a volume that the driver may still make; %s old; last warning: %q", claim.Namespace, claim.Name, age.Round(time.Second), warning)}
+		return &leftError{fmt.Sprintf("claim %s/%s waits for a volume that the driver may still make; %s old; last warning: %q", claim.Namespace, claim.Name, age.Round(time.Second), warning)}
 	}
 	record, err := s.kube.StorageClasses.Edit(ctx, record, func(*storagev1.StorageClass) (kube.Patch, error) {
 		return annotate(map[string]string{annotationClaimRemoved: objects.FormatTime(s.now())}), nil
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	_, err = s.kube.Claims.In(claim.Namespace).Delete(ctx, claim, func(now *corev1.PersistentVolumeClaim) (kube.Patch, error) {
 		if now.Spec.VolumeName != "" {
@@ -200,7 +184,10 @@ func (s *Snapshotter) giveUpClaim(ctx context.Context, record *storagev1.Storage
 		}
 		return nil, nil
 	})
-	return record, err
+	if err != nil {
+		return err
+	}
+	return s.giveUpClaim(ctx, record, nil)
 }
 
 // removeRecord removes the objects of the snapshot that a restore was made from,
@@ -246,15 +233,8 @@ func (s *Snapshotter) finishHandOver(ctx context.Context, record *storagev1.Stor
 	if err != nil {
 		return err
 	}
-	if claim != nil {
-		if _, err := s.kube.Claims.In(claim.Namespace).Delete(ctx, claim, nil); err != nil {
-			return err
-		}
-	}
-	for _, pv := range staging {
-		if err := s.forgetVolume(ctx, stateOf(record).claim(record), pv); err != nil {
-			return err
-		}
+	if err := s.removeVolumes(ctx, record, claim, staging, true); err != nil {
+		return err
 	}
 	state := stateOf(record)
 	known, err := s.isKnown(ctx, state.driver, state.handle, "")

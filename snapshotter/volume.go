@@ -69,27 +69,11 @@ type source struct {
 	claim  *corev1.PersistentVolumeClaim
 }
 
-// claimName is the claim's namespace/name, "" without a claim.
-func (v source) claimName() string {
-	if v.claim == nil {
-		return ""
-	}
-	return v.claim.Namespace + "/" + v.claim.Name
-}
-
 func (v source) claimRef() ids.ClaimRef {
 	if v.claim == nil {
 		return ids.ClaimRef{}
 	}
 	return ids.ClaimRef{Namespace: v.claim.Namespace, Name: v.claim.Name}
-}
-
-// attributesClass is the volume's VolumeAttributesClass, "" for none.
-func (v source) attributesClass() string {
-	if class := v.volume.Spec.VolumeAttributesClassName; class != nil {
-		return *class
-	}
-	return ""
 }
 
 // find looks the volume up as it is now.

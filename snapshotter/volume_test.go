@@ -35,7 +35,9 @@ const oldPV = `{
 // madeVolume is a staging PersistentVolume as csi-provisioner writes it.
 func madeVolume() *corev1.PersistentVolume {
 	return &corev1.PersistentVolume{
-		ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{"volume.kubernetes.io/provisioner-deletion-secret-name": "new"}},
+		ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{
+			"volume.kubernetes.io/provisioner-deletion-secret-name": "new", "pv.kubernetes.io/provisioned-by": "d",
+		}},
 		Spec: corev1.PersistentVolumeSpec{
 			Capacity: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("2Gi")},
 			NodeAffinity: &corev1.VolumeNodeAffinity{Required: &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{{
@@ -65,7 +67,7 @@ func TestReplaceVolumeKeepsWhatIsNotTheVolume(t *testing.T) {
 		`"storage": "1Gi"`, `"storage": "2Gi"`,
 		`{"old": "1"}`, `{"new": "2"}`,
 		`["zone-b"]`, `["zone-a"]`,
-		`"topology.kubernetes.io/zone": "zone-b"`, `"topology.kubernetes.io/zone": "zone-a"`,
+		`"topology.kubernetes.io/zone": "zone-b", `, ``, `, "topology.kubernetes.io/zone": "zone-b"`, ``,
 		`{"namespace": "app", "name": "old"}`, `{"namespace": "velero", "name": "new"}`,
 		`"volume.kubernetes.io/provisioner-deletion-secret-name": "old"`, `"volume.kubernetes.io/provisioner-deletion-secret-name": "new"`,
 	).Replace(oldPV)
@@ -74,7 +76,7 @@ func TestReplaceVolumeKeepsWhatIsNotTheVolume(t *testing.T) {
 
 func TestReplaceVolumeRemovesWhatTheNewVolumeHasNot(t *testing.T) {
 	made := madeVolume()
-	made.Annotations, made.Spec.NodeAffinity = nil, nil
+	made.Annotations, made.Spec.NodeAffinity = map[string]string{"pv.kubernetes.io/provisioned-by": "d"}, nil
 	made.Spec.CSI.VolumeAttributes, made.Spec.CSI.NodeStageSecretRef = nil, nil
 	got, err := new(Snapshotter).replaced(t, oldPV, made)
 	require.NoError(t, err)
@@ -91,12 +93,12 @@ func TestReplaceVolumeRemovesWhatTheNewVolumeHasNot(t *testing.T) {
 	require.NotContains(t, pv.Metadata.Annotations, "volume.kubernetes.io/provisioner-deletion-secret-name")
 	require.Equal(t, "xfs", pv.Spec.CSI["fsType"])
 	require.Nil(t, pv.Spec.NodeAffinity)
-	require.Equal(t, "zone-b", pv.Metadata.Labels["topology.kubernetes.io/zone"])
+	require.NotContains(t, pv.Metadata.Labels, "topology.kubernetes.io/zone")
 }
 
 func TestReplaceVolumeOfARenamedDriver(t *testing.T) {
 	made := madeVolume()
-	made.Spec.CSI.Driver = "renamed"
+	made.Spec.CSI.Driver, made.Annotations["pv.kubernetes.io/provisioned-by"] = "renamed", "renamed"
 	s := &Snapshotter{}
 	_, err := s.replaced(t, oldPV, made)
 	require.EqualError(t, err, "its driver is d")

@@ -41,7 +41,7 @@ func NewCluster(config *rest.Config, namespace string) (*Cluster, error) {
 func (c *Cluster) get(ctx context.Context, path string, into any) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, requestTimeout, fmt.Errorf("no answer from the Kubernetes API in %v", requestTimeout))
 	defer cancel()
-	raw, err := c.Kube.Raw(ctx, path, nil)
+	raw, err := c.Kube.Raw(ctx, path, nil, nil)
 	if err != nil {
 		return err
 	}

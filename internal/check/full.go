@@ -142,7 +142,7 @@ func (t *trial) create(ctx context.Context, claim *corev1.PersistentVolumeClaim)
 func (t *trial) events(ctx context.Context, claim string) string {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
 	defer cancel()
-	raw, err := t.Kube.Raw(ctx, "/api/v1/namespaces/"+t.namespace+"/events", map[string]string{"fieldSelector": "involvedObject.name=" + claim})
+	raw, err := t.Kube.Raw(ctx, "/api/v1/namespaces/"+t.namespace+"/events", map[string]string{"fieldSelector": "involvedObject.name=" + claim}, nil)
 	var list corev1.EventList
 	if err == nil {
 		err = json.Unmarshal(raw, &list)

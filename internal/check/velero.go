@@ -163,7 +163,7 @@ func (v *volumeSnapshotter) mayDo(ctx context.Context, account string, r snapsho
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, requestTimeout, fmt.Errorf("no answer from the Kubernetes API in %v", requestTimeout))
 	defer cancel()
-	raw, err := v.Kube.RawPost(ctx, "/apis/authorization.k8s.io/v1/"+strings.ToLower(asked.Kind)+"s", body)
+	raw, err := v.Kube.Raw(ctx, "/apis/authorization.k8s.io/v1/"+strings.ToLower(asked.Kind)+"s", nil, body)
 	if err != nil {
 		return false, fmt.Errorf("ask for permissions: %w", err)
 	}

@@ -135,21 +135,17 @@ func (c *Client) SecretValue(ctx context.Context, namespace, name, key string) (
 }
 
 // Raw gets the JSON of what stands at an absolute path of the API, for the few
-// kinds that are not worth a type.
-func (c *Client) Raw(ctx context.Context, path string, parameters map[string]string) ([]byte, error) {
-	return retry(ctx, c.retry, "get "+path, func(ctx context.Context) ([]byte, error) {
+// kinds that are not worth a type. A body is posted there: the JSON of a review,
+// which changes nothing.
+func (c *Client) Raw(ctx context.Context, path string, parameters map[string]string, body []byte) ([]byte, error) {
+	return retry(ctx, c.retry, "ask "+path, func(ctx context.Context) ([]byte, error) {
 		request := c.core.Get().AbsPath(path)
+		if body != nil {
+			request = c.core.Post().AbsPath(path).SetHeader("Content-Type", "application/json").Body(body)
+		}
 		for name, value := range parameters {
 			request = request.Param(name, value)
 		}
 		return request.DoRaw(ctx)
-	})
-}
-
-// RawPost sends the JSON of an object to an absolute path of the API and returns
-// the JSON of the answer. It is for reviews, which change nothing.
-func (c *Client) RawPost(ctx context.Context, path string, body []byte) ([]byte, error) {
-	return retry(ctx, c.retry, "post to "+path, func(ctx context.Context) ([]byte, error) {
-		return c.core.Post().AbsPath(path).SetHeader("Content-Type", "application/json").Body(body).DoRaw(ctx)
 	})
 }

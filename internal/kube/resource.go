@@ -9,6 +9,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
 )
 
 // Resource is the client for one kind of object T with the list L, in one
@@ -38,15 +40,23 @@ func (r Resource[T, L]) Describe(name string) string {
 	return r.kind + " " + name
 }
 
-// Get returns the object with that name. An error of one that is not there
-// satisfies apierrors.IsNotFound.
-func (r Resource[T, L]) Get(ctx context.Context, name string) (*T, error) {
-	what := "get " + r.Describe(name)
-	found, err := retry(ctx, r.retry, what, func(ctx context.Context) (*T, error) { return r.verbs.get(ctx, name) })
+// do sends a request, which is made anew each time, and reads the object in the
+// answer. Its errors begin with what.
+func (r Resource[T, L]) do(ctx context.Context, what string, request func() *rest.Request) (*T, error) {
+	result, err := retry(ctx, r.retry, what, func(ctx context.Context) (*T, error) {
+		result := new(T)
+		return result, request().Do(ctx).Into(asObject(result))
+	})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}
-	return found, nil
+	return result, nil
+}
+
+// Get returns the object with that name. An error of one that is not there
+// satisfies apierrors.IsNotFound.
+func (r Resource[T, L]) Get(ctx context.Context, name string) (*T, error) {
+	return r.do(ctx, "get "+r.Describe(name), func() *rest.Request { return r.verbs.request(r.verbs.client.Get(), nil).Name(name) })
 }
 
 // Find returns the object with that name, nil if there is none.
@@ -84,20 +94,17 @@ func itemsOf[T, L any](list *L) (all []*T, err error) {
 // name that lacks a label of wanted is another's.
 func (r Resource[T, L]) Create(ctx context.Context, wanted *T) (*T, error) {
 	name, what := metaOf(wanted).GetName(), "create "+r.Describe(metaOf(wanted).GetName())
-	made, err := retry(ctx, r.retry, what, func(ctx context.Context) (*T, error) { return r.verbs.create(ctx, wanted) })
+	made, err := r.do(ctx, what, func() *rest.Request { return r.verbs.request(r.verbs.client.Post(), nil).Body(asObject(wanted)) })
 	if apierrors.IsAlreadyExists(err) {
 		made, err = r.Get(ctx, name)
 		if err == nil && !hasLabels(metaOf(made), metaOf(wanted).GetLabels()) {
 			return nil, fmt.Errorf("%s: it exists and is not of this plugin's making", what)
 		}
 	}
-	switch {
-	case err == nil:
-		return made, nil
-	case ctx.Err() != nil || transient(err):
-		return wanted, fmt.Errorf("%s: %w", what, err)
+	if err != nil && (ctx.Err() != nil || transient(err)) {
+		return wanted, err
 	}
-	return nil, fmt.Errorf("%s: %w", what, err)
+	return made, err
 }
 
 // Patch is a JSON merge patch. Its metadata, if any, is a map[string]any.
@@ -117,12 +124,11 @@ func (r Resource[T, L]) Edit(ctx context.Context, now *T, change func(now *T) (P
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", what, err)
 		}
-		changed, err := retry(ctx, r.retry, what, func(ctx context.Context) (*T, error) { return r.verbs.patch(ctx, name, body) })
-		if err == nil {
-			return changed, nil
-		}
+		changed, err := r.do(ctx, what, func() *rest.Request {
+			return r.verbs.request(r.verbs.client.Patch(types.MergePatchType), nil).Name(name).Body(body)
+		})
 		if !apierrors.IsConflict(err) {
-			return nil, fmt.Errorf("%s: %w", what, err)
+			return changed, err
 		}
 		if now, err = r.again(ctx, now); err != nil {
 			return nil, err

@@ -6,7 +6,6 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
 )
@@ -32,12 +31,6 @@ func (v verbs[T, L]) request(verb *rest.Request, options runtime.Object) *rest.R
 	return request
 }
 
-func (v verbs[T, L]) get(ctx context.Context, name string) (*T, error) {
-	result := new(T)
-	err := v.request(v.client.Get(), nil).Name(name).Do(ctx).Into(asObject(result))
-	return result, err
-}
-
 // List returns the objects that options select.
 func (v verbs[T, L]) List(ctx context.Context, options metav1.ListOptions) (*L, error) {
 	result := new(L)
@@ -53,18 +46,6 @@ func (v verbs[T, L]) Watch(ctx context.Context, options metav1.ListOptions) (wat
 		timeout = time.Duration(*options.TimeoutSeconds) * time.Second
 	}
 	return v.request(v.client.Get(), &options).Timeout(timeout).Watch(ctx)
-}
-
-func (v verbs[T, L]) create(ctx context.Context, wanted *T) (*T, error) {
-	result := new(T)
-	err := v.request(v.client.Post(), nil).Body(asObject(wanted)).Do(ctx).Into(asObject(result))
-	return result, err
-}
-
-func (v verbs[T, L]) patch(ctx context.Context, name string, patch []byte) (*T, error) {
-	result := new(T)
-	err := v.request(v.client.Patch(types.MergePatchType), nil).Name(name).Body(patch).Do(ctx).Into(asObject(result))
-	return result, err
 }
 
 func (v verbs[T, L]) delete(ctx context.Context, name string, only metav1.Preconditions) error {

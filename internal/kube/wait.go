@@ -25,28 +25,6 @@ type Target struct {
 // An error ends the wait and is returned as it is.
 type Condition[T any] func(object *T) (done bool, last string, err error)
 
-// TimeoutError tells that a wait was ended by its context.
-type TimeoutError struct {
-	Target
-	Waited time.Duration
-	Last   string // the last thing the condition had to say
-	API    error  // the last failure of the Kubernetes API, if it did not recover
-	Cause  error  // the context's error
-}
-
-func (e *TimeoutError) Error() string {
-	text := fmt.Sprintf("%s: gave up after %s waiting for %s", e.Object, e.Waited.Round(time.Millisecond), e.Until)
-	if e.Last != "" {
-		text += "; last known: " + e.Last
-	}
-	if e.API != nil {
-		text += fmt.Sprintf("; the Kubernetes API fails: %v", e.API)
-	}
-	return fmt.Sprintf("%s: %v", text, e.Cause)
-}
-
-func (e *TimeoutError) Unwrap() error { return e.Cause }
-
 // Until waits until the condition holds for the object, and returns the object
 // as it then was. It learns of each change by a watch, which it resumes when the
 // connection breaks, and which it starts anew from a list when the API server no
@@ -54,7 +32,7 @@ func (e *TimeoutError) Unwrap() error { return e.Cause }
 //
 // from is the last known state, from which to go on without asking for it
 // again; nil has Until begin with a list. The wait is bounded by ctx, and ends
-// with a *TimeoutError then.
+// with an error that wraps the context's cause then.
 func (r Resource[T, L]) Until(ctx context.Context, target Target, from *T, cond Condition[T]) (*T, error) {
 	return until(ctx, r.verbs, r.retry, target, from, cond)
 }
@@ -114,36 +92,29 @@ func until[T, L any](ctx context.Context, client listWatcher[L], retry retrier, 
 	return w.run(ctx)
 }
 
+// run goes on from a list, or from where the watch before has ended.
 func (w *waiter[T, L]) run(ctx context.Context) (*T, error) {
 	for pause := newPause(); ; {
-		began := time.Now()
-		done, err := w.round(ctx)
+		began, listing, step := time.Now(), w.version == "", w.watch
+		if listing {
+			step = w.list
+		}
+		done, err := step(ctx)
 		switch {
 		case done:
 			return w.state, err
 		case ctx.Err() == nil && err != nil && !w.mayPass(err):
 			return w.state, fmt.Errorf("%s: wait for %s: %w", w.target.Object, w.target.Until, err)
+		case err == nil && listing: // the watch follows at once
 		case err == nil && time.Since(began) > time.Second:
 			pause = newPause()
 		default:
 			sleep(ctx, pause.Step())
 		}
 		if ctx.Err() != nil {
-			return w.state, &TimeoutError{Target: w.target, Waited: time.Since(w.started), Last: w.last, API: err, Cause: context.Cause(ctx)}
+			return w.state, w.timeout(context.Cause(ctx), err)
 		}
 	}
-}
-
-// round is one list, if one is needed, and one watch. An error without done is
-// one of the API.
-func (w *waiter[T, L]) round(ctx context.Context) (done bool, err error) {
-	if w.version == "" {
-		done, err = w.list(ctx)
-	}
-	if !done && err == nil {
-		done, err = w.watch(ctx)
-	}
-	return done, err
 }
 
 // list repeats what fails for a while, as every request.
@@ -240,6 +211,19 @@ func (w *waiter[T, L]) decide(object *T) (done bool, err error) {
 // refusal may be for a while. What else passes was waited for already.
 func (w *waiter[T, L]) mayPass(err error) bool {
 	return (apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err)) && time.Since(w.granted) < refusalGrace
+}
+
+// timeout is the error of a wait that cause has ended; api is a failure of the API
+// that has not passed.
+func (w *waiter[T, L]) timeout(cause, api error) error {
+	text := fmt.Sprintf("%s: gave up after %s waiting for %s", w.target.Object, time.Since(w.started).Round(time.Millisecond), w.target.Until)
+	if w.last != "" {
+		text += "; last known: " + w.last
+	}
+	if api != nil {
+		text += fmt.Sprintf("; the Kubernetes API fails: %v", api)
+	}
+	return fmt.Errorf("%s: %w", text, cause)
 }
 
 func (w *waiter[T, L]) options() metav1.ListOptions {

@@ -1,8 +1,8 @@
 package classes
 
 import (
-	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
@@ -44,17 +44,13 @@ func ListSecret(class *snapshotv1.VolumeSnapshotClass, content string) (ids.Secr
 }
 
 func snapshotSecret(class *snapshotv1.VolumeSnapshotClass, namespaceKey, nameKey string, names SnapshotNames) (ids.SecretRef, error) {
-	t, err := templateOf(class.Parameters, namespaceKey, nameKey)
-	if err == nil && t == nil {
-		return ids.SecretRef{}, nil
-	}
 	var secret ids.SecretRef
-	if err == nil {
-		namespace := map[string]string{"volumesnapshotcontent.name": names.Content, "volumesnapshot.namespace": names.Namespace}
-		name := map[string]string{
-			"volumesnapshotcontent.name": names.Content, "volumesnapshot.namespace": names.Namespace, "volumesnapshot.name": names.Snapshot,
-		}
-		secret, err = t.resolve(namespace, name)
+	t, err := templateOf(class.Parameters, namespaceKey, nameKey)
+	if err == nil && t != nil {
+		inBoth := map[string]string{"volumesnapshotcontent.name": names.Content, "volumesnapshot.namespace": names.Namespace}
+		inName := maps.Clone(inBoth)
+		inName["volumesnapshot.name"] = names.Snapshot
+		secret, err = t.resolve(inBoth, inName)
 	}
 	if err != nil {
 		return ids.SecretRef{}, fmt.Errorf("VolumeSnapshotClass %s: %w", class.Name, err)
@@ -98,16 +94,9 @@ func DeleteAnnotations(secret ids.SecretRef) map[string]string {
 	return map[string]string{annotationDeleteSecretName: secret.Name, annotationDeleteSecretNamespace: secret.Namespace}
 }
 
-// DeleteSecretOf returns the secret that a content hands to the driver.
+// DeleteSecretOf returns the secret that DeleteAnnotations gave to a content.
 func DeleteSecretOf(content *snapshotv1.VolumeSnapshotContent) ids.SecretRef {
-	secret := ids.SecretRef{
-		Namespace: content.Annotations[annotationDeleteSecretNamespace],
-		Name:      content.Annotations[annotationDeleteSecretName],
-	}
-	if secret.Namespace == "" || secret.Name == "" {
-		return ids.SecretRef{}
-	}
-	return secret
+	return ids.SecretRef{Namespace: content.Annotations[annotationDeleteSecretNamespace], Name: content.Annotations[annotationDeleteSecretName]}
 }
 
 // LookupClass returns the class a content of the snapshot should name so that
@@ -119,26 +108,18 @@ func LookupClass(id ids.SnapshotID, classes []*snapshotv1.VolumeSnapshotClass) *
 	if id.ListSecret == (ids.SecretRef{}) {
 		return nil
 	}
-	own := ofDriver(id.Driver, classes)
-	own = slices.DeleteFunc(own, func(c *snapshotv1.VolumeSnapshotClass) bool { return lookupRank(id, c) == 0 })
-	if len(own) == 0 {
-		return nil
+	own := slices.DeleteFunc(ofDriver(id.Driver, classes), func(c *snapshotv1.VolumeSnapshotClass) bool { return c.Parameters[parameterListSecretName] == "" })
+	for _, fits := range []func(c *snapshotv1.VolumeSnapshotClass) bool{
+		func(c *snapshotv1.VolumeSnapshotClass) bool { return c.Name == id.Class },
+		func(c *snapshotv1.VolumeSnapshotClass) bool {
+			secret, err := ListSecret(c, "")
+			return err == nil && secret == id.ListSecret
+		},
+		func(*snapshotv1.VolumeSnapshotClass) bool { return true },
+	} {
+		if i := slices.IndexFunc(own, fits); i >= 0 {
+			return &own[i].Name
+		}
 	}
-	best := slices.MaxFunc(own, func(a, b *snapshotv1.VolumeSnapshotClass) int {
-		return cmp.Compare(lookupRank(id, a), lookupRank(id, b))
-	})
-	return &best.Name
-}
-
-func lookupRank(id ids.SnapshotID, class *snapshotv1.VolumeSnapshotClass) int {
-	secret, err := ListSecret(class, "")
-	switch {
-	case class.Parameters[parameterListSecretName] == "":
-		return 0
-	case class.Name == id.Class:
-		return 3
-	case err == nil && secret == id.ListSecret:
-		return 2
-	}
-	return 1
+	return nil
 }

@@ -15,7 +15,9 @@ import (
 var missing = []string{"can not find snapshot", "code = NotFound"}
 
 // Missing tells whether a message says that the snapshot is not there.
-func Missing(message string) bool { return containsAny(message, missing) }
+func Missing(message string) bool {
+	return slices.ContainsFunc(missing, func(part string) bool { return strings.Contains(message, part) })
+}
 
 // working are the codes that a driver gives, or a sidecar in its place, while a
 // copy is under way or the storage is busy
@@ -54,8 +56,4 @@ func Final(message string) bool {
 // place: the codes of the CSI specification for a topology that it cannot serve.
 func Elsewhere(message string) bool {
 	return slices.Contains([]string{"ResourceExhausted", "InvalidArgument"}, Code(message))
-}
-
-func containsAny(message string, parts []string) bool {
-	return slices.ContainsFunc(parts, func(part string) bool { return strings.Contains(message, part) })
 }

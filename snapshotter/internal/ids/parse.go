@@ -14,7 +14,7 @@ import (
 // ParseVolumeID reads what VolumeID.String writes, and nothing else.
 func ParseVolumeID(text string) (VolumeID, error) {
 	r := readID(volumeScheme, text)
-	id := VolumeID{Driver: r.driver(), Handle: r.handle(), PV: r.one("pv"), StorageClass: r.one("class")}
+	id := VolumeID{Driver: r.text.driver, Handle: r.text.handle, PV: r.one("pv"), StorageClass: r.one("class")}
 	r.require(id.PV != "", "pv")
 	return id, r.done("volume", text)
 }
@@ -25,8 +25,8 @@ func ParseVolumeID(text string) (VolumeID, error) {
 func ParseSnapshotID(text string) (SnapshotID, error) {
 	r := readID(snapshotScheme, text)
 	id := SnapshotID{
-		Driver:       r.driver(),
-		Handle:       r.handle(),
+		Driver:       r.text.driver,
+		Handle:       r.text.handle,
 		Size:         r.size("size"),
 		Mode:         r.mode("mode"),
 		AccessModes:  r.accessModes("access"),
@@ -36,7 +36,7 @@ func ParseSnapshotID(text string) (SnapshotID, error) {
 		ManagedBy:    r.one("managedBy"),
 		Topology:     r.topology("topology"),
 	}
-	if r.version() >= 2 {
+	if r.text.version >= 2 {
 		id.AttributesClass = r.one("attributesClass")
 		id.Claim = ClaimRef(r.secret("claim"))
 		id.PV = r.one("pv")
@@ -50,7 +50,7 @@ func ParseSnapshotID(text string) (SnapshotID, error) {
 // ParseNewVolumeID reads what NewVolumeID.String writes, and nothing else.
 func ParseNewVolumeID(text string) (NewVolumeID, error) {
 	r := readID(newVolumeScheme, text)
-	id := NewVolumeID{Driver: r.driver(), Handle: r.handle(), Staging: r.one("staging")}
+	id := NewVolumeID{Driver: r.text.driver, Handle: r.text.handle, Staging: r.one("staging")}
 	r.require(id.Staging != "", "staging")
 	return id, r.done("new volume", text)
 }
@@ -87,10 +87,6 @@ func (r *idReader) fail(err error) {
 		r.err = err
 	}
 }
-
-func (r *idReader) driver() string { return r.text.driver }
-func (r *idReader) handle() string { return r.text.handle }
-func (r *idReader) version() int   { return r.text.version }
 
 func (r *idReader) one(key string) string {
 	value, err := r.text.one(key)

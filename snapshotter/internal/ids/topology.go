@@ -71,23 +71,6 @@ func (r Requirement) matches(node *corev1.Node) bool {
 	return false // Gt and Lt compare numbers, which no driver's topology does
 }
 
-// Values returns the values that every term allows for a label, nil if a term
-// leaves it open.
-func (t Topology) Values(label string) []string {
-	var all []string
-	for _, term := range t {
-		i := slices.IndexFunc(term, func(r Requirement) bool {
-			return !r.Field && r.Key == label && r.Operator == corev1.NodeSelectorOpIn
-		})
-		if i < 0 {
-			return nil
-		}
-		all = append(all, term[i].Values...)
-	}
-	slices.Sort(all)
-	return slices.Compact(all)
-}
-
 // ZoneLabels are those by which the scheduler, too, takes a volume's place.
 var ZoneLabels = []string{
 	corev1.LabelTopologyZone, corev1.LabelTopologyRegion,

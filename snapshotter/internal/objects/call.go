@@ -6,7 +6,6 @@ package objects
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -28,7 +27,6 @@ const (
 	LabelVelero = "longshore.dev/velero"
 	// LabelLocation tells the locations of one Velero apart: a digest of the config.
 	LabelLocation = "longshore.dev/location"
-	LabelBackup   = "velero.io/backup-name" // as Velero writes it
 	LabelExclude  = "velero.io/exclude-from-backup"
 
 	// AnnotationDeadline is the time (RFC 3339) at which the call that made the
@@ -94,7 +92,7 @@ func (c Call) Meta(namespace string, annotations ...map[string]string) metav1.Ob
 	}
 	all := map[string]string{AnnotationDeadline: FormatTime(c.Deadline)}
 	if c.Backup != "" {
-		labels[LabelBackup], all[AnnotationBackup] = labelValue(c.Backup), c.Backup
+		all[AnnotationBackup] = c.Backup
 	}
 	for _, more := range annotations {
 		maps.Copy(all, more)
@@ -114,41 +112,18 @@ const NotOurs = LabelManagedBy + "!=" + ManagedBy
 // to have made it: the labels, the name and the deadline have to fit together.
 func PurposeOf(object metav1.Object) Purpose {
 	purpose := Purpose(object.GetLabels()[LabelPurpose])
+	uid, named := strings.CutPrefix(object.GetName(), namePrefix(purpose))
 	_, err := DeadlineOf(object)
-	if object.GetLabels()[LabelManagedBy] != ManagedBy || err != nil || uuid.Validate(UIDOf(object)) != nil {
+	if object.GetLabels()[LabelManagedBy] != ManagedBy || err != nil || !named || uuid.Validate(uid) != nil {
 		return ""
 	}
 	return purpose
 }
 
-// UIDOf returns the UID of the call that made an object, by its name.
-func UIDOf(object metav1.Object) string {
-	return strings.TrimPrefix(object.GetName(), namePrefix(Purpose(object.GetLabels()[LabelPurpose])))
-}
-
 // DeadlineOf returns when the call that made the object has ended for sure.
 func DeadlineOf(object metav1.Object) (time.Time, error) {
-	text := object.GetAnnotations()[AnnotationDeadline]
-	if text == "" {
-		return time.Time{}, errors.New("it has no annotation " + AnnotationDeadline)
-	}
-	deadline, err := time.Parse(time.RFC3339, text)
-	if err != nil {
-		return time.Time{}, fmt.Errorf("its annotation %s: %w", AnnotationDeadline, err)
-	}
-	return deadline, nil
+	return time.Parse(time.RFC3339, object.GetAnnotations()[AnnotationDeadline])
 }
 
 // FormatTime writes a time as the annotations have it, in whole seconds.
 func FormatTime(t time.Time) string { return t.UTC().Format(time.RFC3339) }
-
-// labelValue is name as Velero writes it into a label: whole if it fits, else
-// shortened and ended by six digits of its digest.
-func labelValue(name string) string {
-	const longest = 63
-	if len(name) <= longest {
-		return name
-	}
-	sum := sha256.Sum256([]byte(name))
-	return name[:longest-6] + hex.EncodeToString(sum[:])[:6]
-}

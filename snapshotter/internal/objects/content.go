@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
+	"k8s.io/utils/ptr"
 )
 
 // What the snapshot controllers read and write on a VolumeSnapshotContent
@@ -25,49 +26,40 @@ const (
 	LabelManagedByNode = "snapshot.storage.kubernetes.io/managed-by"
 )
 
+func statusOf(content *snapshotv1.VolumeSnapshotContent) snapshotv1.VolumeSnapshotContentStatus {
+	return ptr.Deref(content.Status, snapshotv1.VolumeSnapshotContentStatus{})
+}
+
 // Handle returns the snapshot's handle as csi-snapshotter reports it, "" if it
 // has not yet.
 func Handle(content *snapshotv1.VolumeSnapshotContent) string {
-	if content == nil || content.Status == nil || content.Status.SnapshotHandle == nil {
-		return ""
-	}
-	return *content.Status.SnapshotHandle
+	return ptr.Deref(statusOf(content).SnapshotHandle, "")
 }
 
 // Ready tells whether the snapshot can be restored.
 func Ready(content *snapshotv1.VolumeSnapshotContent) bool {
-	return content.Status != nil && content.Status.ReadyToUse != nil && *content.Status.ReadyToUse
+	return ptr.Deref(statusOf(content).ReadyToUse, false)
 }
 
 // RestoreSize is the least size in bytes of a volume made from the snapshot, 0 if
 // the driver does not say.
 func RestoreSize(content *snapshotv1.VolumeSnapshotContent) int64 {
-	if content.Status == nil || content.Status.RestoreSize == nil {
-		return 0
-	}
-	return *content.Status.RestoreSize
+	return ptr.Deref(statusOf(content).RestoreSize, 0)
 }
 
 // Message returns the error in a content's status, "" if there is none.
 func Message(content *snapshotv1.VolumeSnapshotContent) string {
-	if content.Status == nil {
-		return ""
-	}
-	return ErrorText(content.Status.Error)
+	return ErrorText(statusOf(content).Error)
 }
 
 // ErrorText returns the message of an error in a status, "" if there is none.
 func ErrorText(err *snapshotv1.VolumeSnapshotError) string {
-	if err == nil || err.Message == nil {
-		return ""
-	}
-	return *err.Message
+	return ptr.Deref(ptr.Deref(err, snapshotv1.VolumeSnapshotError{}).Message, "")
 }
 
 // StandsFor tells whether a content is of that snapshot of the driver.
 func StandsFor(content *snapshotv1.VolumeSnapshotContent, driver, handle string) bool {
-	source := content.Spec.Source.SnapshotHandle
-	return content.Spec.Driver == driver && (Handle(content) == handle || source != nil && *source == handle)
+	return content.Spec.Driver == driver && (Handle(content) == handle || ptr.Deref(content.Spec.Source.SnapshotHandle, "") == handle)
 }
 
 // NeverAsked tells whether the driver has not been asked for the snapshot of a

@@ -34,11 +34,8 @@ func TestCallNames(t *testing.T) {
 	require.Regexp(t, `^longshore-snapshot-[0-9a-f-]{36}$`, first.Name())
 	require.NotEqual(t, Location(map[string]string{"a": "b"}), Location(map[string]string{"a": "c"}))
 
-	first.Backup = "a-backup-with-a-name-that-is-too-long-for-a-label-as-backups-may-well-have"
-	meta := first.Meta("")
-	require.Len(t, meta.Labels[LabelBackup], 63)
-	require.Equal(t, first.Backup, meta.Annotations[AnnotationBackup])
-	require.Equal(t, "short", labelValue("short"))
+	first.Backup = "a-backup"
+	require.Equal(t, first.Backup, first.Meta("").Annotations[AnnotationBackup])
 }
 
 func TestProvisioned(t *testing.T) {

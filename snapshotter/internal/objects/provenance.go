@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 )
 
 // Annotations of PersistentVolumes. A provisioner writes the first on each that
@@ -28,11 +29,10 @@ type Claim struct {
 
 // ClaimOf returns that of a claim whose StorageClass has the given provisioner.
 func ClaimOf(claim *corev1.PersistentVolumeClaim, driver string) Claim {
-	c := Claim{Namespace: claim.Namespace, Name: claim.Name, UID: claim.UID, Created: claim.CreationTimestamp.Time, Driver: driver}
-	if claim.Spec.StorageClassName != nil {
-		c.Class = *claim.Spec.StorageClassName
+	return Claim{
+		Namespace: claim.Namespace, Name: claim.Name, UID: claim.UID, Created: claim.CreationTimestamp.Time,
+		Class: ptr.Deref(claim.Spec.StorageClassName, ""), Driver: driver,
 	}
-	return c
 }
 
 // Provisioned returns nil if the PersistentVolume was made by the driver's
