@@ -2,6 +2,7 @@ package snapshotter
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -105,15 +106,15 @@ func TestClusterNamespaceTerminating(t *testing.T) {
 		b.normalDriver()
 		b.soonOnlySnapshots(before, 0)
 	})
-	t.Run("when the point in time is cut", func(t *testing.T) {
+	t.Run("when the point in time is taken", func(t *testing.T) {
 		b := onCluster(t, map[string]string{"waitFor": "ready"})
 		before, err := b.Leftovers(t.Context())
 		require.NoError(t, err)
 		pv := b.claimed(testbed.ClaimOptions{Name: "data"}, "first")
 		require.NoError(t, b.ControlDriver(testbed.DriverControl{SnapshotReadyDelay: "4s"}))
 		var snapshot string
-		cut := func() error {
-			err := testbed.Poll(b.background(), 10*time.Second, "the snapshot to be cut", func(context.Context) (bool, string, error) {
+		taken := func() error {
+			err := testbed.Poll(b.background(), 10*time.Second, "the snapshot to be taken", func(context.Context) (bool, string, error) {
 				now, err := b.Leftovers(b.background())
 				return err == nil && len(now.StorageSnapshots) == len(before.StorageSnapshots)+1, "", err
 			})
@@ -122,7 +123,7 @@ func TestClusterNamespaceTerminating(t *testing.T) {
 			}
 			return b.terminating("")
 		}
-		b.meanwhile(objects.Snapshot, cut, func() { snapshot, err = take(b, pv) })
+		b.meanwhile(objects.Snapshot, taken, func() { snapshot, err = take(b, pv) })
 		require.NoError(t, err)
 		b.normalDriver()
 		restorable(b, before, snapshot, pv)
@@ -155,4 +156,37 @@ func TestClusterStagingNamespaceTerminating(t *testing.T) {
 	b.soonOnlySnapshots(before, 0)
 	staging.release("held")
 	require.NoError(t, b.DeleteNamespace(t.Context(), staging.namespace))
+}
+
+// TestClusterStagingNamespaceChanged: a restore that was begun under another
+// stagingNamespace is handed over, and one that nobody was given is swept.
+func TestClusterStagingNamespaceChanged(t *testing.T) {
+	b := onCluster(t, nil)
+	before, err := b.Leftovers(t.Context())
+	require.NoError(t, err)
+	pv := b.claimed(testbed.ClaimOptions{Name: "data"}, "first")
+	snapshot := b.snapshotOf(pv, "b1")
+	former := b.open(map[string]string{"stagingNamespace": b.namespace})
+	volume := func() string {
+		id, err := former.CreateVolumeFromSnapshot(t.Context(), snapshot, pv.Spec.StorageClassName, "", nil)
+		require.NoError(t, err)
+		return id
+	}
+	given := volume()
+	_ = volume()
+	now, err := b.Leftovers(t.Context())
+	require.NoError(t, err)
+	require.Len(t, now.Claims, len(before.Claims)+3, "data and two staging claims in %s", b.namespace)
+	require.Len(t, now.StorageVolumes, len(before.StorageVolumes)+3)
+
+	_, content := b.adopt(b.Snapshotter, given, pv, "restored")
+	require.Equal(t, "first", content)
+	b.sweepAll()
+	require.NoError(t, testbed.Poll(t.Context(), time.Minute, "the volume that nobody was given to go", func(ctx context.Context) (bool, string, error) {
+		now, err := b.Leftovers(ctx)
+		volumes, claims := len(now.StorageVolumes)-len(before.StorageVolumes), len(now.Claims)-len(before.Claims)
+		return volumes == 2 && claims == 2 && unlike(before, now, 1) == "", fmt.Sprint(volumes, " volumes, ", claims, " claims more"), err
+	}))
+	require.Equal(t, "first", b.read("restored"))
+	require.NoError(t, b.DeleteSnapshot(t.Context(), snapshot))
 }

@@ -22,10 +22,10 @@ const (
 	// pendingTime is how long a claim without a volume is left to a driver that
 	// does not say that it has ended.
 	pendingTime = 24 * time.Hour
-	// settleTime is how long a restore's record stays after a claim without a
+	// recordTime is how long a restore's record stays after a claim without a
 	// volume is gone: csi-provisioner may still end a request that it has begun, and
 	// the PersistentVolume that it then makes is found by its class.
-	settleTime = 10 * time.Minute
+	recordTime = 10 * time.Minute
 	// removalTime is how long a sweep waits for one volume to go.
 	removalTime = time.Minute
 	// importTime is how long the controllers have to let go of a VolumeSnapshot and
@@ -163,7 +163,7 @@ func (s *Snapshotter) isKnown(ctx context.Context, driver, handle string, beside
 func (s *Snapshotter) giveUpClaim(ctx context.Context, record *storagev1.StorageClass, claim *corev1.PersistentVolumeClaim) error {
 	if claim == nil {
 		removed, err := time.Parse(time.RFC3339, record.Annotations[annotationClaimRemoved])
-		if rest := settleTime - s.now().Sub(removed); err == nil && rest > 0 {
+		if rest := recordTime - s.now().Sub(removed); err == nil && rest > 0 {
 			return &leftError{fmt.Sprintf("the driver may still end what it has begun; it is looked at again after %s", rest.Round(time.Second))}
 		}
 		return nil

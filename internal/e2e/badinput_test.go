@@ -36,6 +36,7 @@ func TestBadInput(t *testing.T) {
 
 	t.Run("locations", func(t *testing.T) { testBadLocations(t, server, s3) })
 	t.Run("a snapshot ID nobody wrote", func(t *testing.T) { testBadSnapshotID(t, server, s3) })
+	t.Run("snapshot IDs that somebody planted", func(t *testing.T) { testPlantedIDs(t, server, s3) })
 	t.Run("a volume whose claim is gone", func(t *testing.T) { testReleasedVolume(t, server) })
 	t.Run("no snapshot class", func(t *testing.T) { testNoSnapshotClass(t, server) })
 }
@@ -59,7 +60,7 @@ func testReleasedVolume(t *testing.T, server *testbed.VeleroServer) {
 	require.NoError(t, server.Cluster.DeleteNamespace(t.Context(), "released"))
 
 	veleroCLI(t, server, "backup", "create", "released", "--include-resources", "persistentvolumes", "--selector", "case=released", "--include-cluster-resources")
-	require.NoError(t, server.WaitBackup(t.Context(), "released", patience))
+	require.NoError(t, server.WaitBackup(t.Context(), "released", waitLimit))
 	requireLine(t, veleroCLI(t, server, "backup", "logs", "released"), "snapshot taken", bound.Spec.VolumeName)
 }
 
@@ -67,12 +68,12 @@ func testReleasedVolume(t *testing.T, server *testbed.VeleroServer) {
 func testBadSnapshotID(t *testing.T, server *testbed.VeleroServer, s3 *testbed.S3) {
 	claim(t, server.Cluster, "tampered", "data")
 	veleroCLI(t, server, "backup", "create", "tampered", "--include-namespaces", "tampered")
-	require.NoError(t, server.WaitBackup(t.Context(), "tampered", patience))
+	require.NoError(t, server.WaitBackup(t.Context(), "tampered", waitLimit))
 	require.NoError(t, server.Cluster.DeleteNamespace(t.Context(), "tampered"))
 	replaceInObject(t, s3, "backups/tampered/tampered-volumesnapshots.json.gz", "csi://", "isc://")
 
 	veleroCLI(t, server, "restore", "create", "tampered", "--from-backup", "tampered")
-	_, err := server.WaitPhase(t.Context(), "restores", "tampered", patience, "PartiallyFailed")
+	_, err := server.WaitPhase(t.Context(), "restores", "tampered", waitLimit, "PartiallyFailed")
 	require.NoError(t, err)
 	logs := veleroCLI(t, server, "restore", "logs", "tampered")
 	requireLine(t, logs, "level=error", "snapshot ID", "isc://")
@@ -83,7 +84,7 @@ func testBadSnapshotID(t *testing.T, server *testbed.VeleroServer, s3 *testbed.S
 func failingBackup(t *testing.T, server *testbed.VeleroServer, namespace string) string {
 	t.Helper()
 	veleroCLI(t, server, "backup", "create", namespace, "--include-namespaces", namespace)
-	_, err := server.WaitPhase(t.Context(), "backups", namespace, patience, "PartiallyFailed")
+	_, err := server.WaitPhase(t.Context(), "backups", namespace, waitLimit, "PartiallyFailed")
 	require.NoError(t, err)
 	return veleroCLI(t, server, "backup", "logs", namespace)
 }

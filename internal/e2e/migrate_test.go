@@ -91,7 +91,7 @@ func (m migration) write() map[string][]byte {
 func (m migration) backUp(name string) {
 	m.Helper()
 	veleroCLI(m.T, m.VeleroServer, "backup", "create", name, "--include-namespaces", movedNamespace)
-	require.NoError(m, m.WaitBackup(m.Context(), name, patience))
+	require.NoError(m, m.WaitBackup(m.Context(), name, waitLimit))
 }
 
 // use changes the one line of the location, and waits until Velero has looked at
@@ -103,7 +103,7 @@ func (m migration) use(provider string) {
 	_, err = m.Objects("backupstoragelocations").Patch(m.Context(), testbed.DefaultLocation, types.MergePatchType,
 		fmt.Appendf(nil, `{"spec":{"provider":%q}}`, provider), metav1.PatchOptions{})
 	require.NoError(m, err)
-	err = testbed.Poll(m.Context(), patience, "Velero to look at the location anew", func(ctx context.Context) (bool, string, error) {
+	err = testbed.Poll(m.Context(), waitLimit, "Velero to look at the location anew", func(ctx context.Context) (bool, string, error) {
 		now, err := m.Status(ctx, "backupstoragelocations", testbed.DefaultLocation)
 		return now["phase"] == "Available" && now["lastValidationTime"] != before["lastValidationTime"], fmt.Sprint(now), err
 	})
@@ -114,7 +114,7 @@ func (m migration) loseAndRestore(backup string) {
 	m.Helper()
 	require.NoError(m, m.Cluster.DeleteNamespace(m.Context(), movedNamespace))
 	veleroCLI(m.T, m.VeleroServer, "restore", "create", backup, "--from-backup", backup)
-	require.NoError(m, m.WaitRestore(m.Context(), backup, patience))
+	require.NoError(m, m.WaitRestore(m.Context(), backup, waitLimit))
 	for name, content := range m.data {
 		restored, err := m.Cluster.Kube.CoreV1().ConfigMaps(movedNamespace).Get(m.Context(), name, metav1.GetOptions{})
 		require.NoError(m, err)
@@ -139,7 +139,7 @@ func (m migration) delete(backup string) {
 	require.NoError(m, err)
 	require.True(m, slices.ContainsFunc(stored, func(key string) bool { return strings.HasSuffix(key, "/velero-backup.json") }), stored)
 	veleroCLI(m.T, m.VeleroServer, "backup", "delete", backup, "--confirm")
-	err = testbed.Poll(m.Context(), patience, "the objects of backup "+backup+" to be deleted", func(ctx context.Context) (bool, string, error) {
+	err = testbed.Poll(m.Context(), waitLimit, "the objects of backup "+backup+" to be deleted", func(ctx context.Context) (bool, string, error) {
 		left, err := m.s3.Keys(ctx, migrationBucket, prefix)
 		return len(left) == 0, fmt.Sprint(left), err
 	})

@@ -99,12 +99,12 @@ func (r *restricted) installVelero(ctx context.Context) (string, error) {
 func (r *restricted) refusedWithout(t *testing.T) {
 	logs := failingBackup(t, r.Velero, story.Namespace)
 	requireLine(t, logs, "level=error", "forbidden", veleroAccount, "persistentvolumes")
-	require.Empty(t, leftovers(t, r.Cluster).StorageSnapshots)
+	require.Empty(t, leftovers(t, r.Story, r.Cluster).StorageSnapshots)
 	veleroCLI(t, r.Velero, "backup", "delete", story.Namespace, "--confirm")
 	require.Eventually(t, func() bool {
 		known, err := story.BackupNames(t.Context(), r.Velero)
 		return err == nil && len(known) == 0
-	}, patience, 200*time.Millisecond)
+	}, waitLimit, 200*time.Millisecond)
 }
 
 // grant applies docs/rbac.yaml, and shows that it gives what it says and not more.

@@ -109,7 +109,7 @@ func (w *waiter[T, L]) run(ctx context.Context) (*T, error) {
 		case err == nil && time.Since(began) > time.Second:
 			pause = newPause()
 		default:
-			sleep(ctx, pause.Step())
+			_ = sleep(ctx, pause.Step()) // the end of ctx is looked at below
 		}
 		if ctx.Err() != nil {
 			return w.state, w.timeout(context.Cause(ctx), err)

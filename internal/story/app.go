@@ -10,6 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/longshore-dev/velero-plugin/internal/testbed"
 )
@@ -18,11 +19,12 @@ import (
 const Namespace = "shop"
 
 // claims are the application's volumes and their storage classes: one that is
-// bound at once, one that waits for the first pod, as most clouds do.
+// bound at once, one that waits for the first pod, as most clouds do, and one that
+// keeps volumes whose claim is deleted.
 var claims = map[string]string{
 	"database": testbed.ClassImmediate,
 	"orders":   testbed.ClassWaitForFirstConsumer,
-	"uploads":  testbed.ClassImmediate,
+	"uploads":  testbed.ClassRetain,
 }
 
 // fileSizes are the sizes in bytes of the files in each volume.
@@ -55,6 +57,28 @@ func WaitApp(ctx context.Context, cluster *testbed.Cluster, namespace string) er
 	for claim := range claims {
 		if _, err := cluster.WaitBound(ctx, namespace, claim); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// LoseApp deletes the application's namespace, and what its class keeps of it.
+func LoseApp(ctx context.Context, cluster *testbed.Cluster, namespace string) error {
+	if err := cluster.DeleteNamespace(ctx, namespace); err != nil {
+		return err
+	}
+	volumes := cluster.Kube.CoreV1().PersistentVolumes()
+	list, err := volumes.List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return err
+	}
+	for _, pv := range list.Items {
+		kept := pv.Spec.PersistentVolumeReclaimPolicy == corev1.PersistentVolumeReclaimRetain
+		if kept && pv.Spec.ClaimRef != nil && pv.Spec.ClaimRef.Namespace == namespace {
+			_, err = volumes.Patch(ctx, pv.Name, types.MergePatchType, []byte(`{"spec":{"persistentVolumeReclaimPolicy":"Delete"}}`), metav1.PatchOptions{})
+		}
+		if err != nil {
+			return fmt.Errorf("delete PersistentVolume %s, which its class keeps: %w", pv.Name, err)
 		}
 	}
 	return nil

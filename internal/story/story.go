@@ -26,8 +26,8 @@ const (
 	Restore = "after-the-storm"
 )
 
-// patience bounds the wait for a backup, restore or deletion.
-const patience = 3 * time.Minute
+// waitLimit bounds the wait for a backup, restore or deletion.
+const waitLimit = 3 * time.Minute
 
 // Story is the state of the story between its steps.
 type Story struct {
@@ -41,6 +41,12 @@ type Story struct {
 	Velero  *testbed.VeleroServer
 	// Before is the application as it was when it was backed up.
 	Before State
+
+	// Foreign, if set, fill the cluster with what others have, see
+	// testbed.Cluster.AddForeign, and Others is that.
+	Foreign *testbed.ForeignOptions
+	Others  *testbed.Foreign
+	others  testbed.Leftovers
 }
 
 // Step is one step of the story.
@@ -105,7 +111,7 @@ func (s *Story) startS3(ctx context.Context) (string, error) {
 
 func (s *Story) startCluster(ctx context.Context) (string, error) {
 	var err error
-	s.Cluster, err = s.Bed.StartCluster(ctx, testbed.ClusterOptions{})
+	s.Cluster, err = s.Bed.StartCluster(ctx, testbed.ClusterOptions{ExtraCreateMetadata: true})
 	if err != nil {
 		return "", err
 	}
@@ -115,10 +121,27 @@ func (s *Story) startCluster(ctx context.Context) (string, error) {
 func (s *Story) installVelero(ctx context.Context) (string, error) {
 	var err error
 	s.Velero, err = s.Bed.StartVelero(ctx, s.Cluster, testbed.VeleroOptions{S3: s.S3, Bucket: Bucket, Prefix: Prefix})
+	if err == nil && s.Foreign != nil {
+		err = s.addForeign(ctx)
+	}
 	if err != nil {
 		return "", err
 	}
 	return "velero install --provider " + testbed.Provider + "; the location is Available", nil
+}
+
+func (s *Story) addForeign(ctx context.Context) (err error) {
+	if s.Others, err = s.Cluster.AddForeign(ctx, *s.Foreign); err == nil {
+		s.others, err = s.Cluster.Leftovers(ctx)
+	}
+	return err
+}
+
+// Leftovers are those of a cluster with the story's storage, without what others
+// have.
+func (s *Story) Leftovers(ctx context.Context, cluster *testbed.Cluster) (testbed.Leftovers, error) {
+	left, err := cluster.Leftovers(ctx)
+	return left.Without(s.others), err
 }
 
 func (s *Story) writeApp(ctx context.Context) (string, error) {
@@ -137,7 +160,7 @@ func (s *Story) backUp(ctx context.Context) (string, error) {
 	if _, err := s.Velero.CLI(ctx, "backup", "create", Backup, "--include-namespaces", Namespace); err != nil {
 		return "", err
 	}
-	if err := s.Velero.WaitBackup(ctx, Backup, patience); err != nil {
+	if err := s.Velero.WaitBackup(ctx, Backup, waitLimit); err != nil {
 		return "", err
 	}
 	return fmt.Sprintf("velero backup create %s: Completed, %d snapshots", Backup, len(claims)), nil
@@ -146,12 +169,12 @@ func (s *Story) backUp(ctx context.Context) (string, error) {
 // destroy loses the application, and proves that it is lost: its volumes are
 // gone from the storage, too.
 func (s *Story) destroy(ctx context.Context) (string, error) {
-	if err := s.Cluster.DeleteNamespace(ctx, Namespace); err != nil {
+	if err := LoseApp(ctx, s.Cluster, Namespace); err != nil {
 		return "", err
 	}
-	err := testbed.Poll(ctx, patience, "the storage to delete the volumes", func(ctx context.Context) (bool, string, error) {
-		left, err := s.Cluster.Leftovers(ctx)
-		return len(left.StorageVolumes) == 0, "left: " + strings.Join(left.StorageVolumes, ", "), err
+	err := testbed.Poll(ctx, waitLimit, "the storage to delete the volumes", func(ctx context.Context) (bool, string, error) {
+		left, err := s.Leftovers(ctx, s.Cluster)
+		return len(left.StorageVolumes)+len(left.PersistentVolumes) == 0, "left: " + strings.Join(left.StorageVolumes, ", "), err
 	})
 	return "the storage has deleted its volumes", err
 }
@@ -160,7 +183,7 @@ func (s *Story) restore(ctx context.Context) (string, error) {
 	if _, err := s.Velero.CLI(ctx, "restore", "create", Restore, "--from-backup", Backup); err != nil {
 		return "", err
 	}
-	if err := s.Velero.WaitRestore(ctx, Restore, patience); err != nil {
+	if err := s.Velero.WaitRestore(ctx, Restore, waitLimit); err != nil {
 		return "", err
 	}
 	if err := WaitApp(ctx, s.Cluster, Namespace); err != nil {
@@ -184,7 +207,7 @@ func (s *Story) deleteBackup(ctx context.Context) (string, error) {
 	if _, err := s.Velero.CLI(ctx, "backup", "delete", Backup, "--confirm"); err != nil {
 		return "", err
 	}
-	err := testbed.Poll(ctx, patience, "Velero to delete the backup", func(ctx context.Context) (bool, string, error) {
+	err := testbed.Poll(ctx, waitLimit, "Velero to delete the backup", func(ctx context.Context) (bool, string, error) {
 		left, err := BackupNames(ctx, s.Velero)
 		return len(left) == 0, "left: " + strings.Join(left, ", "), err
 	})
@@ -207,7 +230,7 @@ func BackupNames(ctx context.Context, velero *testbed.VeleroServer) ([]string, e
 // lookForLeftovers wants to find the restored application's volumes and nothing
 // else.
 func (s *Story) lookForLeftovers(ctx context.Context) (string, error) {
-	left, err := s.Cluster.Leftovers(ctx)
+	left, err := s.Leftovers(ctx, s.Cluster)
 	if err != nil {
 		return "", err
 	}

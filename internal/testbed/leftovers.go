@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -35,6 +36,27 @@ func (c *Cluster) Leftovers(ctx context.Context) (Leftovers, error) {
 		return l, fmt.Errorf("list leftovers: %w", err)
 	}
 	return l, nil
+}
+
+// Without returns what is not among others.
+func (l Leftovers) Without(others Leftovers) Leftovers {
+	for _, kind := range []struct {
+		names  *[]string
+		others []string
+	}{
+		{&l.VolumeSnapshots, others.VolumeSnapshots},
+		{&l.Claims, others.Claims},
+		{&l.VolumeSnapshotContents, others.VolumeSnapshotContents},
+		{&l.PersistentVolumes, others.PersistentVolumes},
+		{&l.StorageClasses, others.StorageClasses},
+		{&l.StorageVolumes, others.StorageVolumes},
+		{&l.StorageSnapshots, others.StorageSnapshots},
+		{&l.StorageTemp, others.StorageTemp},
+		{&l.StorageForgotten, others.StorageForgotten},
+	} {
+		*kind.names = slices.DeleteFunc(slices.Clone(*kind.names), func(name string) bool { return slices.Contains(kind.others, name) })
+	}
+	return l
 }
 
 func (c *Cluster) listObjects(ctx context.Context, l *Leftovers) error {

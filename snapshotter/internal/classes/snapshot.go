@@ -79,7 +79,7 @@ func named(driver string, classes []*snapshotv1.VolumeSnapshotClass, name, by st
 // offered chooses among the driver's classes by what the classes say.
 func offered(driver string, classes []*snapshotv1.VolumeSnapshotClass) (*snapshotv1.VolumeSnapshotClass, error) {
 	own := ofDriver(driver, classes)
-	for _, mark := range []struct {
+	for _, offer := range []struct {
 		name string
 		has  func(*snapshotv1.VolumeSnapshotClass) bool
 	}{
@@ -87,13 +87,13 @@ func offered(driver string, classes []*snapshotv1.VolumeSnapshotClass) (*snapsho
 		{"the annotation " + defaultClass, func(c *snapshotv1.VolumeSnapshotClass) bool { return c.Annotations[defaultClass] == "true" }},
 		{"driver " + driver, func(*snapshotv1.VolumeSnapshotClass) bool { return true }},
 	} {
-		marked := slices.DeleteFunc(slices.Clone(own), func(c *snapshotv1.VolumeSnapshotClass) bool { return !mark.has(c) })
-		if len(marked) == 1 {
-			return marked[0], nil
+		chosen := slices.DeleteFunc(slices.Clone(own), func(c *snapshotv1.VolumeSnapshotClass) bool { return !offer.has(c) })
+		if len(chosen) == 1 {
+			return chosen[0], nil
 		}
-		if len(marked) > 1 {
+		if len(chosen) > 1 {
 			return nil, fmt.Errorf("several VolumeSnapshotClasses have %s: %s; name one by the setting snapshotClass.%s or the claim's annotation %s",
-				mark.name, names(marked), driver, VeleroClass)
+				offer.name, names(chosen), driver, VeleroClass)
 		}
 	}
 	return nil, fmt.Errorf("no VolumeSnapshotClass for driver %s; %s", driver, candidates(driver, classes))

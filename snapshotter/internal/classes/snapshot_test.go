@@ -8,14 +8,14 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-func snapshotClass(name, driver string, marks ...string) *snapshotv1.VolumeSnapshotClass {
+func snapshotClass(name, driver string, offers ...string) *snapshotv1.VolumeSnapshotClass {
 	class := &snapshotv1.VolumeSnapshotClass{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{}, Annotations: map[string]string{}}, Driver: driver}
-	for _, mark := range marks {
-		switch mark {
+	for _, offer := range offers {
+		switch offer {
 		case VeleroClass:
-			class.Labels[mark] = "true"
+			class.Labels[offer] = "true"
 		case defaultClass:
-			class.Annotations[mark] = "true"
+			class.Annotations[offer] = "true"
 		}
 	}
 	return class
@@ -49,7 +49,7 @@ func TestForSnapshot(t *testing.T) {
 		"then the only one":          {classes: []*snapshotv1.VolumeSnapshotClass{plain, other}, want: "plain"},
 		"none":                       {wrong: []string{"driver d", "no VolumeSnapshotClass at all"}},
 		"none of the driver":         {classes: []*snapshotv1.VolumeSnapshotClass{other}, wrong: []string{"driver d", "only other (e)"}},
-		"two unmarked":               {classes: []*snapshotv1.VolumeSnapshotClass{plain, snapshotClass("b", "d")}, wrong: []string{"b (d), plain (d)", "snapshotClass.d"}},
+		"two that offer nothing":     {classes: []*snapshotv1.VolumeSnapshotClass{plain, snapshotClass("b", "d")}, wrong: []string{"b (d), plain (d)", "snapshotClass.d"}},
 		"two labelled":               {classes: []*snapshotv1.VolumeSnapshotClass{labelled, snapshotClass("b", "d", VeleroClass)}, wrong: []string{"the label", "b (d), labelled (d)"}},
 		"annotation names none":      {wish: SnapshotWish{Claim: map[string]string{VeleroClass: "x"}}, classes: all, wrong: []string{`"x"`, "annotation", "labelled (d), plain (d), standard (d)"}},
 		"annotation names another":   {wish: SnapshotWish{Claim: map[string]string{VeleroClass: "other"}}, classes: all, wrong: []string{"for driver e, not d"}},

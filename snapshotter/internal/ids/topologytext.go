@@ -9,14 +9,14 @@ import (
 )
 
 // A term is written for people: "topology.kubernetes.io/zone:a,b+rack:7". An
-// operator other than In stands in between: "disk:NotIn:hdd". A mark begins the
+// operator other than In stands in between: "disk:NotIn:hdd". A sign begins the
 // name of a field and stands for an empty value. None of the separators is valid
 // in a label, so that nothing is escaped but what Kubernetes would refuse.
 const (
 	betweenRequirements = "+"
 	betweenParts        = ":"
 	betweenValues       = ","
-	fieldMark           = "@"
+	fieldSign           = "@"
 	emptyValue          = "@"
 	plainInTerm         = "-._/"
 )
@@ -41,7 +41,7 @@ func (t Term) String() string {
 func (r Requirement) String() string {
 	text := escapeBut(plainInTerm, r.Key)
 	if r.Field {
-		text = fieldMark + text
+		text = fieldSign + text
 	}
 	if r.Operator != corev1.NodeSelectorOpIn {
 		text += betweenParts + escapeBut(plainInTerm, string(r.Operator))
@@ -73,7 +73,7 @@ func parseTerm(text string) (Term, error) {
 }
 
 func parseRequirement(text string) (Requirement, error) {
-	rest, field := strings.CutPrefix(text, fieldMark)
+	rest, field := strings.CutPrefix(text, fieldSign)
 	parts := strings.Split(rest, betweenParts)
 	if len(parts) < 2 || len(parts) > 3 {
 		return Requirement{}, fmt.Errorf("%q is not of the form label:value", Short(text))
