@@ -7,9 +7,11 @@ import (
 	"net/http"
 	"net/url"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/sirupsen/logrus"
+	logtest "github.com/sirupsen/logrus/hooks/test"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -159,6 +161,20 @@ func TestUntilEndsWithTheLastKnown(t *testing.T) {
 	require.ErrorContains(t, err, "ConfigMap x: gave up after ")
 	require.ErrorContains(t, err, "waiting for the value ready; last known: value almost")
 	require.ErrorIs(t, err, context.DeadlineExceeded)
+}
+
+func TestUntilTellsWhatItWaitsFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, told := logtest.NewNullLogger()
+		s := &script{t: t, watchs: []watchStep{{events: []watch.Event{{Type: watch.Modified, Object: config("2", "almost")}}, open: true}}}
+		ctx, cancel := context.WithTimeout(t.Context(), tellInterval+time.Second)
+		defer cancel()
+		_, err := until(ctx, s, retrier{log: log}, target, config("1", ""), isReady)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Len(t, told.AllEntries(), 1)
+		require.Equal(t, "ConfigMap x: waiting since 30s for the value ready", told.LastEntry().Message)
+		require.Equal(t, "value almost", told.LastEntry().Data["lastKnown"])
+	})
 }
 
 func TestUntilNamesTheCause(t *testing.T) {
