@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -229,13 +230,14 @@ func TestReadingIntoAClosedPipe(t *testing.T) {
 func TestDownloadInterrupted(t *testing.T) {
 	alone(t)
 	content := backuptest.New("nightly").Objects(t)["backups/nightly/nightly.tar.gz"]
+	var interrupt sync.Once
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Length", strconv.Itoa(len(content)))
 		w.Header().Set("ETag", `"0123456789abcdef0123456789abcdef"`)
 		w.Header().Set("Last-Modified", time.Now().UTC().Format(http.TimeFormat))
 		_, _ = w.Write(content[:len(content)/2])
 		_ = http.NewResponseController(w).Flush()
-		_ = syscall.Kill(os.Getpid(), syscall.SIGINT)
+		interrupt.Do(func() { _ = syscall.Kill(os.Getpid(), syscall.SIGINT) }) // a second one would end the tests
 		<-r.Context().Done()
 	}))
 	defer server.Close()
