@@ -25,8 +25,8 @@ func reference() string {
 
 <!-- Written by "go run ./hack/docs" from the settings in the code. -->
 
-Every key stands in the ` + "`config`" + ` of a location, and every value is a text, so
-numbers and truths are quoted. Unknown keys are refused. An empty value leaves
+Every key stands in the ` + "`config`" + ` of a location, and every value is a string, so
+numbers and booleans are quoted. Unknown keys are refused. An empty value leaves
 the default.
 
 ## BackupStorageLocation

@@ -161,7 +161,7 @@ func TestProvidersTable(t *testing.T) {
 func requireOrigin(t *testing.T, name, origin string) {
 	t.Helper()
 	_, section, _ := strings.Cut(read(t, filepath.Join(root, "docs", "providers.md")).text, "\n## "+name+"\n\n")
-	says := map[string]string{"run here": "Run here: ", "from its documentation": "From its documentation, not run here."}[origin]
+	says := map[string]string{"tested": "Tested: ", "from its documentation": "From its documentation, not tested."}[origin]
 	require.NotEmpty(t, says, origin)
 	require.True(t, strings.HasPrefix(section, says), "%s does not begin with %q", name, says)
 }

@@ -134,7 +134,7 @@ func readDocument(document []byte, kind Kind, name string) (*Location, error) {
 	}
 	var o object
 	if err := json.Unmarshal(text, &o); err != nil {
-		return nil, fmt.Errorf("%s %s: %w; values in spec.config are texts: put quotes around numbers, true and false", kind.Name, of.Metadata.Name, err)
+		return nil, fmt.Errorf("%s %s: %w; values in spec.config are strings: put quotes around numbers, true and false", kind.Name, of.Metadata.Name, err)
 	}
 	return o.location(kind)
 }

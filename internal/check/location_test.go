@@ -71,7 +71,7 @@ func TestPick(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "default", found.Metadata.Name)
 	_, err = pick(named("a", "b"), "c")
-	require.EqualError(t, err, `there is no "c"; there are a, b`)
+	require.EqualError(t, err, `there is no "c", only a, b`)
 	_, err = pick(nil, "")
 	require.EqualError(t, err, "there is none")
 }

@@ -95,7 +95,7 @@ func (o *objectStore) settings(context.Context) (string, error) {
 	var wrong, hints []string
 	d, err := objectstore.Diagnose(o.log, o.ObjectStoreConfig())
 	if err != nil {
-		wrong, hints = append(wrong, err.Error()), append(hints, "correct spec.config of the location; docs/configuration.md lists every key")
+		wrong, hints = append(wrong, err.Error()), append(hints, "correct spec.config of the location; every key is in https://github.com/longshore-dev/velero-plugin/blob/main/docs/configuration.md")
 	}
 	if problem := o.bucketProblem(); problem != "" {
 		wrong, hints = append(wrong, problem), append(hints, "set spec.objectStorage.bucket, and spec.objectStorage.prefix for a folder in it")

@@ -80,9 +80,19 @@ func (v *volumeSnapshotter) permissions(ctx context.Context) (string, error) {
 		who = "this user (Velero's rights may not be asked for)"
 	}
 	if len(lacking) > 0 {
-		return "", Fail(who+" may not "+strings.Join(lacking, "; "), "apply docs/rbac.yaml, with Velero's namespace and service account in it")
+		return "", Fail(who+" may not "+strings.Join(lacking, "; "), "grant them: "+v.printRights(ctx)+" | kubectl apply -f -")
 	}
 	return who + " has all rights", nil
+}
+
+// printRights is the command that prints the manifest with all rights.
+func (v *volumeSnapshotter) printRights(ctx context.Context) string {
+	_, account, _ := strings.Cut(v.serviceAccount(ctx), "/")
+	command := "velero-plugin-longshore print rbac -n " + v.Namespace + " --service-account " + account
+	if staging := v.s.StagingNamespace(); staging != v.Namespace {
+		command += " --staging-namespace " + staging
+	}
+	return command
 }
 
 // serviceAccount is Velero's, as namespace/name.

@@ -36,9 +36,10 @@ func Run(args []string, version string, stdout, stderr io.Writer) int {
 		return runDownload(args[1:], stdout, stderr)
 	case "sweep":
 		return runSweep(args[1:], stdout, stderr)
+	case "print":
+		return runPrint(args[1:], stdout, stderr)
 	case "version", "--version":
-		fmt.Fprintln(stdout, version)
-		return exitOK
+		return runVersion(version, stdout, stderr)
 	case "help", "-h", "--help":
 		return runHelp(args[1:], version, stdout, stderr)
 	default:

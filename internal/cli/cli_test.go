@@ -21,7 +21,9 @@ func TestRun(t *testing.T) {
 	}{
 		{nil, exitUsage, "", "Velero starts it as a plugin"},
 		{[]string{"help"}, exitOK, "install [DIR]", ""},
-		{[]string{"version"}, exitOK, "v1.2.3\n", ""},
+		{[]string{"version"}, exitOK, "velero-plugin-longshore v1.2.3\ncommit: ", ""},
+		{[]string{"--version"}, exitOK, "docs/compatibility.md", ""},
+		{[]string{"help", "print"}, exitOK, "--service-account", ""},
 		{[]string{"frobnicate"}, exitUsage, "", `unknown command "frobnicate"`},
 		{[]string{"install", "a", "b"}, exitUsage, "", "one folder at most"},
 		{[]string{"install", "--force"}, exitUsage, "", "no flags, not --force"},

@@ -25,10 +25,13 @@ Started by hand it knows these commands, and says more of each with --help:
       remove what killed plugin processes left in the cluster
   install [DIR]
       copy this binary into DIR, as Velero's init container does
+  print rbac|admission|policy|lifecycle
+      print a manifest for the cluster, or a policy for the storage
   version
       print the version
 
 Exit status: 0 it is done, 1 it failed, 2 it could not begin.
+Documentation: https://github.com/longshore-dev/velero-plugin
 `
 
 const checkUsage = `velero-plugin-longshore check objectstore|snapshotter [NAME] [flags]
@@ -72,6 +75,23 @@ init container that Velero makes of the plugin's image mounts the folder of
 Velero's plugins. The copy appears whole or not at all.
 
 Exit status: 0 it is there, 1 it is not, 2 it was called wrongly.
+`
+
+const printUsage = `velero-plugin-longshore print rbac|admission|policy|lifecycle [flags]
+
+Prints what a cluster or a storage needs, with your names in it:
+
+  rbac        the rights of Velero's service account for snapshots, to be applied
+              where Velero is not an administrator of the cluster
+  admission   what Velero's service account may change, as a
+              ValidatingAdmissionPolicy, for Kubernetes 1.30 and later
+  policy      the storage's policy of least privilege for the credentials
+  lifecycle   a lifecycle configuration that removes what broken uploads leave
+
+  velero-plugin-longshore print rbac -n velero | kubectl apply -f -
+  velero-plugin-longshore print policy --bucket my-bucket > policy.json
+
+Exit status: 0 it is printed, 1 it could not be written, 2 it was called wrongly.
 `
 
 // show writes a help text as wide as the terminal is.

@@ -5,8 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -342,23 +340,21 @@ func (i *installed) lease(name string, renewed time.Time) {
 	require.NoError(i, err)
 }
 
-// permissions takes away the rights that velero install gave, and gives those of
-// docs/rbac.yaml.
+// permissions takes away the rights that velero install gave, and gives those that
+// are printed.
 func (i *installed) permissions(t *testing.T) {
 	i = &installed{t, i.Cluster, i.s3}
 	require.NoError(t, i.Kube.RbacV1().ClusterRoleBindings().Delete(t.Context(), "velero", metav1.DeleteOptions{}))
 	lacking := func() check.Result { return i.steps(exitFailed, "check", "snapshotter")["permissions"] }
 	require.Eventually(t, func() bool { return lacking().Outcome == check.Failed }, 10*time.Second, 200*time.Millisecond)
 	require.Contains(t, lacking().Detail, "service account velero/velero may not get persistentvolumes; list persistentvolumes;")
-	require.Contains(t, lacking().Hint, "docs/rbac.yaml")
+	require.Contains(t, lacking().Hint, "velero-plugin-longshore print rbac -n velero --service-account velero | kubectl apply")
 
-	manifest, err := os.ReadFile(filepath.Join("..", "..", "docs", "rbac.yaml"))
-	require.NoError(t, err)
-	require.NoError(t, i.Apply(t.Context(), string(manifest)))
+	require.NoError(t, i.Apply(t.Context(), printed(t, exitOK, "rbac")))
 	require.Eventually(t, func() bool {
 		var stdout, stderr bytes.Buffer
 		return Run([]string{"check", "snapshotter", "--kubeconfig", i.Kubeconfig}, "test", &stdout, &stderr) == exitOK
-	}, 10*time.Second, 200*time.Millisecond, "the file grants all that is checked")
+	}, 10*time.Second, 200*time.Millisecond, "what is printed grants all that is checked")
 }
 
 func (i *installed) noClass(t *testing.T) {

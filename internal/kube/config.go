@@ -29,7 +29,7 @@ func Config(file, context string) (*rest.Config, error) {
 	overrides := &clientcmd.ConfigOverrides{CurrentContext: context}
 	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, overrides).ClientConfig()
 	if clientcmd.IsEmptyConfig(err) {
-		return nil, errors.New("find the Kubernetes cluster: this is no pod, and neither KUBECONFIG nor ~/.kube/config names a cluster")
+		return nil, errors.New("find the Kubernetes cluster: not running in a pod, and neither KUBECONFIG nor ~/.kube/config names a cluster")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("find the Kubernetes cluster: kubeconfig %q (empty is that of KUBECONFIG, else ~/.kube/config), context %q: %w", file, context, err)

@@ -7,7 +7,7 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// Flags is what a plugin heeds of the Velero server's own arguments, all of
+// Flags is what a plugin honours of the Velero server's own arguments, all of
 // which Velero passes on. The rest is ignored.
 type Flags struct {
 	LogLevel logrus.Level // --log-level, info unless given

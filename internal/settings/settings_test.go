@@ -140,7 +140,7 @@ func TestBytes(t *testing.T) {
 
 func TestTable(t *testing.T) {
 	table := settings.Table(defaults())
-	require.Contains(t, table, "| `region` | text |  | Region of the bucket. |\n")
+	require.Contains(t, table, "| `region` | string |  | Region of the bucket. |\n")
 	require.Contains(t, table, "| `addressing` | `auto`, `path` | `auto` | Where the bucket stands. |\n")
 	require.Contains(t, table, "| `partSize` | a size such as 512KiB, 16MiB or 1GiB | `16MiB` | Size of a part. |\n")
 	require.Contains(t, table, "| `s3ForcePathStyle` | true or false | `false` | Bucket in the path. |\n")

@@ -12,7 +12,7 @@ import (
 
 // typeNames says for each type of field what a user writes there.
 var typeNames = map[reflect.Type]string{
-	reflect.TypeFor[string]():            "text",
+	reflect.TypeFor[string]():            "string",
 	reflect.TypeFor[bool]():              "true or false",
 	reflect.TypeFor[int]():               "a whole number",
 	reflect.TypeFor[float64]():           "a number",
@@ -20,12 +20,12 @@ var typeNames = map[reflect.Type]string{
 	reflect.TypeFor[Bytes]():             "a size such as 512KiB, 16MiB or 1GiB",
 	reflect.TypeFor[Secret]():            "text, kept secret",
 	reflect.TypeFor[[]string]():          "a list separated by commas",
-	reflect.TypeFor[map[string]string](): "text",
+	reflect.TypeFor[map[string]string](): "string",
 }
 
 // set stores value in the field. It returns "" or, where value does not fit,
 // what would be accepted. An empty value leaves the default, but where any text
-// is accepted it is a text.
+// is accepted it is a string.
 func (f field) set(key, value string) (accepted string) {
 	if value == "" && !f.takesAnyText() {
 		return ""

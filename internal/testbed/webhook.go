@@ -18,7 +18,7 @@ const webhookLabel = "testbed.longshore.dev/webhook"
 // LoseWebhook has a validating webhook for writes of these resources (such as
 // "persistentvolumeclaims") whose server is not there, as when a policy engine is
 // down: the API server answers each write with an internal error "failed calling
-// webhook". It returns when the API server heeds the webhook; end takes it away.
+// webhook". It returns when the API server honours the webhook; end takes it away.
 func (c *Cluster) LoseWebhook(ctx context.Context, resources ...string) (end func(context.Context) error, err error) {
 	ports, err := freePorts(1)
 	if err != nil {

@@ -1,0 +1,107 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"regexp"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/longshore-dev/velero-plugin/docs"
+	"github.com/longshore-dev/velero-plugin/internal/kube"
+)
+
+// printFlags say what the printed manifest or policy is for.
+type printFlags struct {
+	namespace, account, staging string // of Velero in the cluster
+	bucket, prefix              string // of the location
+}
+
+// printable is a text of the documentation, adapted to the flags.
+type printable func(f *printFlags) (string, error)
+
+var printables = map[string]printable{
+	"rbac":      func(f *printFlags) (string, error) { return f.manifest("rbac.yaml") },
+	"admission": func(f *printFlags) (string, error) { return f.manifest("admission.yaml") },
+	"policy":    (*printFlags).policy,
+	"lifecycle": (*printFlags).lifecycle,
+}
+
+func runPrint(args []string, stdout, stderr io.Writer) int {
+	var f printFlags
+	flags := pflag.NewFlagSet("print", pflag.ContinueOnError)
+	flags.StringVarP(&f.namespace, "namespace", "n", kube.Namespace(), "Velero's `namespace`")
+	flags.StringVar(&f.account, "service-account", "velero", "Velero's service `account`; that of the Helm chart is velero-server")
+	flags.StringVar(&f.staging, "staging-namespace", "", "the setting stagingNamespace, where it is another than Velero's")
+	flags.StringVar(&f.bucket, "bucket", "", "`bucket` of the location")
+	flags.StringVar(&f.prefix, "prefix", "", "`prefix` of the location")
+	done, err := parseFlags("print", flags, args, printUsage, stdout)
+	if done {
+		return exitOK
+	}
+	if err == nil && flags.NArg() != 1 {
+		err = fmt.Errorf("print takes one of rbac, admission, policy and lifecycle, not %q", strings.Join(flags.Args(), " "))
+	}
+	text := printables[flags.Arg(0)]
+	if err == nil && text == nil {
+		err = fmt.Errorf("print %q: there are rbac, admission, policy and lifecycle", flags.Arg(0))
+	}
+	if err != nil {
+		return usageError(stderr, err)
+	}
+	printed, err := text(&f)
+	if err != nil {
+		return usageError(stderr, err)
+	}
+	_, err = io.WriteString(stdout, printed)
+	return report(stderr, err)
+}
+
+func read(name string) (string, error) {
+	content, err := docs.Files.ReadFile(name)
+	return string(content), err
+}
+
+// standing is the paragraph of a manifest that says what it stands for as it is.
+var standing = regexp.MustCompile(`#\n# It is written for (?:.*\n# )*.*\n`)
+
+// manifest is a file with these names in it.
+func (f *printFlags) manifest(name string) (string, error) {
+	text, err := read(name)
+	staging := f.staging
+	if staging == "" {
+		staging = f.namespace
+	}
+	return strings.NewReplacer(
+		"namespace: velero # or the stagingNamespace", "namespace: "+staging,
+		"namespace: velero, name: velero", "namespace: "+f.namespace+", name: "+f.account,
+		"namespace: velero\n", "namespace: "+f.namespace+"\n",
+		"serviceaccount:velero:velero", "serviceaccount:"+f.namespace+":"+f.account,
+		"orValue('') == 'velero'", "orValue('') == '"+staging+"'",
+	).Replace(standing.ReplaceAllString(text, "")), err
+}
+
+func (f *printFlags) policy() (string, error) {
+	if f.bucket == "" {
+		return "", errors.New("print policy needs --bucket")
+	}
+	prefix := strings.Trim(f.prefix, "/")
+	name := "prefix.json"
+	if prefix == "" {
+		name = "bucket.json"
+	}
+	text, err := read(path.Join("iam", name))
+	return strings.NewReplacer("BUCKET", f.bucket, "PREFIX", prefix).Replace(text), err
+}
+
+// lifecycle is a lifecycle configuration, for aws s3api put-bucket-lifecycle-configuration.
+func (f *printFlags) lifecycle() (string, error) {
+	text, err := read("examples/lifecycle.json")
+	if prefix := strings.Trim(f.prefix, "/"); prefix != "" {
+		text = strings.ReplaceAll(text, `"Prefix": ""`, fmt.Sprintf(`"Prefix": %q`, prefix+"/"))
+	}
+	return text, err
+}

@@ -1,0 +1,57 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/longshore-dev/velero-plugin/docs"
+)
+
+func printed(t *testing.T, status int, args ...string) string {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	require.Equal(t, status, Run(append([]string{"print"}, args...), "test", &stdout, &stderr), "%s", stderr.String())
+	return stdout.String() + stderr.String()
+}
+
+// TestPrintManifests: with the usual names it is the file of the documentation but
+// for one paragraph; with others nothing of the usual ones is left.
+func TestPrintManifests(t *testing.T) {
+	for _, name := range []string{"rbac", "admission"} {
+		file, err := docs.Files.ReadFile(name + ".yaml")
+		require.NoError(t, err)
+		_, usual, _ := strings.Cut(strings.ReplaceAll(string(file), " # or the stagingNamespace", ""), "\napiVersion")
+		_, got, _ := strings.Cut(printed(t, exitOK, name), "\napiVersion")
+		require.Equal(t, usual, got)
+
+		text := printed(t, exitOK, name, "-n", "backup", "--service-account", "server", "--staging-namespace", "staging")
+		require.NotContains(t, text, "It is written for")
+		require.Contains(t, text, "\napiVersion")
+		for line := range strings.Lines(text) {
+			line = strings.ReplaceAll(strings.ReplaceAll(line, "velero.io", ""), "by-velero", "")
+			require.False(t, !strings.HasPrefix(line, "#") && strings.Contains(line, "velero"), line)
+		}
+	}
+	text := printed(t, exitOK, "rbac", "-n", "backup", "--service-account", "server", "--staging-namespace", "staging")
+	require.Contains(t, text, "- {kind: ServiceAccount, namespace: backup, name: server}")
+	require.Contains(t, text, "  namespace: staging\n")
+	require.Contains(t, printed(t, exitOK, "admission", "-n", "backup"), "system:serviceaccount:backup:velero")
+}
+
+func TestPrintPolicies(t *testing.T) {
+	text := printed(t, exitOK, "policy", "--bucket", "mine", "--prefix", "/a/b/")
+	require.True(t, json.Valid([]byte(text)))
+	require.Contains(t, text, `"arn:aws:s3:::mine/a/b/*"`)
+	require.Contains(t, printed(t, exitOK, "policy", "--bucket", "mine"), `"arn:aws:s3:::mine/*"`)
+	text = printed(t, exitOK, "lifecycle", "--prefix", "a")
+	require.True(t, json.Valid([]byte(text)))
+	require.Contains(t, text, `"Prefix": "a/"`)
+
+	require.Contains(t, printed(t, exitUsage, "policy"), "print policy needs --bucket")
+	require.Contains(t, printed(t, exitUsage, "roles"), `print "roles": there are rbac, admission, policy and lifecycle`)
+	require.Contains(t, printed(t, exitUsage), "print takes one of")
+}
