@@ -99,14 +99,13 @@ func (s *Snapshotter) awaitOthers(ctx context.Context, id ids.SnapshotID) (*snap
 // it. One that the driver says is not there has nothing to delete.
 func (s *Snapshotter) deleteFound(ctx context.Context, content *snapshotv1.VolumeSnapshotContent) error {
 	found, err := s.waitFound(ctx, content)
-	var failed *driverError
-	if !errors.As(err, &failed) || !drivererr.Missing(failed.message) {
-		if err != nil {
-			return err
-		}
+	if err == nil {
 		return s.deleteWithSnapshot(ctx, found)
 	}
-	s.log.WithField("content", content.Name).WithField("message", failed.message).Info("the snapshot is not in the storage any more")
+	if failed := new(driverError); !errors.As(err, &failed) || !drivererr.Missing(failed.message) {
+		return err
+	}
+	s.log.WithError(err).WithField("content", content.Name).Info("the snapshot is not in the storage any more")
 	return s.forgetContent(ctx, content, func(now *snapshotv1.VolumeSnapshotContent) error {
 		if objects.Handle(now) != "" {
 			return fmt.Errorf("%s: the driver finds the snapshot after all; delete it again", s.describeContent(now.Name))

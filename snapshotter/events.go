@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -40,14 +41,8 @@ func (s *Snapshotter) lastWarning(ctx context.Context, object metav1.Object) str
 	raw, err := s.kube.Raw(ctx, fmt.Sprintf("/api/v1/namespaces/%s/events", namespace),
 		map[string]string{"fieldSelector": "type=Warning,involvedObject.uid=" + string(object.GetUID())}, nil)
 	var events corev1.EventList
-	if err != nil || json.Unmarshal(raw, &events) != nil {
+	if err != nil || json.Unmarshal(raw, &events) != nil || len(events.Items) == 0 {
 		return ""
 	}
-	var newest corev1.Event
-	for _, event := range events.Items {
-		if newest.LastTimestamp.Before(&event.LastTimestamp) || newest.Message == "" {
-			newest = event
-		}
-	}
-	return newest.Message
+	return slices.MaxFunc(events.Items, func(a, b corev1.Event) int { return a.LastTimestamp.Compare(b.LastTimestamp.Time) }).Message
 }

@@ -31,7 +31,7 @@ func (r *restoration) choosePlaces(ctx context.Context) error {
 	switch {
 	case len(r.id.Topology) == 0 || len(narrow) == 0:
 	case len(within) == 0:
-		r.log.WithField("topology", r.id.Topology.String()).Warn("no node is where the snapshot's volume was; the driver may make the volume elsewhere")
+		r.log.WithField("topology", r.id.Topology).Warn("no node is where the snapshot's volume was; the driver may make the volume elsewhere")
 	default:
 		r.places = slices.Insert(r.places, 0, narrow)
 	}

@@ -66,8 +66,9 @@ func (s *Snapshotter) restore(ctx context.Context, id ids.SnapshotID, oldClass s
 	if err := r.run(ctx); err != nil {
 		return ids.NewVolumeID{}, errors.Join(err, r.abandon(ctx))
 	}
-	r.log.WithField("handle", ids.Short(r.volume.Spec.CSI.VolumeHandle)).Info("volume made")
-	return r.newVolumeID(), nil
+	made := ids.NewVolumeID{Driver: r.volume.Spec.CSI.Driver, Handle: r.volume.Spec.CSI.VolumeHandle, Staging: r.call.Name()}
+	r.log.WithField("handle", ids.Short(made.Handle)).Info("volume made")
+	return made, nil
 }
 
 // prepare looks up all that a restore depends on, so that what is missing is
@@ -91,16 +92,13 @@ func (s *Snapshotter) prepare(ctx context.Context, id ids.SnapshotID, oldClass s
 }
 
 func (r *restoration) run(ctx context.Context) error {
-	for _, step := range []func(context.Context) error{r.createRecord, r.importContent, r.importSnapshot, r.provision, r.removeImports} {
+	for _, step := range []func(context.Context) error{r.createRecord, r.importContent, r.importSnapshot, r.provision} {
 		if err := step(ctx); err != nil {
 			return err
 		}
 	}
+	if err := r.deleteImports(ctx, r.snapshot, r.content); err != nil {
+		r.log.WithError(err).Warn("staging objects of the snapshot are removed later, by a sweep")
+	}
 	return nil
-}
-
-// newVolumeID describes the volume for SetVolumeID.
-func (r *restoration) newVolumeID() ids.NewVolumeID {
-	csi := r.volume.Spec.CSI
-	return ids.NewVolumeID{Driver: csi.Driver, Handle: csi.VolumeHandle, Staging: r.call.Name()}
 }

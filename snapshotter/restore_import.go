@@ -76,17 +76,9 @@ func (r *restoration) importSnapshot(ctx context.Context) error {
 	return err
 }
 
-// removeImports asks for the removal of what the volume is made from. The
-// controllers finish it; what they do not, a sweep does.
-func (r *restoration) removeImports(ctx context.Context) error {
-	if err := r.deleteImports(ctx, r.snapshot, r.content); err != nil {
-		r.log.WithError(err).Warn("staging objects of the snapshot are removed later, by a sweep")
-	}
-	return nil
-}
-
-// deleteImports asks for the deletion of a restore's VolumeSnapshot and content;
-// nil stands for one that there is not.
+// deleteImports asks for the deletion of a restore's VolumeSnapshot and content, from
+// which the volume is made; nil stands for one that there is not. The controllers
+// finish it; what they do not, a sweep does.
 func (s *Snapshotter) deleteImports(ctx context.Context, snapshot *snapshotv1.VolumeSnapshot, content *snapshotv1.VolumeSnapshotContent) error {
 	if snapshot != nil {
 		if _, err := s.kube.VolumeSnapshots.In(snapshot.Namespace).Delete(ctx, snapshot, nil); err != nil {

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 
+	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/utils/ptr"
 
 	"github.com/longshore-dev/velero-plugin/internal/kube"
 	"github.com/longshore-dev/velero-plugin/snapshotter/internal/drivererr"
@@ -37,14 +39,13 @@ func (r *restoration) provision(ctx context.Context) error {
 }
 
 func (r *restoration) stagingClaim() *corev1.PersistentVolumeClaim {
-	group := "snapshot.storage.k8s.io"
 	claim := &corev1.PersistentVolumeClaim{
 		ObjectMeta: r.call.Meta(r.staging),
 		Spec: corev1.PersistentVolumeClaimSpec{
 			StorageClassName: &r.record.Name,
 			VolumeMode:       &r.id.Mode,
 			AccessModes:      r.id.AccessModes,
-			DataSource:       &corev1.TypedLocalObjectReference{APIGroup: &group, Kind: "VolumeSnapshot", Name: r.snapshot.Name},
+			DataSource:       &corev1.TypedLocalObjectReference{APIGroup: ptr.To(snapshotv1.GroupName), Kind: "VolumeSnapshot", Name: r.snapshot.Name},
 			Resources: corev1.VolumeResourceRequirements{
 				Requests: corev1.ResourceList{corev1.ResourceStorage: r.claimSize()},
 			},

@@ -110,9 +110,11 @@ func (s *Snapshotter) removeVolumes(ctx context.Context, record *storagev1.Stora
 	proof := stateOf(record).claim(record)
 	for _, pv := range volumes {
 		known, err := s.isKnown(ctx, pv.Spec.CSI.Driver, pv.Spec.CSI.VolumeHandle, pv.UID)
-		if err == nil && (keep || known) {
+		switch {
+		case err != nil:
+		case keep || known:
 			err = s.forgetVolume(ctx, proof, pv)
-		} else if err == nil {
+		default:
 			err = s.deleteVolume(ctx, proof, pv)
 		}
 		if err != nil {

@@ -55,14 +55,16 @@ func (t *tolerance) report(message string) {
 	}
 	t.last = message
 	t.log.WithField("message", message).Warn("the driver reports an error; it is asked again")
-	switch {
-	case drivererr.MayPass(message):
+	if drivererr.MayPass(message) {
 		t.stopTimer()
-	case t.timer != nil:
-	case drivererr.Missing(message):
-		t.endIn(min(missingTime, t.grace))
-	default:
-		t.endIn(t.grace)
+		return
+	}
+	grace := t.grace
+	if drivererr.Missing(message) {
+		grace = min(missingTime, grace)
+	}
+	if t.timer == nil {
+		t.timer = time.AfterFunc(grace, contained(t.log, "the wait for the driver", func() { t.end(&driverError{t.message(), grace}) }))
 	}
 }
 
@@ -71,10 +73,6 @@ func (t *tolerance) message() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.last
-}
-
-func (t *tolerance) endIn(grace time.Duration) {
-	t.timer = time.AfterFunc(grace, contained(t.log, "the wait for the driver", func() { t.end(&driverError{t.message(), grace}) }))
 }
 
 func (t *tolerance) stopTimer() {

@@ -76,7 +76,8 @@ func (v source) claimRef() ids.ClaimRef {
 	return ids.ClaimRef{Namespace: v.claim.Namespace, Name: v.claim.Name}
 }
 
-// find looks the volume up as it is now.
+// find looks the volume up as it is now. A snapshot is one of the volume, which needs
+// no claim.
 func (s *Snapshotter) find(ctx context.Context, id ids.VolumeID) (source, error) {
 	pv, err := s.kube.PersistentVolumes.Get(ctx, id.PV)
 	if err != nil {
@@ -85,20 +86,13 @@ func (s *Snapshotter) find(ctx context.Context, id ids.VolumeID) (source, error)
 	if csi := pv.Spec.CSI; csi == nil || csi.Driver != id.Driver || csi.VolumeHandle != id.Handle {
 		return source{}, fmt.Errorf("PersistentVolume %s is no longer that volume", id.PV)
 	}
-	claim, err := s.claimOf(ctx, pv)
-	return source{pv, claim}, err
-}
-
-// claimOf returns the claim that uses a PersistentVolume, nil if none does: a
-// snapshot is one of the volume, which needs no claim.
-func (s *Snapshotter) claimOf(ctx context.Context, pv *corev1.PersistentVolume) (*corev1.PersistentVolumeClaim, error) {
 	ref := pv.Spec.ClaimRef
 	if ref == nil {
-		return nil, nil
+		return source{volume: pv}, nil
 	}
 	claim, err := s.kube.Claims.In(ref.Namespace).Find(ctx, ref.Name)
-	if err != nil || claim == nil || claim.UID != ref.UID {
-		return nil, err
+	if claim != nil && claim.UID != ref.UID {
+		claim = nil
 	}
-	return claim, nil
+	return source{pv, claim}, err
 }

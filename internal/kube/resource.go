@@ -112,7 +112,8 @@ type Patch map[string]any
 
 // Edit changes the object that now is a state of. change decides on a new patch for
 // a state; nil leaves it as it is, an error ends the edit. It returns the changed
-// object. An error of an object that is gone satisfies apierrors.IsNotFound.
+// object, with an error the last state known. An error of an object that is gone
+// satisfies apierrors.IsNotFound.
 func (r Resource[T, L]) Edit(ctx context.Context, now *T, change func(now *T) (Patch, error)) (*T, error) {
 	name, what := metaOf(now).GetName(), "change "+r.Describe(metaOf(now).GetName())
 	for {
@@ -122,24 +123,27 @@ func (r Resource[T, L]) Edit(ctx context.Context, now *T, change func(now *T) (P
 		}
 		body, err := json.Marshal(withPreconditions(patch, metaOf(now)))
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", what, err)
+			return now, fmt.Errorf("%s: %w", what, err)
 		}
 		changed, err := r.do(ctx, what, func() *rest.Request {
 			return r.verbs.request(r.verbs.client.Patch(types.MergePatchType), nil).Name(name).Body(body)
 		})
-		if !apierrors.IsConflict(err) {
-			return changed, err
+		if err == nil {
+			return changed, nil
 		}
-		if now, err = r.again(ctx, now); err != nil {
-			return nil, err
+		if apierrors.IsConflict(err) {
+			now, err = r.again(ctx, now)
+		}
+		if err != nil {
+			return now, err
 		}
 	}
 }
 
 // Delete asks for the deletion of the object that now is a state of, in the state
 // that change brings about, see Edit; a nil change deletes it as it is. It returns
-// the state that was deleted. An object that is gone, or is being deleted, is no
-// error.
+// the state that was deleted, with an error the last one known. An object that is
+// gone, or is being deleted, is no error.
 func (r Resource[T, L]) Delete(ctx context.Context, now *T, change func(now *T) (Patch, error)) (*T, error) {
 	name, what := metaOf(now).GetName(), "delete "+r.Describe(metaOf(now).GetName())
 	for metaOf(now).GetDeletionTimestamp() == nil {
@@ -153,30 +157,31 @@ func (r Resource[T, L]) Delete(ctx context.Context, now *T, change func(now *T) 
 				return struct{}{}, r.verbs.delete(ctx, name, metav1.Preconditions{UID: &uid, ResourceVersion: &version})
 			})
 		}
-		switch {
-		case err == nil || apierrors.IsNotFound(err):
+		if apierrors.IsConflict(err) {
+			if now, err = r.again(ctx, now); err == nil {
+				continue
+			}
+		}
+		if err == nil || apierrors.IsNotFound(err) {
 			return now, nil
-		case !apierrors.IsConflict(err):
-			return now, fmt.Errorf("%s: %w", what, err)
 		}
-		before := now
-		if now, err = r.again(ctx, before); apierrors.IsNotFound(err) {
-			return before, nil
-		} else if err != nil {
-			return before, err
-		}
+		return now, fmt.Errorf("%s: %w", what, err)
 	}
 	return now, nil
 }
 
-// again returns the object as it is now. One of another UID has only the name.
+// again returns the object as it is now, and the state before with an error. One of
+// another UID has only the name.
 func (r Resource[T, L]) again(ctx context.Context, before *T) (*T, error) {
 	name, uid := metaOf(before).GetName(), metaOf(before).GetUID()
 	now, err := r.Get(ctx, name)
 	if err == nil && metaOf(now).GetUID() != uid {
 		err = apierrors.NewNotFound(metav1.SchemeGroupVersion.WithResource(r.verbs.plural).GroupResource(), name)
 	}
-	return now, err
+	if err != nil {
+		return before, err
+	}
+	return now, nil
 }
 
 func metaOf[T any](o *T) metav1.Object { return any(o).(metav1.Object) }

@@ -213,6 +213,12 @@ func TestDeleteDecidesAgain(t *testing.T) {
 	require.Nil(t, s.object)
 	require.Equal(t, "yes", deleted.Data["armed"], "it was changed again")
 
+	s.store(made)
+	s.interferences = []func(*oneObject){otherDeletion}
+	deleted, err = maps.Delete(t.Context(), made.DeepCopy(), func(*corev1.ConfigMap) (Patch, error) { return Patch{"data": nil}, nil })
+	require.NoError(t, err, "it went before it was changed")
+	require.Equal(t, "c", deleted.Name, "the last state known")
+
 	s.interferences = []func(*oneObject){otherObject}
 	s.store(made)
 	_, err = maps.Delete(t.Context(), made.DeepCopy(), nil)

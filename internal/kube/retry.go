@@ -33,7 +33,9 @@ type retrier struct {
 func retry[T any](ctx context.Context, r retrier, what string, op func(context.Context) (T, error)) (T, error) {
 	pause, began, told := newPause(), time.Now(), ""
 	for {
-		result, err := attempt(ctx, op)
+		attempt, cancel := context.WithTimeout(ctx, attemptTimeout)
+		result, err := op(attempt)
+		cancel()
 		if err == nil || !transient(err) || r.failsTooLong(err, began) {
 			return result, err
 		}
@@ -51,12 +53,6 @@ func retry[T any](ctx context.Context, r retrier, what string, op func(context.C
 func (r retrier) failsTooLong(err error, began time.Time) bool {
 	var status apierrors.APIStatus
 	return r.grace > 0 && errors.As(err, &status) && status.Status().Code >= http.StatusInternalServerError && time.Since(began) > r.grace
-}
-
-func attempt[T any](ctx context.Context, op func(context.Context) (T, error)) (T, error) {
-	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
-	defer cancel()
-	return op(ctx)
 }
 
 // transient tells whether the same request may succeed a little later: the API

@@ -21,15 +21,6 @@ const (
 	plainInTerm         = "-._/"
 )
 
-// String joins the terms for a message; an ID gives each a key of its own.
-func (t Topology) String() string {
-	var terms []string
-	for _, term := range t {
-		terms = append(terms, term.String())
-	}
-	return strings.Join(terms, " or ")
-}
-
 func (t Term) String() string {
 	var parts []string
 	for _, r := range t {
