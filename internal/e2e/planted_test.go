@@ -62,6 +62,10 @@ func backedUp(t *testing.T, server *testbed.VeleroServer, name, content string) 
 	veleroCLI(t, server, "backup", "create", name, "--include-namespaces", name)
 	require.NoError(t, server.WaitBackup(t.Context(), name, waitLimit))
 	require.NoError(t, server.Cluster.DeleteNamespace(t.Context(), name))
+	require.Eventually(t, func() bool {
+		left, err := server.Cluster.Leftovers(t.Context())
+		return err == nil && len(left.PersistentVolumes)+len(left.StorageVolumes) == 0
+	}, waitLimit, 200*time.Millisecond, "the volumes of the deleted namespace are still there")
 	for handle := range snapshotsIn(t, server.Cluster) {
 		if !before[handle] {
 			return handle
@@ -106,6 +110,7 @@ func setLocation(t *testing.T, server *testbed.VeleroServer, config map[string]s
 	require.NoError(t, err)
 	_, err = server.Objects("volumesnapshotlocations").Patch(t.Context(), testbed.DefaultLocation, types.MergePatchType, patch, metav1.PatchOptions{})
 	require.NoError(t, err)
+	time.Sleep(3 * time.Second) // Velero reads the location from its cache, which a watch brings up to date
 }
 
 // refusesPlanted restores a planted backup and then deletes it: both fail with the
