@@ -94,7 +94,7 @@ func damages(t *testing.T) map[string]damage {
 		"snapshots of another": {after: other(t, folder+"nightly-volumesnapshots.json.gz", same), step: "snapshots", says: `is of backup "older"`},
 		"items of another": {after: other(t, folder+"nightly-resource-list.json.gz", func(b *backuptest.Backup) {
 			b.Items["v1/ConfigMap"][0] = "shop/other"
-		}), step: "archive", says: "v1/ConfigMap shop/other is in the list and not in the archive"},
+		}), step: "archive", says: "ConfigMap shop/other is in the list and not in the archive"},
 		"same name": {before: func(b *backuptest.Backup) { b.Metadata["metadata"].(map[string]any)["uid"] = "x" }, step: "snapshots", says: "another backup of this name"},
 		"pod volumes of another": {before: func(b *backuptest.Backup) { b.Lists["-podvolumebackups.json.gz"] = []any{podVolume("older")} },
 			step: "pod volumes", says: `volume data of pod shop/db is of backup "older"`},
@@ -147,11 +147,16 @@ func damages(t *testing.T) map[string]damage {
 			b.First("-volumesnapshots.json.gz")["status"] = map[string]any{"phase": "Failed"}
 		},
 			step: "snapshots", says: "the snapshot of volume pvc-1 is Failed"},
-		"item lost": {before: func(b *backuptest.Backup) { lose(b, "configmaps/namespaces/shop/settings.json") }, step: "archive", says: "v1/ConfigMap shop/settings is in the list and not in the archive"},
+		"item lost": {before: func(b *backuptest.Backup) { lose(b, "configmaps/namespaces/shop/settings.json") }, step: "archive", says: "ConfigMap shop/settings is in the list and not in the archive"},
 		"item added": {before: func(b *backuptest.Backup) {
 			b.AddItem("v1", "Secret", "secrets", "shop", "s", nil)
 			delete(b.Items, "v1/Secret")
-		}, step: "archive", says: "v1/Secret shop/s is in the archive and not in the list"},
+		}, step: "archive", says: "Secret shop/s is in the archive and not in the list"},
+		"deployment lost": {before: func(b *backuptest.Backup) {
+			b.AddItem("apps/v1", "Deployment", "deployments.apps", "shop", "web", nil)
+			b.Status()["progress"] = nil
+			lose(b, "deployments.apps/namespaces/shop/web.json")
+		}, step: "archive", says: "Deployment.apps shop/web is in the list and not in the archive"},
 		"item hidden": {before: func(b *backuptest.Backup) { delete(b.Files, "resources/configmaps/namespaces/shop/settings.json") }, step: "archive", says: "is not where a restore looks"},
 		"item misplaced": {before: func(b *backuptest.Backup) {
 			b.Files["resources/configmaps/namespaces/shop/settings.json"] = b.Files[plainPV]

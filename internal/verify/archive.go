@@ -24,8 +24,19 @@ type contents struct {
 	sizes   map[string]int64 // of the PersistentVolumes, in bytes
 }
 
-// item is one that an archive holds, or a list names.
+// item is one that an archive holds, or a list names, in whichever version of its
+// API: Velero has plugins that keep another one than they were given.
 type item struct{ kind, id string }
+
+// itemOf takes an APIVERSION/KIND, and makes it ConfigMap or Deployment.apps.
+func itemOf(typ, id string) item {
+	words := strings.Split(typ, "/")
+	kind := words[len(words)-1]
+	if len(words) > 2 {
+		kind += "." + words[0]
+	}
+	return item{kind, id}
+}
 
 // forms tell in which places an item is.
 type forms struct{ plain, preferred bool }
@@ -80,7 +91,7 @@ func (c *contents) take(e backups.Entry) error {
 }
 
 func (c *contents) add(i *backups.Item, place backups.Place) {
-	key := item{i.Type(), i.ID()}
+	key := itemOf(i.Type(), i.ID())
 	in := c.items[key]
 	in.plain = in.plain || place.Version == ""
 	in.preferred = in.preferred || place.Preferred
@@ -90,7 +101,7 @@ func (c *contents) add(i *backups.Item, place backups.Place) {
 	}
 }
 
-const persistentVolume = "v1/PersistentVolume"
+const persistentVolume = "PersistentVolume"
 
 func capacity(spec json.RawMessage) int64 {
 	var pv struct {
@@ -126,9 +137,10 @@ func (c *contents) compareItems() {
 	listed := map[item]bool{}
 	for _, kind := range slices.Sorted(maps.Keys(c.b.list)) {
 		for _, id := range c.b.list[kind] {
-			listed[item{kind, id}] = true
-			if _, in := c.items[item{kind, id}]; !in {
-				c.b.lacks(&c.findings, "%s %s is in the list and not in the archive", kind, id)
+			i := itemOf(kind, id)
+			listed[i] = true
+			if _, in := c.items[i]; !in {
+				c.b.lacks(&c.findings, "%s %s is in the list and not in the archive", i.kind, i.id)
 			}
 		}
 	}
