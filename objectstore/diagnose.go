@@ -45,6 +45,10 @@ func Diagnose(log logrus.FieldLogger, config map[string]string) (*Diagnosis, err
 	return &Diagnosis{Store: newStore(log, parsed, config)}, nil
 }
 
+// Encrypts tells whether the plugin encrypts what it writes. It is known after
+// FindKeys.
+func (d *Diagnosis) Encrypts() bool { return d.keys.Encrypts() }
+
 // PartSize is the size of the parts of the diagnosis's uploads, in bytes.
 func (d *Diagnosis) PartSize() int { return int(upload.MinPartSize) }
 

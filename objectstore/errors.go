@@ -7,11 +7,12 @@ type Kind = s3err.Kind
 
 // Kinds that others tell apart.
 const (
-	KindForbidden   = s3err.Forbidden
-	KindUnsupported = s3err.Unsupported
-	KindNotFound    = s3err.NotFound
-	KindCorrupt     = s3err.Corrupt
-	KindUnknown     = s3err.Unknown
+	KindForbidden    = s3err.Forbidden
+	KindUnsupported  = s3err.Unsupported
+	KindNotFound     = s3err.NotFound
+	KindCorrupt      = s3err.Corrupt
+	KindNotDecrypted = s3err.NotDecrypted
+	KindUnknown      = s3err.Unknown
 )
 
 // KindOf returns what err means, "" for nil.

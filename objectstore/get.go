@@ -2,20 +2,55 @@ package objectstore
 
 import (
 	"context"
+	"errors"
 	"io"
+
+	"github.com/sirupsen/logrus"
 
 	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
 )
 
-// GetObject opens key for reading. ctx also bounds the reads. The reader gives
-// io.EOF only after the last byte of the object; it never gives (0, nil) for a
-// buffer that is not empty. An object that changes while it is read, a body whose
-// end is not proven and, with verifyDownloads, content that is not what the storage
+// GetObject opens key for reading, and decrypts what is encrypted. ctx also bounds
+// the reads. The reader gives io.EOF only after the last byte of the object; it
+// never gives (0, nil) for a buffer that is not empty. An object that changes while
+// it is read, a body whose end is not proven, content that is not what was encrypted
+// under this key and, with verifyDownloads, content that is not what the storage
 // says it is are errors. The caller closes the reader.
 func (s *Store) GetObject(ctx context.Context, bucket, key string) (io.ReadCloser, error) {
-	r, err := s.downloader.Open(ctx, bucket, key)
+	content, _, err := s.open(ctx, bucket, key)
+	return content, err
+}
+
+// open opens key for reading, and tells whether it is encrypted.
+func (s *Store) open(ctx context.Context, bucket, key string) (_ io.ReadCloser, encrypted bool, err error) {
+	object, err := s.downloader.Open(ctx, bucket, key)
 	if err != nil {
-		return nil, s.failed(s3err.OpGet, bucket, key, s.client.OrNoBucket(ctx, bucket, err))
+		return nil, false, s.failed(s3err.OpGet, bucket, key, s.client.OrNoBucket(ctx, bucket, err))
 	}
-	return r, nil
+	plain, encrypted, err := s.keys.Decrypt(s.nameOf(key), object)
+	if err != nil {
+		_ = object.Close()
+		return nil, encrypted, s.failed(s3err.OpGet, bucket, key, err)
+	}
+	if !encrypted && s.keys.Decrypts() {
+		s.log.WithFields(logrus.Fields{"bucket": bucket, "key": key}).Info("Reading an object that is not encrypted")
+	}
+	failed := func(err error) error { return s.failed(s3err.OpGet, bucket, key, err) }
+	return &opened{Reader: plain, Closer: object, failed: failed}, encrypted, nil
+}
+
+// opened is an object, decrypted.
+type opened struct {
+	io.Reader
+	io.Closer
+	failed func(error) error
+}
+
+// Read implements io.Reader.
+func (o *opened) Read(p []byte) (int, error) {
+	n, err := o.Reader.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = o.failed(err)
+	}
+	return n, err
 }

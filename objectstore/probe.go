@@ -24,7 +24,7 @@ func (s *Store) probe(ctx context.Context) (err error) {
 	}
 	bucket, key := s.settings.Bucket, path.Join(s.settings.Prefix, ".longshore-write-probe-"+rand.Text())
 	content := []byte("written by Longshore to see whether this location can be written\n")
-	stored, err := s.uploader.Put(ctx, bucket, key, bytes.NewReader(content))
+	stored, err := s.put(ctx, bucket, key, bytes.NewReader(content))
 	if err != nil {
 		return fmt.Errorf("write probe: %w", s.failed(s3err.OpPut, bucket, key, err))
 	}

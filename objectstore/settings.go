@@ -5,6 +5,7 @@ import (
 	"github.com/longshore-dev/velero-plugin/objectstore/internal/account"
 	"github.com/longshore-dev/velero-plugin/objectstore/internal/client"
 	"github.com/longshore-dev/velero-plugin/objectstore/internal/download"
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/encryption"
 	"github.com/longshore-dev/velero-plugin/objectstore/internal/upload"
 )
 
@@ -17,6 +18,8 @@ type (
 	Uploads = upload.Settings
 	// Downloads are the settings of downloads.
 	Downloads = download.Settings
+	// Encryption are the settings of encryption by the plugin.
+	Encryption = encryption.Settings
 )
 
 // Settings are the keys of a BackupStorageLocation's config. Those that
@@ -26,6 +29,7 @@ type Settings struct {
 	Requests
 	Uploads
 	Downloads
+	Encryption
 
 	Prefix             string `key:"prefix" help:"Set by Velero from spec.objectStorage."`
 	SignatureVersion   string `key:"signatureVersion" help:"Accepted for velero-plugin-for-aws, where it has no effect either: signature version 4 is used."`
@@ -58,6 +62,7 @@ func (s *Settings) Validate(p *settings.Problems) {
 	s.Account.Validate(p)
 	s.Requests.Validate(p)
 	s.Uploads.Validate(p, &s.Account)
+	s.Encryption.Validate(p)
 	if s.SignatureVersion != "" && s.SignatureVersion != "1" && s.SignatureVersion != "4" {
 		p.Add("signatureVersion", s.SignatureVersion, "4 (or 1, which velero-plugin-for-aws accepts and ignores as well)")
 	}

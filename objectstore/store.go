@@ -11,6 +11,7 @@ import (
 	"github.com/longshore-dev/velero-plugin/objectstore/internal/account"
 	"github.com/longshore-dev/velero-plugin/objectstore/internal/client"
 	"github.com/longshore-dev/velero-plugin/objectstore/internal/download"
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/encryption"
 	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
 	"github.com/longshore-dev/velero-plugin/objectstore/internal/upload"
 	"github.com/longshore-dev/velero-plugin/objectstore/internal/wire"
@@ -26,6 +27,7 @@ type Store struct {
 	region     string
 	creds      *credentials.Credentials
 	identity   account.Identity
+	keys       *encryption.Keys
 	client     *client.Client
 	public     *minio.Core // signs URLs
 	uploader   *upload.Uploader
@@ -90,9 +92,26 @@ func (s *Store) Identify(ctx context.Context) (_ account.Identity, err error) {
 	return s.identity, nil
 }
 
-// Connect makes the clients, which everything else needs. It sends nothing to the
-// storage.
+// FindKeys finds the keys of the encryption by the plugin, proves that what they
+// encrypt can be decrypted, and returns how many there are.
+func (s *Store) FindKeys(ctx context.Context) (public, private int, err error) {
+	keys, err := s.settings.Keys(ctx, s.secrets)
+	if err != nil {
+		return 0, 0, s.failed(s3err.OpOpen, s.settings.Bucket, "", err)
+	}
+	s.keys = keys
+	public, private = keys.Counts()
+	return public, private, nil
+}
+
+// Connect makes the clients, which everything else needs, and finds the keys unless
+// they are found. It sends nothing to the storage.
 func (s *Store) Connect(ctx context.Context) error {
+	if s.keys == nil {
+		if _, _, err := s.FindKeys(ctx); err != nil {
+			return err
+		}
+	}
 	if err := s.connect(ctx); err != nil {
 		return s.failed(s3err.OpOpen, s.settings.Bucket, "", err)
 	}
@@ -100,7 +119,7 @@ func (s *Store) Connect(ctx context.Context) error {
 }
 
 func (s *Store) connect(ctx context.Context) error {
-	sse, err := s.settings.Encryption(ctx, &s.settings.Account, s.secrets)
+	sse, err := s.settings.ServerSide(ctx, &s.settings.Account, s.secrets)
 	if err != nil {
 		return err
 	}

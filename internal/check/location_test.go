@@ -139,5 +139,6 @@ func TestRights(t *testing.T) {
 		asked = append(asked, fmt.Sprintf("%s: %s/%s %s %s", roles[r.Namespace],
 			r.Group, strings.TrimSuffix(r.Resource+"/"+r.Subresource, "/"), r.Name, strings.Join(r.Verbs, ",")))
 	}
+	asked = append(asked, "Role longshore-objectstore: /secrets longshore-encryption get") // of encryptionIdentitySecret
 	require.ElementsMatch(t, granted, asked)
 }

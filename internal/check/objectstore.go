@@ -55,6 +55,7 @@ func (o *objectStore) reach(ctx context.Context) bool {
 		o.Step(ctx, "connection", o.connect) &&
 		o.Step(ctx, "region", o.region) &&
 		o.Step(ctx, "credentials", o.credentials) &&
+		o.Step(ctx, "encryption", o.encryption) &&
 		o.Step(ctx, "addressing", o.addressing) &&
 		o.Step(ctx, "bucket", o.bucket)
 }
@@ -247,6 +248,20 @@ func (o *objectStore) credentials(ctx context.Context) (string, error) {
 			"to check with Velero's own, run this command in its pod: kubectl exec -n velero deploy/velero -- /plugins/velero-plugin-longshore check objectstore")
 	}
 	return name, nil
+}
+
+func (o *objectStore) encryption(ctx context.Context) (string, error) {
+	public, private, err := o.d.FindKeys(ctx)
+	switch {
+	case err != nil:
+		return "", o.explain(err)
+	case public > 0:
+		return fmt.Sprintf("by the plugin, to %d public keys; private keys that decrypt: %d", public, private), nil
+	case private > 0:
+		return "", Warn(fmt.Sprintf("what is encrypted can be read (private keys: %d), and what is written is not encrypted", private),
+			"set encryptionRecipients, unless the location is only read")
+	}
+	return "not by the plugin", nil
 }
 
 func (o *objectStore) addressing(ctx context.Context) (string, error) {

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"testing"
 
+	"filippo.io/age"
 	"github.com/minio/minio-go/v7"
 	"github.com/stretchr/testify/require"
 
@@ -101,6 +102,7 @@ func TestObjectStore(t *testing.T) {
 		"read only":   (*storage).readOnly,
 		"file":        (*storage).file,
 		"policy":      (*storage).policy,
+		"encryption":  (*storage).encryption,
 	} {
 		t.Run(name, func(t *testing.T) { test(s.of(t)); s.of(t).empty() })
 	}
@@ -114,6 +116,27 @@ func (s *storage) good() {
 	}
 	require.True(s, strings.HasPrefix(steps["put"].Detail, "velero/.longshore-check-"))
 	require.Equal(s, s.Endpoint+"/"+bucket+"/velero/KEY", steps["addressing"].Detail)
+}
+
+// encryption has a location whose keys fit, and one whose keys do not.
+func (s *storage) encryption() {
+	identity, err := age.GenerateX25519Identity()
+	require.NoError(s, err)
+	other, err := age.GenerateX25519Identity()
+	require.NoError(s, err)
+	file := filepath.Join(s.TempDir(), "identities")
+	require.NoError(s, os.WriteFile(file, []byte(identity.String()), 0o600))
+	keys := []string{"--config", "encryptionIdentityFile=" + file, "--config", "encryptionRecipients=" + identity.Recipient().String()}
+	steps := s.check(exitOK, append(keys, "--config", "encryptionRequired=true")...)
+	for _, step := range []string{"encryption", "put", "get", "multipart upload", "get a range", "delete"} {
+		require.Equal(s, check.OK, steps[step].Outcome, step)
+	}
+	require.Contains(s, steps["encryption"].Detail, "to 1 public key")
+	require.Equal(s, check.Skipped, steps["signed URL"].Outcome)
+	require.Contains(s, steps["signed URL"].Detail, "velero-plugin-longshore logs, describe and download")
+	keys[3] = "encryptionRecipients=" + other.Recipient().String()
+	s.failsAt(s.check(exitFailed, keys...), "encryption", "encryptionRecipients", "")
+	require.Equal(s, check.Warning, s.check(exitOK, keys[:2]...)["encryption"].Outcome)
 }
 
 func (s *storage) badSettings() {

@@ -30,13 +30,16 @@ func (s Secret) MarshalText() ([]byte, error) {
 }
 
 // LooksSecret tells whether text has the form of a secret that stands in the wrong
-// place: an AWS secret key, a key of 32 bytes in base64 or hex, or a token.
+// place: an AWS secret key, a private key of age, a key of 32 bytes in base64 or
+// hex, or a token.
 func LooksSecret(text string) bool {
 	const (
 		awsKey = 40
 		token  = 100
 	)
 	switch {
+	case strings.Contains(strings.ToUpper(text), "AGE-SECRET-KEY-"):
+		return true
 	case len(text) == awsKey:
 		return mixed(text) && strings.Trim(text, letters+digits+"/+") == ""
 	case len(text) >= token:

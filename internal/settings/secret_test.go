@@ -19,6 +19,7 @@ func TestLooksSecret(t *testing.T) {
 		base64.StdEncoding.EncodeToString(key), base64.URLEncoding.EncodeToString(key), hex.EncodeToString(key),
 		"IQoJb3JpZ2luX2VjE" + strings.Repeat("aB3", 200) + "==",
 		strings.Repeat("eyJhbGciOi", 20) + ".payload.signature",
+		"AGE-SECRET-KEY-1" + strings.Repeat("Q", 58), "age-secret-key-pq-1" + strings.Repeat("q", 58),
 	} {
 		require.True(t, settings.LooksSecret(secret), secret)
 		var p settings.Problems

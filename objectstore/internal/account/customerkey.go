@@ -18,7 +18,7 @@ import (
 // customerKeySize is the size of an SSE-C key, in bytes (AES-256).
 const customerKeySize = 32
 
-// secretTimeout bounds reading the key's Secret.
+// secretTimeout bounds reading a Secret.
 const secretTimeout = 30 * time.Second
 
 // HasCustomerKey tells whether the location uses SSE-C.
@@ -31,7 +31,7 @@ func (s *Settings) CustomerKey(ctx context.Context, secrets *s3err.Secrets) (enc
 	read := func() ([]byte, error) { return os.ReadFile(s.CustomerKeyFile) }
 	if s.CustomerKeySecret != "" {
 		setting, where = "customerKeyEncryptionSecret", s.CustomerKeySecret
-		read = func() ([]byte, error) { return readSecret(ctx, s.CustomerKeySecret) }
+		read = func() ([]byte, error) { return SecretValue(ctx, s.CustomerKeySecret) }
 	}
 	key, err := read()
 	if unnamed := (*fs.PathError)(nil); errors.As(err, &unnamed) && !strings.Contains(where, "/") {
@@ -58,8 +58,8 @@ func customerKeyForms(sse encrypt.ServerSide) []string {
 	return []string{sent, string(key)}
 }
 
-// readSecret reads NAME/KEY from Velero's namespace.
-func readSecret(ctx context.Context, nameAndKey string) ([]byte, error) {
+// SecretValue reads NAME/KEY, of a Secret in Velero's namespace.
+func SecretValue(ctx context.Context, nameAndKey string) ([]byte, error) {
 	name, key, _ := strings.Cut(nameAndKey, "/")
 	config, err := kube.Config("", "")
 	if err != nil {

@@ -39,6 +39,7 @@ const (
 	NeedsMD5     Kind = "Content-MD5 required"
 	NoUpload     Kind = "multipart upload gone"
 	Corrupt      Kind = "data damaged"
+	NotDecrypted Kind = "not decrypted"
 	NotConfirmed Kind = "not confirmed"
 	Body         Kind = "source failed"
 	Invalid      Kind = "not acceptable"

@@ -11,8 +11,8 @@ import (
 	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
 )
 
-// Encryption returns the server-side encryption of the settings, nil for none.
-func (s *Settings) Encryption(ctx context.Context, a *account.Settings, secrets *s3err.Secrets) (encrypt.ServerSide, error) {
+// ServerSide returns the server-side encryption of the settings, nil for none.
+func (s *Settings) ServerSide(ctx context.Context, a *account.Settings, secrets *s3err.Secrets) (encrypt.ServerSide, error) {
 	switch {
 	case a.HasCustomerKey():
 		return a.CustomerKey(ctx, secrets)

@@ -1,0 +1,127 @@
+package encryption
+
+import (
+	"bufio"
+	"io"
+	"strings"
+
+	"filippo.io/age"
+
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
+)
+
+// intro is how each file of age begins (age-encryption.org/v1, "Header").
+const intro = "age-encryption.org/v1\n"
+
+// Decrypt returns the content of what is stored of an object, and whether it was
+// encrypted. name is the object's key relative to the location's prefix.
+//
+// What object begins with tells whether it is encrypted; nothing beside it is
+// asked. The content gives its last byte, and io.EOF, only when all of it is
+// proven. Errors of object come through as they are. Without private keys nothing is
+// read ahead, and an encrypted object is an error when it is read.
+func (k *Keys) Decrypt(name string, object io.Reader) (content io.Reader, encrypted bool, err error) {
+	if !k.Decrypts() {
+		return &plain{from: object}, false, nil
+	}
+	start := bufio.NewReaderSize(object, len(intro))
+	first, err := start.Peek(len(intro))
+	switch {
+	case string(first) == intro:
+		content, err = k.open(name, start)
+		return content, true, err
+	case resembles(first):
+		return nil, false, s3err.Hinted(s3err.NotDecrypted, altered, "the object begins almost, and not quite, as one that is encrypted")
+	case err != nil && err != io.EOF: //nolint:errorlint // the end is io.EOF itself
+		return start, false, nil // which gives the error when it is read
+	case k.required:
+		return nil, false, s3err.Hinted(s3err.NotDecrypted, "to read objects from before the encryption, clear encryptionRequired; otherwise look who writes to the bucket",
+			"the object is not encrypted, and the location has encryptionRequired")
+	}
+	return start, false, nil
+}
+
+// resembles tells whether an object that is not encrypted begins as if its first
+// bytes were damaged. What Velero stores begins otherwise: with JSON or gzip.
+func resembles(first []byte) bool {
+	const most = len(intro) / 2
+	equal := 0
+	for i := range first {
+		if first[i] == intro[i] {
+			equal++
+		}
+	}
+	return equal > most
+}
+
+func (k *Keys) open(name string, stored io.Reader) (io.Reader, error) {
+	o := &opener{identities: k.identities}
+	content, err := age.Decrypt(stored, o)
+	if err == nil {
+		err = o.requireName(name, k.required)
+	}
+	if err != nil {
+		return nil, explained(err)
+	}
+	return &proven{from: content}, nil
+}
+
+// plain reads an object as it is, unless that can be of use to nobody.
+type plain struct {
+	from  io.Reader
+	begun bool
+	err   error // what every further read gives
+}
+
+// Read implements io.Reader.
+func (r *plain) Read(p []byte) (int, error) {
+	if r.err != nil {
+		return 0, r.err
+	}
+	n, err := r.from.Read(p)
+	if !r.begun && strings.HasPrefix(string(p[:min(n, len(intro))]), intro) {
+		r.err = s3err.Hinted(s3err.NotDecrypted, "set encryptionIdentitySecret or encryptionIdentityFile; see docs/encryption.md",
+			"the object is encrypted, and the location has no private key")
+		return 0, r.err
+	}
+	r.begun = r.begun || n > 0
+	return n, err
+}
+
+// proven reads decrypted content. age gives out a last chunk of full length
+// before it has seen that nothing follows; so the last byte is kept until then.
+type proven struct {
+	from io.Reader
+	last []byte // that was read, and is not given out yet
+	err  error  // what every further read gives
+}
+
+// Read implements io.Reader.
+func (r *proven) Read(p []byte) (int, error) {
+	for len(p) > 0 && r.err == nil {
+		n, err := r.from.Read(p)
+		switch {
+		case n > 0:
+			n = r.keepLast(p[:n])
+		case err == io.EOF:
+			r.err = err
+			n = copy(p, r.last)
+		case err != nil:
+			r.err = explained(err)
+		}
+		if n > 0 {
+			return n, nil
+		}
+	}
+	return 0, r.err
+}
+
+// keepLast keeps the last byte of p, puts the one that was kept before in front,
+// and returns how many bytes of p are to be given out.
+func (r *proven) keepLast(p []byte) int {
+	last := p[len(p)-1]
+	n := len(r.last) + copy(p[len(r.last):], p[:len(p)-1])
+	copy(p, r.last)
+	r.last = append(r.last[:0], last)
+	return n
+}
