@@ -100,6 +100,7 @@ func TestSuccessNeedsProof(t *testing.T) {
 			{etag: `"no-md5"`}, {etag: `"no-md5"`, half: true}, {etag: "", half: true},
 		} {
 			store := openAt(t, serve(t, liar.ServeHTTP), nil)
+			store.uploader.ProofTime = time.Second
 			err := store.PutObject(t.Context(), "bucket", "key", bytes.NewReader(content(size, 1)))
 			if size > 5<<20 && liar.etag == "" {
 				require.Equal(t, s3err.NotS3, KindOf(err), "%v", err)

@@ -82,34 +82,54 @@ func (d *door) shutFor(limit time.Duration) {
 }
 
 // TestOutage takes the storage away for a minute, in the middle of the upload of
-// an object of 1 GiB, and in the middle of its download, with the default
-// settings.
+// an object of 1 GiB, and in the middle of a download, with the default settings.
 func TestOutage(t *testing.T) {
 	if testing.Short() {
-		t.Skip("takes minutes")
+		t.Skip("takes more than a minute")
 	}
 	t.Parallel()
-	const size, outage = 1 << 30, time.Minute
+	const outage = time.Minute
 	real := startVersity(t)
-	behind, d := behindDoor(t, real)
 	bucket := real.bucket(t)
-	s := behind.open(t, bucket, nil)
-	away := func() { d.shutFor(outage) }
-	begun := time.Now()
-	sent, got := sha256.New(), sha256.New()
-	body := &interrupted{Reader: io.TeeReader(io.LimitReader(&noise{state: 1}, size), sent), after: size / 2, act: away}
-	require.NoError(t, s.PutObject(t.Context(), bucket, "key", body))
-	require.Greater(t, time.Since(begun), outage)
-	require.Greater(t, d.refused.Load(), int32(5), "nothing was tried in the meantime")
-	require.Empty(t, real.uploads(t, bucket))
-	d.refused.Store(0)
-	read, err := s.GetObject(t.Context(), bucket, "key")
-	require.NoError(t, err)
-	defer read.Close()
-	_, err = io.Copy(got, &interrupted{Reader: read, after: size / 2, act: away})
-	require.NoError(t, err)
-	require.Equal(t, sent.Sum(nil), got.Sum(nil))
-	require.Positive(t, d.refused.Load())
+	put := func(s *Store, key string, from io.Reader) []byte {
+		sent := sha256.New()
+		require.NoError(t, s.PutObject(t.Context(), bucket, key, io.TeeReader(from, sent)))
+		return sent.Sum(nil)
+	}
+	get := func(s *Store, key string, through func(io.Reader) io.Reader) []byte {
+		body, err := s.GetObject(t.Context(), bucket, key)
+		require.NoError(t, err)
+		defer body.Close()
+		got := sha256.New()
+		_, err = io.Copy(got, through(body))
+		require.NoError(t, err)
+		return got.Sum(nil)
+	}
+	direct := real.open(t, bucket, nil)
+	whole := func(r io.Reader) io.Reader { return r }
+	for name, move := range map[string]func(s *Store, away func()) (want, got []byte){
+		"upload": func(s *Store, away func()) (want, got []byte) {
+			const size = 1 << 30
+			sent := put(s, "up", &interrupted{Reader: io.LimitReader(&noise{state: 1}, size), after: size / 2, act: away})
+			require.Empty(t, real.uploads(t, bucket))
+			return sent, get(direct, "up", whole)
+		},
+		"download": func(s *Store, away func()) (want, got []byte) {
+			const size = 128 << 20
+			sent := put(direct, "down", io.LimitReader(&noise{state: 2}, size))
+			return sent, get(s, "down", func(r io.Reader) io.Reader { return &interrupted{Reader: r, after: size / 2, act: away} })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			behind, d := behindDoor(t, real)
+			begun := time.Now()
+			want, got := move(behind.open(t, bucket, nil), func() { d.shutFor(outage) })
+			require.Equal(t, want, got)
+			require.Greater(t, time.Since(begun), outage)
+			require.Greater(t, d.refused.Load(), int32(5), "nothing was tried in the meantime")
+		})
+	}
 }
 
 // TestMostAnswersFail has three of four answers refused, for a while.

@@ -1,7 +1,6 @@
 package objectstore
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"net"
@@ -131,10 +130,10 @@ func TestSlowLink(t *testing.T) {
 	}
 }
 
-// requireStalls lets nothing through in the middle of an upload and of a
-// download, which then end within their bound.
+// requireStalls lets nothing through in the middle of a download, which then ends
+// within its bound. Of an upload the wire's own tests show it: there the kernel's
+// share can be had in a moment.
 func (f *fixture) requireStalls(t *testing.T, l *link, data []byte, stall time.Duration) {
-	rate := l.rate.Load()
 	body := mustGet(t, f, "key")
 	_, err := io.ReadFull(body, make([]byte, len(data)/4))
 	require.NoError(t, err)
@@ -145,16 +144,4 @@ func (f *fixture) requireStalls(t *testing.T, l *link, data []byte, stall time.D
 		require.ErrorContains(t, err, "no progress for 3s")
 	})
 	body.Close()
-	l.rate.Store(rate)
-	if len(data) < wirePart {
-		return // the kernel takes all of the body at once
-	}
-	half := func() { time.AfterFunc(stall/2, func() { l.rate.Store(0) }) }
-	// What the kernel has taken of an upload may still be under way: it is given the
-	// time that it takes on the slowest link that is served.
-	within(t, 20*stall+5*time.Minute, func() {
-		err := f.PutObject(t.Context(), f.bucket, "stalled", &interrupted{Reader: bytes.NewReader(data), after: 1, act: half})
-		require.Equal(t, s3err.Timeout, KindOf(err), "%v", err)
-		require.ErrorContains(t, err, "no progress for 3s")
-	})
 }

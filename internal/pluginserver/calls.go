@@ -3,7 +3,7 @@ package pluginserver
 import (
 	"context"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -11,7 +11,7 @@ import (
 
 // calls counts Velero's calls under way, and turns a panic in one into its
 // error.
-type calls struct{ underWay sync.WaitGroup }
+type calls struct{ underWay atomic.Int64 }
 
 // begin notes the begin of a call. go-plugin's own streams, which last as long as
 // the connection, are not work under way.
@@ -20,7 +20,7 @@ func (c *calls) begin(method string) (end func()) {
 		return func() {}
 	}
 	c.underWay.Add(1)
-	return c.underWay.Done
+	return func() { c.underWay.Add(-1) }
 }
 
 func (c *calls) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
@@ -37,13 +37,8 @@ func (c *calls) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServe
 
 // waitAtMost waits for the end of all calls.
 func (c *calls) waitAtMost(limit time.Duration) {
-	done := make(chan struct{})
-	go func() { // it cannot panic: nothing but waiting happens here
-		c.underWay.Wait()
-		close(done)
-	}()
-	select {
-	case <-done:
-	case <-time.After(limit):
+	const often = 100 * time.Millisecond
+	for ; c.underWay.Load() > 0 && limit > 0; limit -= often {
+		<-time.After(often)
 	}
 }

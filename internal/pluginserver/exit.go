@@ -26,12 +26,15 @@ func exitAfterVelero(underWay *calls, log logrus.FieldLogger) {
 	velero := os.Getppid()
 	go func() {
 		for range time.Tick(parentCheck) {
-			if os.Getppid() == velero {
-				continue
+			if os.Getppid() != velero {
+				exit(underWay, log)
 			}
-			log.Info("Velero is gone; ending")
-			underWay.waitAtMost(cleanUpLimit)
-			os.Exit(0)
 		}
 	}()
+}
+
+func exit(underWay *calls, log logrus.FieldLogger) {
+	defer os.Exit(0) // after a panic, too: there is nobody to tell
+	log.Info("Velero is gone; ending")
+	underWay.waitAtMost(cleanUpLimit)
 }

@@ -1,11 +1,17 @@
 package pluginserver
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
+	"fmt"
+	"io"
+	"net"
 	"os"
+	"os/signal"
+	"path/filepath"
 
-	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
 	"github.com/sirupsen/logrus"
 	"github.com/vmware-tanzu/velero/pkg/plugin/generated"
@@ -51,28 +57,64 @@ func StartedByVelero() bool {
 	return os.Getenv(handshake.MagicCookieKey) == handshake.MagicCookieValue
 }
 
-// Serve serves the plugins until Velero ends the process.
+// Serve serves the plugins until Velero ends the process. It does what
+// plugin.Serve does for Velero, whose plugins speak gRPC on a Unix socket without
+// TLS, and no more: with net/rpc, which plugin.Serve offers too, the linker keeps
+// every method of every type, a quarter of the program and of its memory.
 func Serve(plugins Plugins, log *logrus.Logger) {
-	objectStores := newInstance(plugins.Name, plugins.ObjectStore)
-	snapshotters := newInstance(plugins.Name, plugins.VolumeSnapshotter)
+	if err := serve(plugins, log); err != nil {
+		log.WithError(err).Error("The plugin cannot be served")
+		os.Exit(1)
+	}
+}
+
+func serve(plugins Plugins, log logrus.FieldLogger) error {
+	listener, err := listen()
+	if err != nil {
+		return err
+	}
+	defer listener.Close() // and removes the socket
 	underWay := &calls{}
+	never, _ := io.Pipe() // a log line is read from standard error itself
+	server := &plugin.GRPCServer{
+		Plugins: plugins.services(log), Server: underWay.newGRPCServer,
+		DoneCh: make(chan struct{}), Stdout: never, Stderr: never,
+	}
+	if err := server.Init(); err != nil {
+		return err
+	}
+	signal.Ignore(os.Interrupt) // it is meant for Velero, which ends its plugins
 	exitAfterVelero(underWay, log)
-	plugin.Serve(&plugin.ServeConfig{
-		HandshakeConfig: handshake,
-		GRPCServer:      underWay.newGRPCServer,
-		Logger:          protocolLogger(log.Level),
-		Plugins: plugin.PluginSet{
-			kindLister: service{register: func(s *grpc.Server) {
-				generated.RegisterPluginListerServer(s, &lister{name: plugins.Name, command: os.Args[0]})
-			}},
-			kindObjectStore: service{register: func(s *grpc.Server) {
-				generated.RegisterObjectStoreServer(s, &objectStoreServer{stores: objectStores, downloads: newDownloads(), log: log})
-			}},
-			kindVolumeSnapshotter: service{register: func(s *grpc.Server) {
-				generated.RegisterVolumeSnapshotterServer(s, &snapshotterServer{snapshotters: snapshotters})
-			}},
-		},
-	})
+	line := fmt.Sprintf("%d|%d|%s|%s|%s|\n", plugin.CoreProtocolVersion, handshake.ProtocolVersion,
+		listener.Addr().Network(), listener.Addr(), plugin.ProtocolGRPC)
+	if _, err := io.WriteString(os.Stdout, line); err != nil {
+		return err
+	}
+	server.Serve(listener)
+	return nil
+}
+
+// listen opens a socket of a new name in the folder that go-plugin's client
+// names, or in that for temporary files.
+func listen() (net.Listener, error) {
+	folder := cmp.Or(os.Getenv(plugin.EnvUnixSocketDir), os.TempDir())
+	return net.Listen("unix", filepath.Join(folder, "plugin"+rand.Text())) //nolint:noctx // nothing can be waited for
+}
+
+func (p Plugins) services(log logrus.FieldLogger) plugin.PluginSet {
+	objectStores := newInstance(p.Name, p.ObjectStore)
+	snapshotters := newInstance(p.Name, p.VolumeSnapshotter)
+	return plugin.PluginSet{
+		kindLister: service{register: func(s *grpc.Server) {
+			generated.RegisterPluginListerServer(s, &lister{name: p.Name, command: os.Args[0]})
+		}},
+		kindObjectStore: service{register: func(s *grpc.Server) {
+			generated.RegisterObjectStoreServer(s, &objectStoreServer{stores: objectStores, downloads: newDownloads(), log: log})
+		}},
+		kindVolumeSnapshotter: service{register: func(s *grpc.Server) {
+			generated.RegisterVolumeSnapshotterServer(s, &snapshotterServer{snapshotters: snapshotters})
+		}},
+	}
 }
 
 func (c *calls) newGRPCServer(options []grpc.ServerOption) *grpc.Server {
@@ -83,16 +125,6 @@ func (c *calls) newGRPCServer(options []grpc.ServerOption) *grpc.Server {
 		grpc.UnaryInterceptor(c.unary),
 		grpc.StreamInterceptor(c.stream),
 	)...)
-}
-
-// protocolLogger is for go-plugin's own messages, in the form of NewLogger.
-func protocolLogger(level logrus.Level) hclog.Logger {
-	return hclog.New(&hclog.LoggerOptions{
-		Name:       "go-plugin",
-		Level:      hclog.LevelFromString(level.String()),
-		Output:     os.Stderr,
-		JSONFormat: true,
-	})
 }
 
 // service is a gRPC service in the shape go-plugin asks for.

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/account"
 	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
 )
 
@@ -15,8 +16,13 @@ import (
 // answer must begin. It looks at progress, not at the total time: a slow link may
 // take as long as it needs.
 type progress struct {
-	next   http.RoundTripper
-	limits Limits
+	next    http.RoundTripper
+	limits  Limits
+	slowest int64 // the slowest link that is served, in bytes a second of one connection
+}
+
+func newProgress(s *account.Settings, l Limits) progress {
+	return progress{next: latest{s}, limits: l, slowest: slowestLink}
 }
 
 type answerTimeKey struct{}
@@ -35,8 +41,8 @@ func answerTime(ctx context.Context) time.Duration {
 // The kernel takes megabytes of a body at once, and then sends them. A link is
 // given time for them before the answer is waited for.
 const (
-	kernelHolds = 4 << 20  // bytes
-	slowestLink = 16 << 10 // bytes in a second, of one connection
+	kernelHolds = 4 << 20 // bytes
+	slowestLink = 16 << 10
 )
 
 // RoundTrip implements http.RoundTripper.
@@ -46,7 +52,7 @@ func (p progress) RoundTrip(req *http.Request) (*http.Response, error) {
 	limits := Limits{Answer: max(p.limits.Answer, answerTime(ctx)), Stall: p.limits.Stall}
 	watched := req.Clone(ctx)
 	if req.Body != nil && req.Body != http.NoBody {
-		inKernel := time.Duration(min(req.ContentLength, kernelHolds)) * time.Second / slowestLink
+		inKernel := time.Duration(min(req.ContentLength, kernelHolds)) * time.Second / time.Duration(p.slowest)
 		watched.Body = &sentBody{ReadCloser: req.Body, watch: w, stall: limits.Stall, answer: limits.Answer + inKernel}
 		w.expect("sending the body: the storage takes no more data", limits.Stall)
 	} else {
