@@ -40,6 +40,7 @@ func newFuzzed(f *testing.F, more map[string]string) *fuzzed {
 	f.Cleanup(server.Close)
 	z.Store = openAt(f, server.URL, more)
 	z.client.FirstPause = 2 * time.Microsecond
+	z.uploader.ProofTime = time.Millisecond
 	return z
 }
 
