@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -72,7 +74,7 @@ func writeJSON(w io.Writer, value any) error {
 type fact struct{ what, is string }
 
 func facts(d *backups.Description) []fact {
-	all := []fact{
+	return []fact{
 		{"phase", cmp.Or(d.Phase, "unknown")},
 		{"why", strings.Join(d.FailureReasons, "; ")},
 		{"started", moment(d.Started)},
@@ -85,7 +87,6 @@ func facts(d *backups.Description) []fact {
 		{"errors", fmt.Sprint(d.Errors.Count())},
 		{"warnings", fmt.Sprint(d.Warnings.Count())},
 	}
-	return all
 }
 
 func writeFacts(w io.Writer, all []fact) {
@@ -150,8 +151,8 @@ func writeMessages(w io.Writer, title string, m backups.Messages) {
 	}
 	write("velero", m.Velero)
 	write("cluster", m.Cluster)
-	for namespace, texts := range m.Namespaces {
-		write(namespace, texts)
+	for _, namespace := range slices.Sorted(maps.Keys(m.Namespaces)) {
+		write(namespace, m.Namespaces[namespace])
 	}
 }
 

@@ -32,7 +32,7 @@ type opened struct {
 
 func newReading(name, usage string, stdout, stderr io.Writer) *reading {
 	r := &reading{name: name, usage: usage, stdout: stdout, stderr: stderr, flags: pflag.NewFlagSet(name, pflag.ContinueOnError)}
-	r.flags.StringVarP(&r.at, "location", "l", "", "BackupStorage`Location` in the cluster or in the file; without it the default one")
+	r.flags.StringVarP(&r.at, "location", "l", "", "`name` of the location in the cluster or in the file; without it the default one")
 	return r
 }
 
