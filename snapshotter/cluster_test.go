@@ -3,6 +3,7 @@ package snapshotter
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -17,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 
 	"github.com/longshore-dev/velero-plugin/internal/kube"
@@ -138,6 +140,7 @@ func (b *bench) nothingLeft(before testbed.Leftovers) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	require.NoError(b, b.ControlDriver(testbed.DriverControl{}))
+	require.NoError(b, b.retainNothing(ctx))
 	require.NoError(b, b.DeleteNamespace(ctx, b.namespace))
 	if b.Cluster == shared.cluster {
 		require.NoError(b, shared.foreign.Verify(ctx))
@@ -150,6 +153,24 @@ func (b *bench) nothingLeft(before testbed.Leftovers) {
 		}
 	}
 	require.Failf(b, "something is left", "before %+v\nnow %+v (%v)", before, now, err)
+}
+
+// retainNothing has the volumes of the application go with their claims, whatever
+// their class says.
+func (b *bench) retainNothing(ctx context.Context) error {
+	volumes := b.Kube.CoreV1().PersistentVolumes()
+	all, err := volumes.List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return err
+	}
+	for _, pv := range all.Items {
+		if pv.Spec.ClaimRef == nil || pv.Spec.ClaimRef.Namespace != b.namespace || pv.Spec.PersistentVolumeReclaimPolicy != corev1.PersistentVolumeReclaimRetain {
+			continue
+		}
+		_, patchErr := volumes.Patch(ctx, pv.Name, types.MergePatchType, []byte(`{"spec": {"persistentVolumeReclaimPolicy": "Delete"}}`), metav1.PatchOptions{})
+		err = errors.Join(err, patchErr)
+	}
+	return err
 }
 
 // claimed makes a claim with a file in it, and returns its PersistentVolume.

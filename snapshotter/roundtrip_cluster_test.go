@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	corev1 "k8s.io/api/core/v1"
 
 	"github.com/longshore-dev/velero-plugin/internal/testbed"
 )
@@ -39,7 +38,7 @@ func TestClusterRoundTrip(t *testing.T) {
 			require.Equal(t, "first", content[:5])
 			require.Equal(t, pv.Spec.NodeAffinity, restored.Spec.NodeAffinity)
 			require.NotEqual(t, pv.Spec.CSI.VolumeHandle, restored.Spec.CSI.VolumeHandle)
-			require.Equal(t, corev1.PersistentVolumeReclaimDelete, restored.Spec.PersistentVolumeReclaimPolicy)
+			require.Equal(t, pv.Spec.PersistentVolumeReclaimPolicy, restored.Spec.PersistentVolumeReclaimPolicy)
 			b.soonOnlySnapshots(before, 1)
 
 			began = time.Now()
