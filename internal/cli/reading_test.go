@@ -20,13 +20,16 @@ import (
 	"testing"
 	"time"
 
+	"filippo.io/age"
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/encrypt"
+	logtest "github.com/sirupsen/logrus/hooks/test"
 	"github.com/stretchr/testify/require"
 
 	"github.com/longshore-dev/velero-plugin/internal/backups"
 	"github.com/longshore-dev/velero-plugin/internal/backups/backuptest"
 	"github.com/longshore-dev/velero-plugin/internal/testbed"
+	"github.com/longshore-dev/velero-plugin/objectstore"
 )
 
 // store puts objects below a prefix of the bucket.
@@ -266,4 +269,42 @@ func TestReadingWithTheLocationsOwnKey(t *testing.T) {
 	require.Contains(t, said, "nightly-logs.gz")
 	out, _ := s.read(exitOK, "velero", append(args, "--config", "customerKeyEncryptionFile="+key)...)
 	require.Contains(t, out, "backup=velero/nightly")
+}
+
+// TestReadingWhatThePluginEncrypts reads and verifies a backup that only the
+// location's private key opens.
+func TestReadingWhatThePluginEncrypts(t *testing.T) {
+	s := newStorage(t, testbed.S3Options{})
+	identity, err := age.GenerateX25519Identity()
+	require.NoError(t, err)
+	key := filepath.Join(t.TempDir(), "key")
+	require.NoError(t, os.WriteFile(key, []byte(identity.String()+"\n"), 0o600))
+	settings := []string{"encryptionRecipients=" + identity.Recipient().String(), "encryptionIdentityFile=" + key, "encryptionRequired=true"}
+	s.storeByPlugin("velero", backuptest.New("nightly").Objects(t), settings)
+
+	var flags []string
+	for _, setting := range settings {
+		flags = append(flags, "--config", setting)
+	}
+	out, _ := s.read(exitOK, "velero", append([]string{"verify", "nightly"}, flags...)...)
+	require.Contains(t, out, "All that was read is whole.")
+	out, _ = s.read(exitOK, "velero", append([]string{"logs", "nightly"}, flags...)...)
+	require.Contains(t, out, "backup=velero/nightly")
+	s.read(exitFailed, "velero", "verify", "nightly")
+}
+
+// storeByPlugin is store as Velero does it, with these settings.
+func (s *storage) storeByPlugin(prefix string, objects map[string][]byte, settings []string) {
+	s.Helper()
+	config := map[string]string{"bucket": bucket, "prefix": prefix, "s3Url": s.Endpoint, "credentialsFile": s.CredentialsFile}
+	for _, setting := range settings {
+		name, value, _ := strings.Cut(setting, "=")
+		config[name] = value
+	}
+	log, _ := logtest.NewNullLogger()
+	store, err := objectstore.Open(s.Context(), log, config)
+	require.NoError(s, err)
+	for key, content := range objects {
+		require.NoError(s, store.PutObject(s.Context(), bucket, prefix+"/"+key, bytes.NewReader(content)))
+	}
 }
