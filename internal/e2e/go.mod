@@ -9,6 +9,7 @@ replace github.com/kopia/kopia => github.com/project-velero/kopia v0.0.0-2025123
 replace k8s.io/cli-runtime => k8s.io/cli-runtime v0.33.13
 
 require (
+	filippo.io/age v1.3.2
 	github.com/longshore-dev/velero-plugin v0.0.0-00010101000000-000000000000
 	github.com/minio/minio-go/v7 v7.4.1
 	github.com/sirupsen/logrus v1.10.2
@@ -20,7 +21,6 @@ require (
 )
 
 require (
-	filippo.io/age v1.3.2 // indirect
 	filippo.io/hpke v0.4.0 // indirect
 	github.com/Azure/azure-sdk-for-go/sdk/azcore v1.20.0 // indirect
 	github.com/Azure/azure-sdk-for-go/sdk/azidentity v1.13.1 // indirect
