@@ -92,7 +92,9 @@ func (s *Snapshotter) deleteImports(ctx context.Context, snapshot *snapshotv1.Vo
 		if now.Spec.DeletionPolicy != snapshotv1.VolumeSnapshotContentRetain || objects.PurposeOf(now) != objects.Restore {
 			return nil, fmt.Errorf("%s was changed by someone else, and is left alone", s.describeContent(now.Name))
 		}
-		return nil, nil
+		// Without this csi-snapshotter never lets go of a content that snapshot-controller
+		// binds to its VolumeSnapshot while both are being deleted.
+		return annotate(map[string]string{objects.AnnotationBeingDeleted: "yes"}), nil
 	})
 	return err
 }
