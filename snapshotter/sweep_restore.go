@@ -219,6 +219,11 @@ func (s *Snapshotter) removeRecord(ctx context.Context, record *storagev1.Storag
 	if err != nil {
 		return &leftError{err.Error()}
 	}
+	// csi-provisioner makes a PersistentVolume again if somebody changed its claim at
+	// that time. It holds the VolumeSnapshot until then.
+	if again, err := s.volumesOf(ctx, record, nil); err != nil || len(again) > 0 {
+		return &leftError{fmt.Sprintf("PersistentVolumes of it are there (%d, %v)", len(again), err)}
+	}
 	_, err = s.kube.StorageClasses.Delete(ctx, record, nil)
 	return err
 }

@@ -94,9 +94,10 @@ func set[T, L any](r *Resource[T, L], c *Client, client rest.Interface, kind, pl
 
 func groupClient(config *rest.Config, transport *http.Client, path string, version schema.GroupVersion) (rest.Interface, error) {
 	config = rest.CopyConfig(config)
+	objects, _ := codecs()
 	config.APIPath = path
 	config.GroupVersion = &version
-	config.NegotiatedSerializer = known().codecs.WithoutConversion()
+	config.NegotiatedSerializer = objects.WithoutConversion()
 	client, err := rest.RESTClientForConfigAndClient(config, transport)
 	if err != nil {
 		return nil, fmt.Errorf("make the client for %s: %w", version, err)
@@ -104,20 +105,15 @@ func groupClient(config *rest.Config, transport *http.Client, path string, versi
 	return client, nil
 }
 
-// kinds are the API's objects and options on the wire.
-type kinds struct {
-	codecs     serializer.CodecFactory
-	parameters runtime.ParameterCodec
-}
-
-// known is made when it is first needed: a process that only stores objects, or
-// tells what it can do, starts without it.
-var known = sync.OnceValue(func() kinds {
+// codecs are those of the API's objects and options on the wire. They are made when
+// they are first needed: a process that only stores objects, or tells what it can
+// do, starts without them.
+var codecs = sync.OnceValues(func() (serializer.CodecFactory, runtime.ParameterCodec) {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, storagev1.AddToScheme, snapshotv1.AddToScheme} {
 		utilruntime.Must(add(scheme))
 	}
-	return kinds{serializer.NewCodecFactory(scheme), runtime.NewParameterCodec(scheme)}
+	return serializer.NewCodecFactory(scheme), runtime.NewParameterCodec(scheme)
 })
 
 // SecretValue returns what a Secret holds under key. This package has no other

@@ -26,7 +26,8 @@ func asObject[O any](o *O) runtime.Object { return any(o).(runtime.Object) }
 func (v verbs[T, L]) request(verb *rest.Request, options runtime.Object) *rest.Request {
 	request := verb.NamespaceIfScoped(v.namespace, v.namespace != "").Resource(v.plural)
 	if options != nil {
-		request = request.VersionedParams(options, known().parameters)
+		_, parameters := codecs()
+		request = request.VersionedParams(options, parameters)
 	}
 	return request
 }
