@@ -1,7 +1,9 @@
 package encryption
 
 import (
+	"crypto/fips140"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -123,4 +125,25 @@ func TestBadEncryptionSettings(t *testing.T) {
 			require.NotContains(t, p.Error(), mine.private)
 		})
 	}
+}
+
+// TestOnlyFIPS: with GODEBUG=fips140=only a location with keys is refused before
+// a key is read, which would never end for one that is safe from quantum computers.
+func TestOnlyFIPS(t *testing.T) {
+	if !fips140.Enforced() {
+		again := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestOnlyFIPS$", "-test.v")
+		again.Env = append(os.Environ(), "GODEBUG=fips140=only")
+		output, err := again.CombinedOutput()
+		require.NoError(t, err, "%s", output)
+		require.Contains(t, string(output), "--- PASS: TestOnlyFIPS")
+		return
+	}
+	for _, s := range []Settings{{Recipients: []string{"age1pq1any"}, IdentityFile: "file"}, {IdentitySecret: "name/key"}} {
+		var p settings.Problems
+		s.Validate(&p)
+		require.ErrorContains(t, p.Err(), "GODEBUG=fips140=only")
+	}
+	var p settings.Problems
+	new(Settings).Validate(&p)
+	require.NoError(t, p.Err())
 }

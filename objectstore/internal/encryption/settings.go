@@ -1,6 +1,7 @@
 package encryption
 
 import (
+	"crypto/fips140"
 	"strings"
 
 	"filippo.io/age"
@@ -20,6 +21,10 @@ type Settings struct {
 // Validate adds a problem for each rule between and beyond the fields' types
 // that is broken.
 func (s *Settings) Validate(p *settings.Problems) {
+	if s.Set() && fips140.Enforced() {
+		p.Addf("encryptionRecipients, encryptionIdentitySecret, encryptionIdentityFile: age's ciphers are not among those that GODEBUG=fips140=only allows")
+		return
+	}
 	s.parseRecipients(p)
 	if s.IdentityFile != "" && s.IdentitySecret != "" {
 		p.Addf("encryptionIdentityFile: cannot be used together with encryptionIdentitySecret")
