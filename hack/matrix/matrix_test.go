@@ -54,6 +54,6 @@ func TestTableKeepsEarlierResults(t *testing.T) {
 func TestList(t *testing.T) {
 	var out bytes.Buffer
 	require.NoError(t, run(t.Context(), []string{"-list", "-rows", "velero=1.14"}, &out))
-	require.Contains(t, out.String(), "kubernetes=1.36.3 snapshotter=8.7.0 provisioner=6.3.0 velero=1.14.1\n")
+	require.Contains(t, out.String(), "kubernetes=1.31.14 snapshotter=6.3.0 provisioner=5.3.0 velero=1.14.1 metadata=yes class=hostpath-retain\n")
 	require.ErrorContains(t, run(t.Context(), []string{"-rows", "("}, &out), "-rows")
 }

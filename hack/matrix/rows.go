@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -29,22 +28,39 @@ const (
 	waits   = "metadata=yes class=" + testbed.ClassWaitForFirstConsumer
 )
 
-// rows are the newest of everything, each older version with the newest of the
-// rest, and the oldest of everything.
+// combinations are the versions that run together, in the order of kinds: those that
+// are found together in the field, from the newest to the oldest. Each version and
+// each condition stands in one at least.
+var combinations = []struct{ versions, conditions string }{
+	{"1.36 8.7 6.3 1.18", ""},
+	{"1.36 8.7 6.3 1.17", retains},
+	{"1.36 8.2 6.3 1.16", waits},
+	{"1.31 8.2 5.3 1.16", ""},
+	{"1.31 7.0 5.3 1.15", waits},
+	{"1.31 6.3 5.3 1.14", retains},
+}
+
+// rows are the combinations with the versions in full.
 func rows(editions map[string][]testbed.Edition) []row {
-	newest, oldest := map[string]string{}, map[string]string{}
-	for kind, all := range editions {
-		newest[kind], oldest[kind] = all[0].Version, all[len(all)-1].Version
+	var all []row
+	for _, c := range combinations {
+		r := row{map[string]string{}, c.conditions}
+		for i, short := range strings.Fields(c.versions) {
+			r.versions[kinds[i]] = full(editions[kinds[i]], short)
+		}
+		all = append(all, r)
 	}
-	all := []row{{newest, ""}, {newest, retains}, {newest, waits}}
-	for _, kind := range kinds {
-		for _, e := range editions[kind][1:] {
-			one := maps.Clone(newest)
-			one[kind] = e.Version
-			all = append(all, row{one, ""})
+	return all
+}
+
+// full is the version that begins so.
+func full(editions []testbed.Edition, short string) string {
+	for _, e := range editions {
+		if strings.HasPrefix(e.Version, short+".") {
+			return e.Version
 		}
 	}
-	return append(all, row{oldest, ""}, row{oldest, retains}, row{oldest, waits})
+	return short
 }
 
 func (r row) String() string { return r.matrix() }
@@ -62,8 +78,7 @@ func (r row) fileName() string {
 	return regexp.MustCompile(`[a-z]+=`).ReplaceAllString(strings.ReplaceAll(r.matrix(), " ", "-"), "")
 }
 
-// run builds the row's programs and runs the tests. The cluster tests do not use
-// Velero.
+// run builds the row's programs and runs the tests.
 func (r row) run(ctx context.Context, o options) (result, error) {
 	done := result{Versions: r.versions, Conditions: r.conditions, Date: time.Now().UTC().Format(time.DateOnly)}
 	_, built, err := r.command(ctx, ".", r.log(o, "parts"), "go", "run", "./hack/parts",
@@ -71,26 +86,11 @@ func (r row) run(ctx context.Context, o options) (result, error) {
 	if err != nil || !built {
 		return done, errors.Join(err, fmt.Errorf("the programs were not built; see %s", r.log(o, "parts")))
 	}
-	if r.onlyVelero() {
-		done.Cluster = asNewest
-	} else if done.Cluster, err = r.test(ctx, ".", r.log(o, "cluster"), "-timeout=60m", "-run="+o.cluster, "./snapshotter"); err != nil {
+	if done.Cluster, err = r.test(ctx, ".", r.log(o, "cluster"), "-timeout=60m", "-run="+o.cluster, "./snapshotter"); err != nil {
 		return done, err
 	}
 	done.MainJob, err = r.test(ctx, "internal/e2e", r.log(o, "main-job"), "-timeout=20m", "-run=^TestMainJob$", ".")
 	return done, err
-}
-
-// asNewest stands for cluster tests that have been run in the first row.
-const asNewest = "as with the newest"
-
-// onlyVelero says that the row differs from the first one in Velero alone.
-func (r row) onlyVelero() bool {
-	for kind, all := range testbed.Editions() {
-		if kind != "velero" && r.versions[kind] != all[0].Version {
-			return false
-		}
-	}
-	return r.conditions == "" && r.versions["velero"] != testbed.Editions()["velero"][0].Version
 }
 
 func (r row) test(ctx context.Context, dir, log string, args ...string) (string, error) {
