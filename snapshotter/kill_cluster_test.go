@@ -130,7 +130,8 @@ func (b *bench) sweepAll() {
 	s.now = func() time.Time { return time.Now().Add(2*pendingTime + 120*time.Since(began)) }
 	require.NoError(b, testbed.Poll(b.Context(), time.Minute, "the sweep to be done", func(ctx context.Context) (bool, string, error) {
 		if _, err := s.Sweep(ctx); err != nil {
-			if !looked { // csi-provisioner may hold a VolumeSnapshot of a claim it gave up
+			// In the first seconds csi-provisioner may be making a volume.
+			if !looked && time.Since(began) > 10*time.Second { // it may hold a VolumeSnapshot of a claim it gave up
 				b.provisionerLooks()
 				looked = true
 			}
