@@ -19,54 +19,44 @@ func (l *Location) Metadata(ctx context.Context, backup string) (*Backup, error)
 
 // ResourceList reads the names of all items.
 func (l *Location) ResourceList(ctx context.Context, backup string) (ResourceList, error) {
-	var list ResourceList
-	err := l.readList(ctx, backup, PartResourceList, &list)
-	return list, err
+	return readList[ResourceList](ctx, l, backup, PartResourceList)
 }
 
 // Snapshots reads the list of native snapshots.
 func (l *Location) Snapshots(ctx context.Context, backup string) ([]Snapshot, error) {
-	var list []Snapshot
-	err := l.readList(ctx, backup, PartSnapshots, &list)
-	return list, err
+	return readList[[]Snapshot](ctx, l, backup, PartSnapshots)
 }
 
 // Volumes reads what is known of each volume.
 func (l *Location) Volumes(ctx context.Context, backup string) ([]Volume, error) {
-	var list []Volume
-	err := l.readList(ctx, backup, PartVolumes, &list)
-	return list, err
+	return readList[[]Volume](ctx, l, backup, PartVolumes)
 }
 
 // PodVolumes reads the list of volumes that were saved file by file.
 func (l *Location) PodVolumes(ctx context.Context, backup string) ([]PodVolume, error) {
-	var list []PodVolume
-	err := l.readList(ctx, backup, PartPodVolumes, &list)
-	return list, err
+	return readList[[]PodVolume](ctx, l, backup, PartPodVolumes)
 }
 
 // Operations reads what plugins did afterwards.
 func (l *Location) Operations(ctx context.Context, backup string) ([]Operation, error) {
-	var list []Operation
-	err := l.readList(ctx, backup, PartOperations, &list)
-	return list, err
+	return readList[[]Operation](ctx, l, backup, PartOperations)
 }
 
 // Results reads the errors and warnings.
 func (l *Location) Results(ctx context.Context, backup string) (Results, error) {
-	var results Results
-	err := l.readList(ctx, backup, PartResults, &results)
-	return results, err
+	return readList[Results](ctx, l, backup, PartResults)
 }
 
 // Check reads a list of which nothing more is known here to its end.
 func (l *Location) Check(ctx context.Context, backup string, part Part) error {
-	var anything []struct{}
-	return l.readList(ctx, backup, part, &anything)
+	_, err := readList[[]struct{}](ctx, l, backup, part)
+	return err
 }
 
-func (l *Location) readList(ctx context.Context, backup string, part Part, into any) error {
-	return l.read(ctx, backup, part, func(r io.Reader) error { return decodeGzip(r, into) })
+// readList reads a part that is one compressed JSON value.
+func readList[T any](ctx context.Context, l *Location, backup string, part Part) (list T, err error) {
+	err = l.read(ctx, backup, part, func(r io.Reader) error { return decodeGzip(r, &list) })
+	return list, err
 }
 
 func (l *Location) read(ctx context.Context, backup string, part Part, do func(io.Reader) error) error {

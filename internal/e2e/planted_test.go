@@ -27,15 +27,15 @@ stringData: {keys: 9b0f5a7c2d4e61839b0f5a7c2d4e6183}
 // shows what docs/SECURITY.md says of that, without a key and with one.
 func testPlantedIDs(t *testing.T, server *testbed.VeleroServer, s3 *testbed.S3) {
 	require.NoError(t, server.Cluster.Apply(t.Context(), signingSecret))
-	victim := backedUp(t, server, "victim", "the victim's")
+	victim := backUp(t, server, "victim", "the victim's")
 	signed := map[string]string{"signingKeySecret": "longshore-signing/keys", "requireSignature": "true"}
 
-	own := backedUp(t, server, "unsigned", "his own")
+	own := backUp(t, server, "unsigned", "his own")
 	plant(t, s3, "unsigned", own, victim)
 	setLocation(t, server, signed)
 	refusesPlanted(t, server, "unsigned", "is not signed, and the setting requireSignature takes signed IDs only")
 
-	own = backedUp(t, server, "signed", "his own")
+	own = backUp(t, server, "signed", "his own")
 	plant(t, s3, "signed", own, victim)
 	refusesPlanted(t, server, "signed", "it was changed after key")
 	require.DirExists(t, snapshotFolder(server.Cluster, victim), "nothing has touched the victim's snapshot")
@@ -50,9 +50,9 @@ func testPlantedIDs(t *testing.T, server *testbed.VeleroServer, s3 *testbed.S3) 
 	require.Equal(t, "the victim's", string(content), "without a key a planted ID is served: it is this that the key prevents")
 }
 
-// backedUp makes a claim in a namespace of its own and a backup of it, deletes the
+// backUp makes a claim in a namespace of its own and a backup of it, deletes the
 // namespace, and returns the handle of the snapshot.
-func backedUp(t *testing.T, server *testbed.VeleroServer, name, content string) (handle string) {
+func backUp(t *testing.T, server *testbed.VeleroServer, name, content string) (handle string) {
 	t.Helper()
 	claim(t, server.Cluster, name, "data")
 	dir, err := server.Cluster.ClaimDir(t.Context(), name, "data")
