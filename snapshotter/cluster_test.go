@@ -17,6 +17,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
@@ -168,7 +169,9 @@ func (b *bench) retainNothing(ctx context.Context) error {
 			continue
 		}
 		_, patchErr := volumes.Patch(ctx, pv.Name, types.MergePatchType, []byte(`{"spec": {"persistentVolumeReclaimPolicy": "Delete"}}`), metav1.PatchOptions{})
-		err = errors.Join(err, patchErr)
+		if !apierrors.IsNotFound(patchErr) { // the test may have deleted it just now
+			err = errors.Join(err, patchErr)
+		}
 	}
 	return err
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -251,6 +252,9 @@ func TestClusterVolumeWatcher(t *testing.T) {
 // the old one.
 func TestClusterAttributesClass(t *testing.T) {
 	b := onCluster(t, nil)
+	if _, err := b.Kube.StorageV1().VolumeAttributesClasses().List(t.Context(), metav1.ListOptions{}); apierrors.IsNotFound(err) {
+		t.Skip("this API server has no VolumeAttributesClass: it came with Kubernetes 1.34")
+	}
 	pv := b.claimed(testbed.ClaimOptions{Name: "data", AttributesClass: testbed.AttributesGold}, "first")
 	snapshot := b.snapshotOf(pv, "b1")
 	id, err := ids.ParseSnapshotID(snapshot)

@@ -30,6 +30,9 @@ func TestRowsHaveEveryVersion(t *testing.T) {
 func TestVerdicts(t *testing.T) {
 	require.Equal(t, "2 pass", verdict([]byte("--- PASS: TestA (1s)\n    --- PASS: TestA/b (0s)\n--- PASS: TestB (0s)\nok"), true))
 	require.Equal(t, "1 of 2 fail: TestB", verdict([]byte("--- PASS: TestA (1s)\n--- FAIL: TestB (0s)\n    --- FAIL: TestB/c (0s)\nFAIL"), false))
+	require.Equal(t, "1 pass, 1 skipped", verdict([]byte("--- PASS: TestA (1s)\n--- SKIP: TestB (0s)\nok"), true))
+	require.True(t, result{Cluster: "49 pass, 1 skipped", MainJob: "1 pass"}.passed())
+	require.False(t, result{Cluster: "1 of 30 fail: TestA", MainJob: "1 pass"}.passed())
 	require.Equal(t, "did not run", verdict([]byte("build failed"), false))
 	require.Equal(t, "did not run", verdict([]byte("ok, no tests to run"), true))
 	require.Equal(t, "did not run", verdict([]byte("--- PASS: TestA (1s)\npanic: …"), false))

@@ -99,24 +99,27 @@ func (r row) test(ctx context.Context, dir, log string, args ...string) (string,
 }
 
 var (
-	passedTest = regexp.MustCompile(`(?m)^--- PASS: \w+`)
-	failedTest = regexp.MustCompile(`(?m)^--- FAIL: (\w+)`)
+	passedTest  = regexp.MustCompile(`(?m)^--- PASS: \w+`)
+	failedTest  = regexp.MustCompile(`(?m)^--- FAIL: (\w+)`)
+	skippedTest = regexp.MustCompile(`(?m)^--- SKIP: \w+`)
 )
 
-// verdict says how many tests passed, or which failed. Tests that did not run did
-// not pass.
+// verdict says how many tests passed, or which failed. A test is skipped where the
+// versions lack what it is about; a program whose tests did not run did not pass.
 func verdict(output []byte, passed bool) string {
 	var names []string
 	for _, match := range failedTest.FindAllSubmatch(output, -1) {
 		names = append(names, string(match[1]))
 	}
-	count := len(passedTest.FindAll(output, -1))
+	count, skipped := len(passedTest.FindAll(output, -1)), len(skippedTest.FindAll(output, -1))
 	switch {
 	case len(names) > 0:
 		slices.Sort(names)
 		return fmt.Sprintf("%d of %d fail: %s", len(names), len(names)+count, strings.Join(names, ", "))
 	case !passed || count == 0:
 		return "did not run"
+	case skipped > 0:
+		return fmt.Sprintf("%d pass, %d skipped", count, skipped)
 	default:
 		return fmt.Sprintf("%d pass", count)
 	}

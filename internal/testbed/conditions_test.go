@@ -70,7 +70,7 @@ func (c *Cluster) deleteReleased(ctx context.Context, claim string) error {
 		return err
 	}
 	f := &Foreign{cluster: c}
-	if err := f.patchVolume(ctx, made.Spec.VolumeName, `{"spec":{"persistentVolumeReclaimPolicy":"Delete"}}`); err != nil {
+	if err := f.setPolicy(ctx, made.Spec.VolumeName, corev1.PersistentVolumeReclaimDelete); err != nil {
 		return err
 	}
 	return c.Kube.CoreV1().PersistentVolumeClaims("app").Delete(ctx, claim, metav1.DeleteOptions{})

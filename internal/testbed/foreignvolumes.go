@@ -110,24 +110,31 @@ func writeAt(file, text string) error {
 	return errors.Join(err, out.Close())
 }
 
-// setFree takes the claim away from a volume, and its memory of the claim.
+// setFree takes the claim away from a volume, and its memory of the claim. A volume
+// is given another reclaim policy only once it is Available: csi-provisioner deletes
+// the data of one that it sees Released with Delete.
 func (f *Foreign) setFree(ctx context.Context, v foreignVolume, name string) error {
-	err := f.patchVolume(ctx, name, `{"spec":{"persistentVolumeReclaimPolicy":"Retain"}}`)
-	if err != nil {
+	if err := f.setPolicy(ctx, name, corev1.PersistentVolumeReclaimRetain); err != nil {
 		return err
 	}
-	err = f.cluster.Kube.CoreV1().PersistentVolumeClaims(v.claim.Namespace).Delete(ctx, v.claim.Name, metav1.DeleteOptions{})
+	err := f.cluster.Kube.CoreV1().PersistentVolumeClaims(v.claim.Namespace).Delete(ctx, v.claim.Name, metav1.DeleteOptions{})
 	if err != nil {
 		return err
 	}
 	if err := f.waitPhase(ctx, name, corev1.VolumeReleased); err != nil || !v.available {
 		return err
 	}
-	err = f.patchVolume(ctx, name, fmt.Sprintf(`{"spec":{"claimRef":null,"persistentVolumeReclaimPolicy":%q}}`, v.policy))
-	if err != nil {
+	if err := f.patchVolume(ctx, name, `{"spec":{"claimRef":null}}`); err != nil {
 		return err
 	}
-	return f.waitPhase(ctx, name, corev1.VolumeAvailable)
+	if err := f.waitPhase(ctx, name, corev1.VolumeAvailable); err != nil {
+		return err
+	}
+	return f.setPolicy(ctx, name, v.policy)
+}
+
+func (f *Foreign) setPolicy(ctx context.Context, name string, policy corev1.PersistentVolumeReclaimPolicy) error {
+	return f.patchVolume(ctx, name, fmt.Sprintf(`{"spec":{"persistentVolumeReclaimPolicy":%q}}`, policy))
 }
 
 func (f *Foreign) patchVolume(ctx context.Context, name, patch string) error {
