@@ -2,7 +2,7 @@ module github.com/longshore-dev/velero-plugin/hack/tools/velero-1.16
 
 go 1.26.0
 
-replace github.com/kopia/kopia => github.com/project-velero/kopia v0.0.0-20240417031915-e07d5b7de567
+replace github.com/kopia/kopia => github.com/project-velero/kopia v0.0.0-20250227051353-20bfabbfc7a0
 
 tool github.com/vmware-tanzu/velero/cmd/velero
 
