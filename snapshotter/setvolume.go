@@ -5,6 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -68,7 +71,9 @@ func (s *Snapshotter) handOver(ctx context.Context, id ids.NewVolumeID, pv map[s
 	if err := s.removeStaging(ctx, made.claim, made.volume); err != nil {
 		return nil, err
 	}
-	go s.release(context.WithoutCancel(ctx), record)()
+	if !made.touched() {
+		go s.release(context.WithoutCancel(ctx), record)()
+	}
 	return changed, nil
 }
 
@@ -77,6 +82,17 @@ type staged struct {
 	record *storagev1.StorageClass
 	claim  *corev1.PersistentVolumeClaim
 	volume *corev1.PersistentVolume // proven to be the claim's
+}
+
+// touched tells whether somebody else labelled or annotated the claim. A
+// csi-provisioner before 6.2 may then make its PersistentVolume once more when all is
+// over: the record stays for a sweep, which removes that one.
+func (m staged) touched() bool {
+	foreign := func(key string) bool {
+		_, ours := m.record.Annotations[key]
+		return !ours && !strings.Contains(key, "kubernetes.io/")
+	}
+	return !maps.Equal(m.claim.Labels, m.record.Labels) || slices.ContainsFunc(slices.Collect(maps.Keys(m.claim.Annotations)), foreign)
 }
 
 func (s *Snapshotter) staged(ctx context.Context, id ids.NewVolumeID) (made staged, err error) {

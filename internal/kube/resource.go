@@ -8,6 +8,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
@@ -97,7 +98,7 @@ func (r Resource[T, L]) Create(ctx context.Context, wanted *T) (*T, error) {
 	made, err := r.do(ctx, what, func() *rest.Request { return r.verbs.request(r.verbs.client.Post(), nil).Body(asObject(wanted)) })
 	if apierrors.IsAlreadyExists(err) {
 		made, err = r.Get(ctx, name)
-		if err == nil && !hasLabels(metaOf(made), metaOf(wanted).GetLabels()) {
+		if err == nil && !labels.SelectorFromSet(metaOf(wanted).GetLabels()).Matches(labels.Set(metaOf(made).GetLabels())) {
 			return nil, fmt.Errorf("%s: it exists and is not of this plugin's making", what)
 		}
 	}
@@ -195,14 +196,4 @@ func withPreconditions(patch Patch, state metav1.Object) Patch {
 	fields["uid"], fields["resourceVersion"] = state.GetUID(), state.GetResourceVersion()
 	patch["metadata"] = fields
 	return patch
-}
-
-func hasLabels(object metav1.Object, wanted map[string]string) bool {
-	labels := object.GetLabels()
-	for key, value := range wanted {
-		if labels[key] != value {
-			return false
-		}
-	}
-	return true
 }

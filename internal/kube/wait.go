@@ -140,8 +140,7 @@ func (w *waiter[T, L]) watch(ctx context.Context) (done bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(watchSeconds)*time.Second+attemptTimeout)
 	defer cancel()
 	options := w.options()
-	seconds := watchSeconds
-	options.ResourceVersion, options.TimeoutSeconds, options.AllowWatchBookmarks = w.version, &seconds, true
+	options.ResourceVersion, options.TimeoutSeconds, options.AllowWatchBookmarks = w.version, new(watchSeconds), true
 	events, err := w.client.Watch(ctx, options)
 	if err != nil {
 		return false, w.stale(err)

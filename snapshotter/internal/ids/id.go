@@ -105,11 +105,15 @@ func (id SnapshotID) String() string {
 	t.add("deleteSecret", id.DeleteSecret.String())
 	t.add("listSecret", id.ListSecret.String())
 	t.add("managedBy", id.ManagedBy)
-	t.addTopology(id.Topology)
+	for _, term := range id.Topology {
+		t.add("topology", term.String())
+	}
 	t.add("attributesClass", id.AttributesClass)
 	t.add("claim", id.Claim.String())
 	t.add("pv", id.PV)
-	t.addSecrets(id.Secrets)
+	for _, use := range SecretUses {
+		t.add("secret."+use, id.Secrets[use].String())
+	}
 	t.addGroup(id.Group)
 	return t.String()
 }
@@ -118,18 +122,6 @@ func (id NewVolumeID) String() string {
 	t := newIDText(newVolumeScheme, id.Driver, id.Handle)
 	t.add("staging", id.Staging)
 	return t.String()
-}
-
-func (t *idText) addTopology(topology Topology) {
-	for _, term := range topology {
-		t.add("topology", term.String())
-	}
-}
-
-func (t *idText) addSecrets(secrets Secrets) {
-	for _, use := range SecretUses {
-		t.add("secret."+use, secrets[use].String())
-	}
 }
 
 func (t *idText) addGroup(group Group) {

@@ -82,17 +82,11 @@ func (r *idReader) require(ok bool, key string) {
 	}
 }
 
-func (r *idReader) fail(err error) {
-	if r.err == nil {
-		r.err = err
-	}
-}
+func (r *idReader) fail(err error) { r.err = cmp.Or(r.err, err) }
 
 func (r *idReader) one(key string) string {
 	value, err := r.text.one(key)
-	if err != nil {
-		r.fail(err)
-	}
+	r.fail(err)
 	return value
 }
 
