@@ -85,7 +85,7 @@ func (b *bench) runGroup(ctx context.Context, g group, s settings) error {
 	}
 	progress("%s: %s", g.name, time.Since(began).Round(time.Second))
 	for i := range rows {
-		rows[i].Group, rows[i].When = g.name, began.UTC().Format(time.DateOnly)
+		rows[i].Group, rows[i].When, rows[i].Revision = g.name, began.UTC().Format(time.DateOnly), revision()
 	}
 	printRows(os.Stdout, rows)
 	known, err := load(s.results)

@@ -91,10 +91,10 @@ func TestProcessFigures(t *testing.T) {
 
 func sample() *results {
 	k := &results{}
-	k.replace("memory", []row{{Group: "memory", Name: "idle", Unit: "MB", When: "2026-01-02", Rival: peerPlugin,
-		Target: 2, Samples: map[string][]float64{ours: {20}, peerPlugin: {50}}}})
-	k.replace("size", []row{{Group: "size", Name: "binary <all>", Unit: "MB", When: "2026-01-01", Rival: peerPlugin,
-		Target: 2.5, Samples: map[string][]float64{ours: {40}, peerPlugin: {80}}}})
+	k.replace("memory", []row{{Group: "memory", Name: "idle", Unit: "MB", When: "2026-01-02", Revision: "abc", Rival: peerPlugin,
+		Samples: map[string][]float64{ours: {20}, peerPlugin: {50}}}})
+	k.replace("size", []row{{Group: "size", Name: "binary", Unit: "MB", When: "2026-01-01", Revision: "def", Rival: peerPlugin,
+		Samples: map[string][]float64{ours: {40}, peerPlugin: {80}}}})
 	return k
 }
 
@@ -124,13 +124,14 @@ func TestDocuments(t *testing.T) {
 	require.True(t, strings.HasPrefix(string(written), "before\n"))
 	require.True(t, strings.HasSuffix(string(written), "\nafter\n"))
 	require.NotContains(t, string(written), "old")
-	require.Contains(t, string(written), "| memory | idle | MB | 20.0 | 50.0 | **2.50** | 2.00, reached |")
-	require.Contains(t, string(written), "**2.00** | 2.50, **not reached**")
-	require.Contains(t, string(written), "2026-01-01 to 2026-01-02")
+	require.Contains(t, string(written), "| memory | idle | MB | 20.0 | 50.0 | **2.50** |  |")
+	require.Contains(t, string(written), "2026-01-01 (revision def), 2026-01-02 (revision abc)")
 
 	drawn, err := os.ReadFile(filepath.Join(dir, "benchmarks.svg"))
 	require.NoError(t, err)
-	require.Contains(t, string(drawn), "binary &lt;all&gt;")
+	require.Contains(t, string(drawn), "than "+peerPlugin)
+	require.Contains(t, string(drawn), ">binary<")
+	require.NotContains(t, string(drawn), "idle", "a row that is in the tables alone")
 
 	_, err = replaceFigures("no place for them", "")
 	require.ErrorContains(t, err, "are missing")

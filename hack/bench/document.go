@@ -50,8 +50,8 @@ func figures(k *results) string {
 	var out strings.Builder
 	out.WriteString("![How many times better Longshore is](benchmarks.svg)\n\n")
 	m := k.Machine
-	fmt.Fprintf(&out, "Measured on %s, revision %s, on %s with %d cores and %d GiB of memory, %s, %s.\n",
-		dates(k.Rows), m.Revision, m.Processor, m.Cores, m.MemoryGiB, m.System, m.Go)
+	fmt.Fprintf(&out, "Measured on %s, on %s with %d cores and %d GiB of memory, %s, %s.\n",
+		runs(k.Rows), m.Processor, m.Cores, m.MemoryGiB, m.System, m.Go)
 	out.WriteString("Versions:")
 	for i, name := range slices.Sorted(maps.Keys(m.Versions)) {
 		if i > 0 {
@@ -64,19 +64,12 @@ func figures(k *results) string {
 	return out.String()
 }
 
-// dates is the day of the rows, or the first and the last.
-func dates(rows []row) string {
-	var days []string
+// runs are the days of the runs that the rows are of, with what was run.
+func runs(rows []row) string {
+	var all []string
 	for _, r := range rows {
-		days = append(days, r.When)
+		all = append(all, r.When+" (revision "+r.Revision+")")
 	}
-	slices.Sort(days)
-	days = slices.Compact(days)
-	if len(days) == 0 {
-		return "no day"
-	}
-	if len(days) == 1 {
-		return days[0]
-	}
-	return days[0] + " to " + days[len(days)-1]
+	slices.Sort(all)
+	return strings.Join(slices.Compact(all), ", ")
 }

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"runtime"
 	"strings"
+	"time"
 
 	"github.com/longshore-dev/velero-plugin/internal/testbed"
 )
@@ -17,7 +19,6 @@ type machine struct {
 	MemoryGiB int               `json:"memoryGiB"`
 	System    string            `json:"system"`
 	Go        string            `json:"go"`
-	Revision  string            `json:"revision"`
 	Versions  map[string]string `json:"versions"`
 }
 
@@ -25,7 +26,7 @@ func describeMachine() (machine, error) {
 	m := machine{
 		Processor: field("/proc/cpuinfo", "model name"), Cores: runtime.NumCPU(),
 		System: "Linux " + strings.TrimSpace(text("/proc/sys/kernel/osrelease")) + " " + runtime.GOARCH,
-		Go:     runtime.Version(), Revision: revision(), Versions: map[string]string{},
+		Go:     runtime.Version(), Versions: map[string]string{},
 	}
 	var kibibytes int
 	if _, err := fmt.Sscanf(field("/proc/meminfo", "MemTotal"), "%d kB", &kibibytes); err == nil {
@@ -65,4 +66,30 @@ func revision() string {
 		return "unknown"
 	}
 	return strings.TrimSpace(string(out))
+}
+
+const (
+	// idleLoad is the load of the last minute at most that other work may make.
+	idleLoad = 0.5
+	// idleWait is how long a run waits for that.
+	idleWait = 5 * time.Minute
+)
+
+// awaitIdle waits until the machine has nothing else to do, and says so if it still
+// has when the wait is over.
+func awaitIdle(ctx context.Context) error {
+	for end := time.Now().Add(idleWait); ; {
+		var load float64
+		if _, err := fmt.Sscan(text("/proc/loadavg"), &load); err != nil || load <= idleLoad {
+			return nil
+		}
+		if time.Now().After(end) {
+			progress("the machine is busy with other work (load %.1f): the figures are not to be trusted", load)
+			return nil
+		}
+		progress("waiting up to %s for the machine to be idle (load %.1f)", time.Until(end).Round(time.Second), load)
+		if err := pause(ctx, 15*time.Second); err != nil {
+			return err
+		}
+	}
 }

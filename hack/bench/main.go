@@ -106,6 +106,9 @@ func run(ctx context.Context, s settings) error {
 		return err
 	}
 	defer b.close()
+	if err := awaitIdle(ctx); err != nil {
+		return err
+	}
 	if s.profile != "" {
 		return takeProfiles(ctx, b, s.profile)
 	}

@@ -21,6 +21,8 @@ const (
 	peerPlugin  = "velero-plugin-for-aws"
 	ceiling     = "a plugin that stores nothing"
 	builtinPath = "Velero's built-in CSI snapshots"
+	// builtinPolling is that with an environment variable that users can set.
+	builtinPolling = "Velero's built-in CSI snapshots with CSI_SNAPSHOT_EARLY_FREQUENT_POLLING=true"
 )
 
 // program is a plugin's binary, alone in its folder.

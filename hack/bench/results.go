@@ -16,10 +16,9 @@ type row struct {
 	Unit  string `json:"unit"`
 	// Higher says that more is better.
 	Higher bool `json:"higher,omitempty"`
-	// Target is how many times better ours is to be.
-	Target float64 `json:"target,omitempty"`
-	// When is the date of the run.
-	When string `json:"when"`
+	// When is the date of the run, and Revision what was run.
+	When     string `json:"when"`
+	Revision string `json:"revision"`
 	// Rival is the one that ours is compared with.
 	Rival string `json:"rival"`
 	// Samples has the figure of each round by the name of who made it.

@@ -40,8 +40,5 @@ func measureLink(ctx context.Context, b *bench, roundTrip time.Duration) (rows [
 	}
 	defer all.close()
 	t := transfer{label: fmt.Sprintf("200 MiB, round trip of %s", roundTrip), size: linkSize, count: 1, rounds: b.pick(2, 5)}
-	if roundTrip == 100*time.Millisecond {
-		t.putTarget = 1.5
-	}
 	return t.measure(ctx, all)
 }

@@ -20,7 +20,7 @@ import (
 const settleTime = time.Second
 
 func measureSize(_ context.Context, b *bench) ([]row, error) {
-	size := row{Name: "binary", Unit: "MB", Target: 2.5, Rival: peerPlugin, Samples: map[string][]float64{}}
+	size := row{Name: "binary", Unit: "MB", Rival: peerPlugin, Samples: map[string][]float64{}}
 	for _, p := range b.everyProgram() {
 		info, err := os.Stat(p.path)
 		if err != nil {
@@ -40,7 +40,7 @@ func measureStart(ctx context.Context, b *bench) ([]row, error) {
 	for _, p := range b.everyProgram() {
 		all = append(all, &session{program: p})
 	}
-	rows := []row{{Name: "start to the first answer", Unit: "ms", Target: 2}}
+	rows := []row{{Name: "start to the first answer", Unit: "ms"}}
 	return inTurn(ctx, b.pick(11, 31), all, rows, func(s *session, _ int) ([]float64, error) {
 		took, err := firstAnswer(ctx, s.program.path)
 		return []float64{float64(took.Microseconds()) / 1000}, err
@@ -85,8 +85,8 @@ func (lister) GRPCClient(_ context.Context, _ *plugin.GRPCBroker, connection *gr
 // its first work.
 func measureMemory(ctx context.Context, b *bench) ([]row, error) {
 	return b.memoryStages(ctx, b.pick(5, 9), []stage{
-		{"memory, idle", resident, 2, func(*session) error { return pause(ctx, settleTime) }},
-		{"memory, after a listing", resident, 2, func(s *session) error { return s.list("few/") }},
+		{"memory, idle", resident, func(*session) error { return pause(ctx, settleTime) }},
+		{"memory, after a listing", resident, func(s *session) error { return s.list("few/") }},
 	})
 }
 
@@ -94,17 +94,16 @@ func measureMemory(ctx context.Context, b *bench) ([]row, error) {
 // large object.
 func measurePeaks(ctx context.Context, b *bench) ([]row, error) {
 	return b.memoryStages(ctx, b.pick(1, 3), []stage{
-		{"memory, peak of a 1 GiB upload", peakResident, 2, func(s *session) error { return s.put("large", gibibyte) }},
-		{"memory, peak of a 1 GiB download", peakResident, 0, func(s *session) error { return s.get("large", gibibyte) }},
+		{"memory, peak of a 1 GiB upload", peakResident, func(s *session) error { return s.put("large", gibibyte) }},
+		{"memory, peak of a 1 GiB download", peakResident, func(s *session) error { return s.get("large", gibibyte) }},
 	})
 }
 
 // stage is some work in a process's life and the figure that is read after it.
 type stage struct {
-	name   string
-	key    string
-	target float64
-	work   func(*session) error
+	name string
+	key  string
+	work func(*session) error
 }
 
 // memoryStages leads processes of each program through the stages.
@@ -122,7 +121,7 @@ func (b *bench) memoryStages(ctx context.Context, rounds int, stages []stage) ([
 	}
 	var rows []row
 	for _, stage := range stages {
-		rows = append(rows, row{Name: stage.name, Unit: "MB", Target: stage.target})
+		rows = append(rows, row{Name: stage.name, Unit: "MB"})
 	}
 	return inTurn(ctx, rounds, all, rows, func(s *session, _ int) ([]float64, error) {
 		return s.program.lead(location(s3), stages)

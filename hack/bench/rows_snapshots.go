@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/longshore-dev/velero-plugin/internal/testbed"
@@ -43,18 +44,11 @@ func snapshotGroup(volumes, workers int) string {
 
 // snapshotRows are the seconds that each of the three steps takes, and the
 // requests to the Kubernetes API that it makes everybody send for each volume.
-// The targets are for one worker.
-func snapshotRows(volumes, workers int) []row {
-	target := func(t float64) float64 {
-		if workers > 1 {
-			return 0
-		}
-		return t
-	}
+func snapshotRows(volumes int) []row {
 	return []row{
-		{Name: fmt.Sprintf("backup of %d volumes", volumes), Unit: "s", Target: target(10)},
-		{Name: fmt.Sprintf("restore of %d volumes", volumes), Unit: "s", Target: target(2)},
-		{Name: fmt.Sprintf("deletion of a backup of %d volumes", volumes), Unit: "s", Target: target(2)},
+		{Name: fmt.Sprintf("backup of %d volumes", volumes), Unit: "s"},
+		{Name: fmt.Sprintf("restore of %d volumes", volumes), Unit: "s"},
+		{Name: fmt.Sprintf("deletion of a backup of %d volumes", volumes), Unit: "s"},
 		{Name: "API requests of a backup", Unit: "a volume"},
 		{Name: "API requests of a restore", Unit: "a volume"},
 		{Name: "API requests of a deletion", Unit: "a volume"},
@@ -78,7 +72,7 @@ func measureSnapshots(ctx context.Context, b *bench, volumes, workers int) ([]ro
 		}
 		b.cluster = bed
 	}
-	veleros, err := b.cluster.serve(ctx, workers)
+	started, err := b.cluster.serve(ctx, workers)
 	if err != nil {
 		return nil, err
 	}
@@ -86,21 +80,27 @@ func measureSnapshots(ctx context.Context, b *bench, volumes, workers int) ([]ro
 	if err := b.cluster.makeVolumes(ctx, namespace, volumes); err != nil {
 		return nil, err
 	}
-	all := sessions{{program: program{name: ours}}, {program: program{name: builtinPath}}}
-	rows, err := inTurn(ctx, b.snapshotRounds(volumes), all, snapshotRows(volumes, workers), func(s *session, round int) ([]float64, error) {
+	all := sessions{{program: program{name: ours}}, {program: program{name: builtinPath}}, {program: program{name: builtinPolling}}}
+	rows, err := inTurn(ctx, b.snapshotRounds(volumes), all, snapshotRows(volumes), func(s *session, round int) ([]float64, error) {
 		job := job{
-			bed: b.cluster, velero: veleros[s.program.name],
+			bed: b.cluster, velero: started[s.program.name],
 			namespace: namespace, volumes: volumes, backup: fmt.Sprintf("%s-%d", namespace, round),
 		}
 		return job.take(ctx)
 	})
-	for i := range rows {
-		rows[i].Rival = builtinPath
-	}
 	if err != nil {
 		return nil, err
 	}
-	return rows, b.cluster.DeleteNamespace(ctx, namespace)
+	return append(against(builtinPath, rows), against(builtinPolling, rows)...), b.cluster.DeleteNamespace(ctx, namespace)
+}
+
+// against are the rows compared with that rival.
+func against(rival string, rows []row) []row {
+	rows = slices.Clone(rows)
+	for i := range rows {
+		rows[i].Rival = rival
+	}
+	return rows
 }
 
 // job is one backup, its restore and its deletion by one Velero.

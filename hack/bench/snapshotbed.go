@@ -18,19 +18,19 @@ import (
 	"github.com/longshore-dev/velero-plugin/internal/testbed"
 )
 
-// snapshotBed is a cluster with two Veleros side by side that differ in how they
-// snapshot volumes, and in nothing else: both keep their backups in the same
-// bucket through the same plugin. There is such a pair for each number of workers,
-// of which one runs at a time.
+// snapshotBed is a cluster with three Veleros side by side that differ in how they
+// snapshot volumes, and in nothing else: all keep their backups in the same bucket
+// through the same plugin. There are three for each number of workers, and those of
+// one number run at a time.
 type snapshotBed struct {
 	*testbed.Cluster
 	bench *bench
 	s3    *testbed.S3
-	pairs map[int]pair
+	sets  map[int]veleros
 }
 
-// pair are the two Veleros by the name of how they snapshot.
-type pair map[string]*testbed.VeleroServer
+// veleros are the three, by the name of how they snapshot.
+type veleros map[string]*testbed.VeleroServer
 
 func startSnapshotBed(ctx context.Context, b *bench) (*snapshotBed, error) {
 	s3, err := b.server(ctx, servers()[0], false)
@@ -41,12 +41,12 @@ func startSnapshotBed(ctx context.Context, b *bench) (*snapshotBed, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &snapshotBed{Cluster: cluster, bench: b, s3: s3, pairs: map[int]pair{}}, nil
+	return &snapshotBed{Cluster: cluster, bench: b, s3: s3, sets: map[int]veleros{}}, nil
 }
 
-// serve returns the pair with so many workers, and stops all others.
-func (s *snapshotBed) serve(ctx context.Context, workers int) (pair, error) {
-	for _, other := range s.pairs {
+// serve returns those with so many workers, and stops all others.
+func (s *snapshotBed) serve(ctx context.Context, workers int) (veleros, error) {
+	for _, other := range s.sets {
 		for _, velero := range other {
 			if velero.PID() == 0 {
 				continue
@@ -56,7 +56,7 @@ func (s *snapshotBed) serve(ctx context.Context, workers int) (pair, error) {
 			}
 		}
 	}
-	if known := s.pairs[workers]; known != nil {
+	if known := s.sets[workers]; known != nil {
 		for _, velero := range known {
 			if err := velero.Start(ctx); err != nil {
 				return nil, err
@@ -64,13 +64,13 @@ func (s *snapshotBed) serve(ctx context.Context, workers int) (pair, error) {
 		}
 		return known, nil
 	}
-	started, err := s.startPair(ctx, workers)
-	s.pairs[workers] = started
+	started, err := s.startSet(ctx, workers)
+	s.sets[workers] = started
 	return started, err
 }
 
-func (s *snapshotBed) startPair(ctx context.Context, workers int) (pair, error) {
-	started := pair{}
+func (s *snapshotBed) startSet(ctx context.Context, workers int) (veleros, error) {
+	started := veleros{}
 	csi := []string{"--features=EnableCSI"}
 	for _, o := range []struct {
 		name    string
@@ -78,6 +78,9 @@ func (s *snapshotBed) startPair(ctx context.Context, workers int) (pair, error) 
 	}{
 		{ours, testbed.VeleroOptions{Namespace: "velero"}},
 		{builtinPath, testbed.VeleroOptions{Namespace: "velero-builtin", ServerArgs: csi, InstallArgs: csi}},
+		{builtinPolling, testbed.VeleroOptions{
+			Namespace: "velero-polling", ServerArgs: csi, InstallArgs: csi, Env: []string{"CSI_SNAPSHOT_EARLY_FREQUENT_POLLING=true"},
+		}},
 	} {
 		if workers > 1 {
 			o.options.Namespace += fmt.Sprintf("-%d", workers)

@@ -14,7 +14,7 @@ func printRows(to io.Writer, rows []row) {
 	table := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
 	for _, r := range rows {
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", r.Name, r.Unit,
-			spread(r.Samples[ours]), spread(r.Samples[r.Rival]), r.verdict(), withLabel("ceiling", spread(r.Samples[ceiling])))
+			spread(r.Samples[ours]), spread(r.Samples[r.Rival]), number(r.ratio())+"×", withLabel("ceiling", spread(r.Samples[ceiling])))
 	}
 	_ = table.Flush() // Standard output.
 }
@@ -25,21 +25,6 @@ func withLabel(label, text string) string {
 	}
 	return label + " " + text
 }
-
-// verdict is the ratio, and the target where there is one.
-func (r row) verdict() string {
-	text := number(r.ratio()) + "×"
-	if r.Target == 0 {
-		return text
-	}
-	mark := "✓"
-	if !r.reached() {
-		mark = "✗"
-	}
-	return text + " " + mark + " " + number(r.Target) + "×"
-}
-
-func (r row) reached() bool { return r.ratio() >= r.Target }
 
 // spread is the median and, where there are several figures, the least and the
 // largest.
@@ -66,32 +51,24 @@ func number(f float64) string {
 	}
 }
 
+// rivals are those that ours is compared with, in the order of the report.
+var rivals = []string{peerPlugin, builtinPath, builtinPolling}
+
 // markdownTables has a table for each rival.
 func markdownTables(k *results) string {
 	var out strings.Builder
-	for _, rival := range []string{peerPlugin, builtinPath} {
+	for _, rival := range rivals {
 		rows := slices.DeleteFunc(slices.Clone(k.Rows), func(r row) bool { return r.Rival != rival })
 		if len(rows) == 0 {
 			continue
 		}
 		fmt.Fprintf(&out, "### Against %s\n\n", rival)
-		fmt.Fprintf(&out, "| group | row | unit | %s | %s | times better | target | ceiling |\n|---|---|---|---|---|---|---|---|\n", ours, rival)
+		fmt.Fprintf(&out, "| group | row | unit | %s | %s | times better | ceiling |\n|---|---|---|---|---|---|---|\n", ours, rival)
 		for _, r := range rows {
-			fmt.Fprintf(&out, "| %s | %s | %s | %s | %s | **%s** | %s | %s |\n", r.Group, r.Name, r.Unit,
-				spread(r.Samples[ours]), spread(r.Samples[r.Rival]), number(r.ratio()), r.targetCell(), spread(r.Samples[ceiling]))
+			fmt.Fprintf(&out, "| %s | %s | %s | %s | %s | **%s** | %s |\n", r.Group, r.Name, r.Unit,
+				spread(r.Samples[ours]), spread(r.Samples[r.Rival]), number(r.ratio()), spread(r.Samples[ceiling]))
 		}
 		out.WriteString("\n")
 	}
 	return out.String()
-}
-
-func (r row) targetCell() string {
-	switch {
-	case r.Target == 0:
-		return ""
-	case r.reached():
-		return number(r.Target) + ", reached"
-	default:
-		return number(r.Target) + ", **not reached**"
-	}
 }
