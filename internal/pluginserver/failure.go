@@ -13,11 +13,14 @@ import (
 // failure turns err into what Velero shows: the text, and the place it came
 // from, which Velero prints as error.file and error.function (Velero,
 // pkg/plugin/framework/common/client_errors.go). The place is the caller's.
-func failure(err error) error {
+func failure(err error) error { return failureAt(1, err) }
+
+// failureAt is failure for a caller that is further out by so many functions.
+func failureAt(out int, err error) error {
 	if _, done := err.(interface{ GRPCStatus() *status.Status }); done { // unwrapped: a wrapper's text must not get lost
 		return err
 	}
-	return toStatus(codes.Unknown, err.Error(), callers(3))
+	return toStatus(codes.Unknown, err.Error(), callers(3+out))
 }
 
 func toStatus(code codes.Code, text string, stack *generated.Stack) error {

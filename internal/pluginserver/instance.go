@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"sync"
+	"sync/atomic"
 )
 
 // instance holds what the last Init of a plugin made. Velero calls Init again
@@ -15,19 +16,20 @@ type instance[T any] struct {
 	open Open[T]
 
 	initializing sync.Mutex // held while open runs, so that Inits end in order
+	last         atomic.Pointer[initialized[T]]
+}
 
-	mu      sync.RWMutex // guards what follows
-	config  map[string]string
-	current T
-	err     error
+// initialized is the outcome of an Init: a plugin, or why there is none.
+type initialized[T any] struct {
+	config map[string]string
+	plugin T
+	err    error
 }
 
 func newInstance[T any](name string, open Open[T]) *instance[T] {
-	return &instance[T]{
-		name: name,
-		open: open,
-		err:  fmt.Errorf("%s was called before Init", name),
-	}
+	i := &instance[T]{name: name, open: open}
+	i.last.Store(&initialized[T]{err: fmt.Errorf("%s was called before Init", name)})
+	return i
 }
 
 // init replaces the plugin by one with this config. With the config it has
@@ -40,38 +42,39 @@ func (i *instance[T]) init(ctx context.Context, name string, config map[string]s
 	}
 	i.initializing.Lock()
 	defer i.initializing.Unlock()
-	if i.has(config) {
+	if last := i.last.Load(); last.err == nil && maps.Equal(last.config, config) {
 		return nil
 	}
-	made, err := i.open(ctx, config)
-	i.swap(config, made, err)
-	return err
-}
-
-func (i *instance[T]) has(config map[string]string) bool {
-	i.mu.RLock()
-	defer i.mu.RUnlock()
-	return i.err == nil && maps.Equal(i.config, config)
-}
-
-func (i *instance[T]) swap(config map[string]string, made T, err error) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.config, i.current, i.err = maps.Clone(config), made, nil
+	plugin, err := i.open(ctx, config)
+	next := &initialized[T]{config: maps.Clone(config), plugin: plugin}
 	if err != nil {
-		i.err = fmt.Errorf("%s is not set up, since its last Init failed: %w", i.name, err)
+		next.err = fmt.Errorf("%s is not set up, since its last Init failed: %w", i.name, err)
 	}
+	i.last.Store(next)
+	return err
 }
 
 // get returns the plugin for one call.
 func (i *instance[T]) get(name string) (T, error) {
+	last := i.last.Load()
 	if err := i.checkName(name); err != nil {
-		var none T
-		return none, err
+		return last.plugin, err
 	}
-	i.mu.RLock()
-	defer i.mu.RUnlock()
-	return i.current, i.err
+	return last.plugin, last.err
+}
+
+// on makes a call on the plugin. An error gets the form in which Velero shows it,
+// with the place of on's caller.
+func on[T, Answer any](i *instance[T], name string, call func(T) (*Answer, error)) (*Answer, error) {
+	plugin, err := i.get(name)
+	if err != nil {
+		return nil, failureAt(1, err)
+	}
+	answer, err := call(plugin)
+	if err != nil {
+		return nil, failureAt(1, err)
+	}
+	return answer, nil
 }
 
 func (i *instance[T]) checkName(name string) error {

@@ -68,76 +68,47 @@ func (s *objectStoreServer) letVeleroFinish(body *uploadBody, cause error) {
 
 // ObjectExists implements generated.ObjectStoreServer.
 func (s *objectStoreServer) ObjectExists(ctx context.Context, req *generated.ObjectExistsRequest) (*generated.ObjectExistsResponse, error) {
-	store, err := s.stores.get(req.Plugin)
-	if err != nil {
-		return nil, failure(err)
-	}
-	exists, err := store.ObjectExists(ctx, req.Bucket, req.Key)
-	if err != nil {
-		return nil, failure(err)
-	}
-	return &generated.ObjectExistsResponse{Exists: exists}, nil
+	return on(s.stores, req.Plugin, func(store ObjectStore) (*generated.ObjectExistsResponse, error) {
+		exists, err := store.ObjectExists(ctx, req.Bucket, req.Key)
+		return &generated.ObjectExistsResponse{Exists: exists}, err
+	})
 }
 
 // GetObject implements generated.ObjectStoreServer.
 func (s *objectStoreServer) GetObject(req *generated.GetObjectRequest, stream generated.ObjectStore_GetObjectServer) error {
-	store, err := s.stores.get(req.Plugin)
-	if err != nil {
-		return failure(err)
-	}
-	if err := s.downloads.serve(store, req, stream); err != nil {
-		return failure(err)
-	}
-	return nil
+	_, err := on(s.stores, req.Plugin, func(store ObjectStore) (*generated.Empty, error) {
+		return nil, s.downloads.serve(store, req, stream)
+	})
+	return err
 }
 
 // ListCommonPrefixes implements generated.ObjectStoreServer.
 func (s *objectStoreServer) ListCommonPrefixes(ctx context.Context, req *generated.ListCommonPrefixesRequest) (*generated.ListCommonPrefixesResponse, error) {
-	store, err := s.stores.get(req.Plugin)
-	if err != nil {
-		return nil, failure(err)
-	}
-	prefixes, err := store.ListCommonPrefixes(ctx, req.Bucket, req.Prefix, req.Delimiter)
-	if err != nil {
-		return nil, failure(err)
-	}
-	return &generated.ListCommonPrefixesResponse{Prefixes: prefixes}, nil
+	return on(s.stores, req.Plugin, func(store ObjectStore) (*generated.ListCommonPrefixesResponse, error) {
+		prefixes, err := store.ListCommonPrefixes(ctx, req.Bucket, req.Prefix, req.Delimiter)
+		return &generated.ListCommonPrefixesResponse{Prefixes: prefixes}, err
+	})
 }
 
 // ListObjects implements generated.ObjectStoreServer.
 func (s *objectStoreServer) ListObjects(ctx context.Context, req *generated.ListObjectsRequest) (*generated.ListObjectsResponse, error) {
-	store, err := s.stores.get(req.Plugin)
-	if err != nil {
-		return nil, failure(err)
-	}
-	keys, err := store.ListObjects(ctx, req.Bucket, req.Prefix)
-	if err != nil {
-		return nil, failure(err)
-	}
-	return &generated.ListObjectsResponse{Keys: keys}, nil
+	return on(s.stores, req.Plugin, func(store ObjectStore) (*generated.ListObjectsResponse, error) {
+		keys, err := store.ListObjects(ctx, req.Bucket, req.Prefix)
+		return &generated.ListObjectsResponse{Keys: keys}, err
+	})
 }
 
 // DeleteObject implements generated.ObjectStoreServer.
 func (s *objectStoreServer) DeleteObject(ctx context.Context, req *generated.DeleteObjectRequest) (*generated.Empty, error) {
-	store, err := s.stores.get(req.Plugin)
-	if err != nil {
-		return nil, failure(err)
-	}
-	if err := store.DeleteObject(ctx, req.Bucket, req.Key); err != nil {
-		return nil, failure(err)
-	}
-	return &generated.Empty{}, nil
+	return on(s.stores, req.Plugin, func(store ObjectStore) (*generated.Empty, error) {
+		return &generated.Empty{}, store.DeleteObject(ctx, req.Bucket, req.Key)
+	})
 }
 
 // CreateSignedURL implements generated.ObjectStoreServer.
 func (s *objectStoreServer) CreateSignedURL(ctx context.Context, req *generated.CreateSignedURLRequest) (*generated.CreateSignedURLResponse, error) {
-	store, err := s.stores.get(req.Plugin)
-	if err != nil {
-		return nil, failure(err)
-	}
-	url, err := store.CreateSignedURL(ctx, req.Bucket, req.Key, time.Duration(req.Ttl))
-	if err != nil {
-		return nil, failure(err)
-	}
-	return &generated.CreateSignedURLResponse{Url: url}, nil
+	return on(s.stores, req.Plugin, func(store ObjectStore) (*generated.CreateSignedURLResponse, error) {
+		url, err := store.CreateSignedURL(ctx, req.Bucket, req.Key, time.Duration(req.Ttl))
+		return &generated.CreateSignedURLResponse{Url: url}, err
+	})
 }

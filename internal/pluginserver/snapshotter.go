@@ -23,86 +23,56 @@ func (s *snapshotterServer) Init(ctx context.Context, req *generated.VolumeSnaps
 
 // CreateSnapshot implements generated.VolumeSnapshotterServer.
 func (s *snapshotterServer) CreateSnapshot(ctx context.Context, req *generated.CreateSnapshotRequest) (*generated.CreateSnapshotResponse, error) {
-	snapshotter, err := s.snapshotters.get(req.Plugin)
-	if err != nil {
-		return nil, failure(err)
-	}
-	id, err := snapshotter.CreateSnapshot(ctx, req.VolumeID, req.VolumeAZ, req.Tags)
-	if err != nil {
-		return nil, failure(err)
-	}
-	return &generated.CreateSnapshotResponse{SnapshotID: id}, nil
+	return on(s.snapshotters, req.Plugin, func(snapshotter VolumeSnapshotter) (*generated.CreateSnapshotResponse, error) {
+		id, err := snapshotter.CreateSnapshot(ctx, req.VolumeID, req.VolumeAZ, req.Tags)
+		return &generated.CreateSnapshotResponse{SnapshotID: id}, err
+	})
 }
 
 // CreateVolumeFromSnapshot implements generated.VolumeSnapshotterServer. On the
 // wire no IOPS is 0.
 func (s *snapshotterServer) CreateVolumeFromSnapshot(ctx context.Context, req *generated.CreateVolumeRequest) (*generated.CreateVolumeResponse, error) {
-	snapshotter, err := s.snapshotters.get(req.Plugin)
-	if err != nil {
-		return nil, failure(err)
-	}
-	var iops *int64
-	if req.Iops != 0 {
-		iops = &req.Iops
-	}
-	id, err := snapshotter.CreateVolumeFromSnapshot(ctx, req.SnapshotID, req.VolumeType, req.VolumeAZ, iops)
-	if err != nil {
-		return nil, failure(err)
-	}
-	return &generated.CreateVolumeResponse{VolumeID: id}, nil
+	return on(s.snapshotters, req.Plugin, func(snapshotter VolumeSnapshotter) (*generated.CreateVolumeResponse, error) {
+		var iops *int64
+		if req.Iops != 0 {
+			iops = &req.Iops
+		}
+		id, err := snapshotter.CreateVolumeFromSnapshot(ctx, req.SnapshotID, req.VolumeType, req.VolumeAZ, iops)
+		return &generated.CreateVolumeResponse{VolumeID: id}, err
+	})
 }
 
 // DeleteSnapshot implements generated.VolumeSnapshotterServer.
 func (s *snapshotterServer) DeleteSnapshot(ctx context.Context, req *generated.DeleteSnapshotRequest) (*generated.Empty, error) {
-	snapshotter, err := s.snapshotters.get(req.Plugin)
-	if err != nil {
-		return nil, failure(err)
-	}
-	if err := snapshotter.DeleteSnapshot(ctx, req.SnapshotID); err != nil {
-		return nil, failure(err)
-	}
-	return &generated.Empty{}, nil
+	return on(s.snapshotters, req.Plugin, func(snapshotter VolumeSnapshotter) (*generated.Empty, error) {
+		return &generated.Empty{}, snapshotter.DeleteSnapshot(ctx, req.SnapshotID)
+	})
 }
 
 // GetVolumeInfo implements generated.VolumeSnapshotterServer.
 func (s *snapshotterServer) GetVolumeInfo(ctx context.Context, req *generated.GetVolumeInfoRequest) (*generated.GetVolumeInfoResponse, error) {
-	snapshotter, err := s.snapshotters.get(req.Plugin)
-	if err != nil {
-		return nil, failure(err)
-	}
-	volumeType, iops, err := snapshotter.GetVolumeInfo(ctx, req.VolumeID, req.VolumeAZ)
-	if err != nil {
-		return nil, failure(err)
-	}
-	response := &generated.GetVolumeInfoResponse{VolumeType: volumeType}
-	if iops != nil {
-		response.Iops = *iops
-	}
-	return response, nil
+	return on(s.snapshotters, req.Plugin, func(snapshotter VolumeSnapshotter) (*generated.GetVolumeInfoResponse, error) {
+		volumeType, iops, err := snapshotter.GetVolumeInfo(ctx, req.VolumeID, req.VolumeAZ)
+		response := &generated.GetVolumeInfoResponse{VolumeType: volumeType}
+		if iops != nil {
+			response.Iops = *iops
+		}
+		return response, err
+	})
 }
 
 // GetVolumeID implements generated.VolumeSnapshotterServer.
 func (s *snapshotterServer) GetVolumeID(ctx context.Context, req *generated.GetVolumeIDRequest) (*generated.GetVolumeIDResponse, error) {
-	snapshotter, err := s.snapshotters.get(req.Plugin)
-	if err != nil {
-		return nil, failure(err)
-	}
-	id, err := snapshotter.GetVolumeID(ctx, req.PersistentVolume)
-	if err != nil {
-		return nil, failure(err)
-	}
-	return &generated.GetVolumeIDResponse{VolumeID: id}, nil
+	return on(s.snapshotters, req.Plugin, func(snapshotter VolumeSnapshotter) (*generated.GetVolumeIDResponse, error) {
+		id, err := snapshotter.GetVolumeID(ctx, req.PersistentVolume)
+		return &generated.GetVolumeIDResponse{VolumeID: id}, err
+	})
 }
 
 // SetVolumeID implements generated.VolumeSnapshotterServer.
 func (s *snapshotterServer) SetVolumeID(ctx context.Context, req *generated.SetVolumeIDRequest) (*generated.SetVolumeIDResponse, error) {
-	snapshotter, err := s.snapshotters.get(req.Plugin)
-	if err != nil {
-		return nil, failure(err)
-	}
-	persistentVolume, err := snapshotter.SetVolumeID(ctx, req.PersistentVolume, req.VolumeID)
-	if err != nil {
-		return nil, failure(err)
-	}
-	return &generated.SetVolumeIDResponse{PersistentVolume: persistentVolume}, nil
+	return on(s.snapshotters, req.Plugin, func(snapshotter VolumeSnapshotter) (*generated.SetVolumeIDResponse, error) {
+		persistentVolume, err := snapshotter.SetVolumeID(ctx, req.PersistentVolume, req.VolumeID)
+		return &generated.SetVolumeIDResponse{PersistentVolume: persistentVolume}, err
+	})
 }
