@@ -3,12 +3,10 @@ package s3err
 import (
 	"bytes"
 	"cmp"
-	"encoding/xml"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-	"regexp"
 	"strings"
 )
 
@@ -85,15 +83,13 @@ type document struct {
 	RequestID string `xml:"RequestId"`
 }
 
-var declaration = regexp.MustCompile(`^(\xef\xbb\xbf)?\s*<\?xml[^>]*\?>`)
-
 // read takes over what an error document says, or returns false for anything
 // else. Only what is needed must be well-formed.
 func (a *Answer) read(body []byte) bool {
 	var d document
-	decoder := xml.NewDecoder(bytes.NewReader(declaration.ReplaceAll(body, nil)))
+	decoder, root, err := XML(body)
 	decoder.Strict = false
-	if root := rootOf(decoder); root == nil || root.Name.Local != "Error" || decoder.DecodeElement(&d, root) != nil {
+	if err != nil || root.Name.Local != "Error" || decoder.DecodeElement(&d, &root) != nil {
 		return false
 	}
 	if d.Code = received(d.Code, 64); d.Code == "" {
@@ -103,18 +99,6 @@ func (a *Answer) read(body []byte) bool {
 	a.Region = cmp.Or(received(d.Region, 64), a.Region)
 	a.RequestID = cmp.Or(received(d.RequestID, 128), a.RequestID)
 	return true
-}
-
-func rootOf(decoder *xml.Decoder) *xml.StartElement {
-	for {
-		token, err := decoder.Token()
-		if err != nil {
-			return nil
-		}
-		if element, ok := token.(xml.StartElement); ok {
-			return &element
-		}
-	}
 }
 
 // received is foreign text, cleaned. EOF is written out: minio-go replaces every

@@ -13,13 +13,15 @@ import (
 const abortTimeout = 5 * time.Minute
 
 // abort removes the parts, also when ctx has ended, and returns cause. Parts that
-// it cannot remove are part of the error: they take up space.
+// it cannot remove take up space: the error names the upload, for who removes them
+// by hand.
 func (m *multipart) abort(ctx context.Context, cause error) error {
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), abortTimeout,
 		s3err.Errorf(s3err.Timeout, "not done after %v", abortTimeout))
 	defer cancel()
 	if err := m.discard(ctx); err != nil {
-		return &leftover{cause: cause, abort: err, id: m.id}
+		return fmt.Errorf("%w; the parts sent so far could not be removed (upload ID %s): %s; a lifecycle rule AbortIncompleteMultipartUpload on the bucket removes them",
+			cause, m.id, s3err.Text(err))
 	}
 	return cause
 }
@@ -41,18 +43,3 @@ func (m *multipart) discard(ctx context.Context) error {
 	}
 	return s3err.Errorf(s3err.NotConfirmed, "the storage goes on knowing the upload")
 }
-
-// leftover is a failed upload whose parts could not be removed.
-type leftover struct {
-	cause, abort error
-	id           string
-}
-
-// Error names the upload, so that its parts can be removed by hand.
-func (l *leftover) Error() string {
-	return fmt.Sprintf("%s; the parts sent so far could not be removed (upload ID %s): %s; a lifecycle rule AbortIncompleteMultipartUpload on the bucket removes them",
-		s3err.Text(l.cause), l.id, s3err.Text(l.abort))
-}
-
-// Unwrap returns why the upload failed.
-func (l *leftover) Unwrap() error { return l.cause }

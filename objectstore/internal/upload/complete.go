@@ -38,11 +38,14 @@ func (m *multipart) complete(ctx context.Context) error {
 	})
 	switch {
 	case err != nil && doubt:
-		return &unconfirmed{cause: err, id: m.id}
+		return fmt.Errorf("%w; whether the storage put the parts together is not known, so they were left alone (upload ID %s)", err, m.id)
 	case err != nil:
 		return m.abort(ctx, err)
 	case doubt && etag == "":
-		return m.confirmLost(ctx)
+		if err := m.confirm(ctx, multipartETag(m.parts), false); err != nil {
+			return fmt.Errorf("the answer to completing the upload was lost, and the storage no longer knows the upload: %w", err)
+		}
+		return nil
 	}
 	return m.confirm(ctx, etag, true)
 }
@@ -69,31 +72,8 @@ func (m *multipart) gone(ctx context.Context) (bool, error) {
 	return false, err
 }
 
-// isGone tells whether the server does not know an upload.
+// isGone tells whether err says that the server does not know an upload.
 func isGone(err error) bool {
 	kind := s3err.KindOf(err)
 	return kind == s3err.NoUpload || kind == s3err.NotFound
 }
-
-// confirmLost looks whether an upload that the server no longer knows has become
-// the object.
-func (m *multipart) confirmLost(ctx context.Context) error {
-	if err := m.confirm(ctx, multipartETag(m.parts), false); err != nil {
-		return fmt.Errorf("the answer to completing the upload was lost, and the storage no longer knows the upload: %w", err)
-	}
-	return nil
-}
-
-// unconfirmed is an upload of which nobody knows whether it has become the object.
-type unconfirmed struct {
-	cause error
-	id    string
-}
-
-// Error names the upload, so that it can be looked for by hand.
-func (e *unconfirmed) Error() string {
-	return fmt.Sprintf("%s; whether the storage put the parts together is not known, so they were left alone (upload ID %s)", s3err.Text(e.cause), e.id)
-}
-
-// Unwrap returns what happened.
-func (e *unconfirmed) Unwrap() error { return e.cause }

@@ -3,7 +3,6 @@ package upload
 import (
 	"context"
 	"crypto/md5" //nolint:gosec // S3's ETag
-	"crypto/rand"
 	"encoding/hex"
 	"fmt"
 	"strings"
@@ -21,8 +20,6 @@ const (
 	// clockSkew is how far S3 lets the clocks be apart.
 	clockSkew = 15 * time.Minute
 )
-
-func newToken() string { return rand.Text() }
 
 // confirm looks at the object until it is seen to be the one of this upload, for
 // a storage may show a change late. etag is what the object should have, "" where

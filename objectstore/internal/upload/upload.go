@@ -5,6 +5,7 @@ package upload
 
 import (
 	"context"
+	"crypto/rand"
 	"io"
 	"time"
 
@@ -58,7 +59,7 @@ type Result struct {
 // It does not close body. It holds one part of the body in memory, and more as far
 // as the limit of memory allows.
 func (u *Uploader) Put(ctx context.Context, bucket, key string, from io.Reader) (Result, error) {
-	up := &upload{Uploader: u, bucket: bucket, key: key, token: newToken(), begun: time.Now(), body: body{from: from}}
+	up := &upload{Uploader: u, bucket: bucket, key: key, token: rand.Text(), begun: time.Now(), body: body{from: from}}
 	parts, err := up.run(ctx)
 	return Result{Size: up.body.size, Parts: parts, Version: up.version}, err
 }
