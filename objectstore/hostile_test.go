@@ -2,6 +2,7 @@ package objectstore
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -30,7 +31,13 @@ func openAt(t testing.TB, address string, more map[string]string) *Store {
 }
 
 func serve(t testing.TB, handler http.HandlerFunc) string {
-	server := httptest.NewServer(handler)
+	server := httptest.NewUnstartedServer(handler)
+	server.Config.ConnContext = func(ctx context.Context, conn net.Conn) context.Context {
+		// The kernel would take megabytes of an answer that nobody reads.
+		_ = conn.(*net.TCPConn).SetWriteBuffer(64 << 10)
+		return ctx
+	}
+	server.Start()
 	t.Cleanup(server.Close)
 	return server.URL
 }
