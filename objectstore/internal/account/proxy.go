@@ -2,7 +2,6 @@ package account
 
 import (
 	"encoding/base64"
-	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -16,24 +15,15 @@ func (s *Settings) Proxy() func(*http.Request) (*url.URL, error) {
 	case "none":
 		return nil
 	default:
-		u, err := proxyAddress(proxy)
-		return func(*http.Request) (*url.URL, error) { return u, err }
+		u, _ := url.Parse(proxy) // Validate has taken it
+		return http.ProxyURL(u)
 	}
-}
-
-// proxyAddress parses the address of a proxy. The error does not repeat it.
-func proxyAddress(proxy string) (*url.URL, error) {
-	u, err := url.Parse(proxy)
-	if err != nil {
-		return nil, errors.New("proxyUrl is no URL")
-	}
-	return u, nil
 }
 
 // ProxySecrets are the password of proxyUrl, in the forms in which it is sent.
 func (s *Settings) ProxySecrets() []string {
 	text := s.ProxyURL.Reveal()
-	u, err := proxyAddress(text)
+	u, err := url.Parse(text)
 	if err != nil || u.User == nil {
 		return []string{text}
 	}
