@@ -13,8 +13,12 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/yaml"
 
+	"github.com/longshore-dev/velero-plugin/docs"
 	"github.com/longshore-dev/velero-plugin/internal/defaults"
 )
+
+// correctConfig is the hint where the settings of a location are wrong.
+var correctConfig = "correct spec.config of the location; every key is in " + docs.Page("configuration.md")
 
 // Kind is a kind of location.
 type Kind struct {

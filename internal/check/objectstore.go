@@ -96,7 +96,7 @@ func (o *objectStore) settings(context.Context) (string, error) {
 	var wrong, hints []string
 	d, err := objectstore.Diagnose(o.log, o.ObjectStoreConfig())
 	if err != nil {
-		wrong, hints = append(wrong, err.Error()), append(hints, "correct spec.config of the location; every key is in https://github.com/longshore-dev/velero-plugin/blob/main/docs/configuration.md")
+		wrong, hints = append(wrong, err.Error()), append(hints, correctConfig)
 	}
 	if problem := o.bucketProblem(); problem != "" {
 		wrong, hints = append(wrong, problem), append(hints, "set spec.objectStorage.bucket, and spec.objectStorage.prefix for a folder in it")

@@ -67,7 +67,7 @@ func (v *volumeSnapshotter) settings(context.Context) (string, error) {
 	var err error
 	v.s, err = snapshotter.OpenOn(v.Kube, v.Namespace, v.log, v.Settings())
 	if err != nil {
-		return "", Fail(err.Error(), "correct spec.config of the location; every key is in https://github.com/longshore-dev/velero-plugin/blob/main/docs/configuration.md")
+		return "", Fail(err.Error(), correctConfig)
 	}
 	if v.Provider != defaults.Provider {
 		return "", Warn(fmt.Sprintf("spec.provider is %q: Velero does not use this plugin for the location", v.Provider), "set spec.provider: "+defaults.Provider)

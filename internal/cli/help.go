@@ -5,6 +5,7 @@ import (
 	"io"
 	"slices"
 
+	"github.com/longshore-dev/velero-plugin/docs"
 	"github.com/longshore-dev/velero-plugin/internal/check"
 )
 
@@ -31,8 +32,7 @@ Started by hand it knows these commands, and says more of each with --help:
       print the version
 
 Exit status: 0 it is done, 1 it failed, 2 it could not begin.
-Documentation: https://github.com/longshore-dev/velero-plugin
-`
+Documentation: ` + docs.Address + "\n"
 
 const checkUsage = `velero-plugin-longshore check objectstore|snapshotter [NAME] [flags]
 

@@ -5,6 +5,8 @@ import (
 	"io"
 	"runtime"
 	"runtime/debug"
+
+	"github.com/longshore-dev/velero-plugin/docs"
 )
 
 // runVersion tells what this binary is made of.
@@ -22,7 +24,7 @@ func runVersion(version string, stdout, stderr io.Writer) int {
 			}
 		}
 	}
-	_, err := fmt.Fprintf(stdout, "velero-plugin-longshore %s\ncommit: %s\nbuilt with: %s %s/%s\nVelero: plugin protocol of %s, for 1.14 and later; the versions it was tested with are in\n  https://github.com/longshore-dev/velero-plugin/blob/main/docs/compatibility.md\n",
-		version, commit, runtime.Version(), runtime.GOOS, runtime.GOARCH, velero)
+	_, err := fmt.Fprintf(stdout, "velero-plugin-longshore %s\ncommit: %s\nbuilt with: %s %s/%s\nVelero: plugin protocol of %s, for 1.14 and later; the versions it was tested with are in\n  %s\n",
+		version, commit, runtime.Version(), runtime.GOOS, runtime.GOARCH, velero, docs.Page("compatibility.md"))
 	return report(stderr, err)
 }
