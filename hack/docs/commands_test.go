@@ -100,11 +100,14 @@ func TestCommands(t *testing.T) {
 			requireKubectl(t, c)
 		case "helm":
 			requireFile(t, c, "--values")
+			requireChart(t, c)
+		case "kubeseal":
+			requireFile(t, c, "--secret-file")
 		case "go":
 			requireGo(t, c)
 		case "velero": // TestVeleroCommands
 		default:
-			require.Contains(t, []string{"mc", "base64", "age", "age-keygen"}, program, "%s: nothing checks this program", c.where)
+			require.Contains(t, []string{"mc", "base64", "age", "age-keygen", "git", "kind", "oc", "deploy.sh"}, program, "%s: nothing checks this program", c.where)
 			if program == "mc" && slices.Contains(c.words, "policy") && slices.Contains(c.words, "create") {
 				require.FileExists(t, filepath.Join(root, c.words[len(c.words)-1]), c.where)
 			}
@@ -166,6 +169,11 @@ func requireKubectl(t *testing.T, c command) {
 	switch words[0] {
 	case "apply":
 		requireFile(t, c, "-f")
+	case "create":
+		require.Equal(t, []string{"create", "namespace"}, words[:2], c.where)
+	case "set": // kubectl set image deployment/velero CONTAINER=IMAGE
+		require.Equal(t, []string{"set", "image", "deployment/velero"}, words[:3], c.where)
+		require.Equal(t, "longshore-velero-plugin=REGISTRY/longshore/velero-plugin:new", words[3], "the init container that Velero makes of the image: %s", c.where)
 	case "patch": // TestObjects
 		require.Len(t, words, 7, c.where)
 	case "exec":
@@ -178,12 +186,29 @@ func requireKubectl(t *testing.T, c command) {
 	}
 }
 
-// requireFile wants the file that a flag names to be here.
+// requireFile wants the file that a flag names to be here, unless the page makes
+// it or has it cloned.
 func requireFile(t *testing.T, c command, flag string) {
 	t.Helper()
-	if i := slices.Index(c.words, flag); i >= 0 {
-		require.FileExists(t, filepath.Join(root, c.words[i+1]), c.where)
+	i := slices.Index(c.words, flag)
+	if i < 0 || c.words[i+1] == "s3.yaml" || strings.HasPrefix(c.words[i+1], "csi-driver-host-path/") {
+		return
 	}
+	require.FileExists(t, filepath.Join(root, c.words[i+1]), c.where)
+}
+
+// requireChart wants an installation by Helm to say which version of the chart,
+// and it to be the one that the values are written for.
+func requireChart(t *testing.T, c command) {
+	t.Helper()
+	if c.words[1] != "install" {
+		return
+	}
+	i := slices.Index(c.words, "--version")
+	require.Positive(t, i, "%s: which version of the chart?", c.where)
+	values, err := os.ReadFile(filepath.Join(root, "docs", "examples", "helm-values.yaml"))
+	require.NoError(t, err)
+	require.Contains(t, string(values), "written for "+c.words[i+1], c.where)
 }
 
 var target = regexp.MustCompile(`(?m)^([a-z-]+):.*## `)

@@ -17,6 +17,8 @@ import (
 // TestObjects applies every Kubernetes object of the documents and examples, by
 // server-side apply, to a real API server with the real definitions of Velero
 // and of the CSI snapshots. It refuses fields that the definitions do not have.
+// Fragments ("# of a KIND") and objects of other projects ("# for PROJECT") are
+// left out.
 func TestObjects(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a cluster")
@@ -29,7 +31,7 @@ func TestObjects(t *testing.T) {
 		apply(path, text)
 	}
 	for _, b := range blocksOf(t, "yaml") {
-		if !strings.HasPrefix(b.text, "# of a ") {
+		if !strings.HasPrefix(b.text, "# of a ") && !strings.HasPrefix(b.text, "# for ") {
 			apply(b.where, b.text)
 		}
 	}
