@@ -54,7 +54,7 @@ func TestRun(t *testing.T) {
 func TestHelpFitsTheTerminal(t *testing.T) {
 	for _, width := range []int{40, 60, 79} {
 		t.Setenv("COLUMNS", strconv.Itoa(width))
-		for _, args := range [][]string{{"help"}, {"check", "--help"}, {"check", "objectstore", "--help"}, {"check", "snapshotter", "--help"}, {"sweep", "--help"}, {"install", "--help"}, {"verify", "--help"}, {"logs", "--help"}, {"describe", "--help"}, {"download", "--help"}} {
+		for _, args := range [][]string{{"help"}, {"help", "--help"}, {"help", "sweep"}, {"check", "--help"}, {"check", "objectstore", "--help"}, {"check", "snapshotter", "--help"}, {"sweep", "--help"}, {"install", "--help"}, {"verify", "--help"}, {"logs", "--help"}, {"describe", "--help"}, {"download", "--help"}} {
 			var stdout, stderr bytes.Buffer
 			require.Equal(t, exitOK, Run(args, "v1.2.3", &stdout, &stderr))
 			for line := range strings.Lines(stdout.String()) {

@@ -58,10 +58,10 @@ The flags are listed by
 const sweepUsage = `velero-plugin-longshore sweep [NAME] [flags]
 
 Removes what plugin processes that were killed left in the cluster: objects with
-the label app.kubernetes.io/managed-by=longshore that are older than any call
-may be, with the snapshots and volumes behind them that no backup or restore
-knows of. The plugin does so itself now and then (sweepAfter). NAME is the
-volume snapshot location whose settings hold; without it, the default one.
+the label app.kubernetes.io/managed-by=longshore whose deadline has passed, with
+the snapshots and volumes behind them that no backup or restore knows of. The
+plugin does so by itself from time to time (sweepAfter). NAME is the volume
+snapshot location whose settings apply; without it, the default one.
 
   velero-plugin-longshore sweep --dry-run
 
@@ -102,7 +102,7 @@ func show(w io.Writer, text string, status int) int {
 
 // runHelp answers `help` and `help COMMAND`.
 func runHelp(about []string, version string, stdout, stderr io.Writer) int {
-	if len(about) == 0 || about[0] == "help" || about[0] == "version" {
+	if len(about) == 0 || isHelp(about[0]) || about[0] == "version" {
 		return show(stdout, usage, exitOK)
 	}
 	return Run(append(slices.Clone(about), "--help"), version, stdout, stderr)

@@ -6,13 +6,34 @@ import (
 	"strings"
 )
 
-// Table returns the reference of a settings struct as a Markdown table, one row
-// a key. defaults is the struct with its defaults.
-func Table(defaults any) string {
+// Row is what the reference says of one key.
+type Row struct {
+	Key     string
+	Accepts string // what a user writes
+	Default string // "" where there is none
+	Help    string
+}
+
+// Rows returns a row for each key of a settings struct, in the order of its
+// fields. defaults is the struct with its defaults.
+func Rows(defaults any) []Row {
+	var rows []Row
+	for _, f := range fieldsOf(addressable(defaults)) {
+		rows = append(rows, Row{f.key, f.accepts(), f.standard(), f.help})
+	}
+	return rows
+}
+
+// Table returns rows as a Markdown table.
+func Table(rows []Row) string {
 	var b strings.Builder
 	b.WriteString("| key | value | default | what it does |\n| --- | --- | --- | --- |\n")
-	for _, f := range fieldsOf(addressable(defaults)) {
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", f.key, f.accepts(), f.standard(), f.help)
+	for _, r := range rows {
+		standard := r.Default
+		if standard != "" {
+			standard = "`" + standard + "`"
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", r.Key, r.Accepts, standard, r.Help)
 	}
 	return b.String()
 }
@@ -41,7 +62,7 @@ func (f field) standard() string {
 		return ""
 	}
 	if list, ok := f.value.Interface().([]string); ok {
-		return "`" + strings.Join(list, ",") + "`"
+		return strings.Join(list, ",")
 	}
-	return fmt.Sprintf("`%v`", f.value.Interface())
+	return fmt.Sprint(f.value.Interface())
 }

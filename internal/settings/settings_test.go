@@ -139,7 +139,7 @@ func TestBytes(t *testing.T) {
 }
 
 func TestTable(t *testing.T) {
-	table := settings.Table(defaults())
+	table := settings.Table(settings.Rows(defaults()))
 	require.Contains(t, table, "| `region` | string |  | Region of the bucket. |\n")
 	require.Contains(t, table, "| `addressing` | `auto`, `path` | `auto` | Where the bucket stands. |\n")
 	require.Contains(t, table, "| `partSize` | a size such as 512KiB, 16MiB or 1GiB | `16MiB` | Size of a part. |\n")

@@ -18,7 +18,7 @@ var typeNames = map[reflect.Type]string{
 	reflect.TypeFor[float64]():           "a number",
 	reflect.TypeFor[time.Duration]():     "a duration such as 30s, 5m or 1h",
 	reflect.TypeFor[Bytes]():             "a size such as 512KiB, 16MiB or 1GiB",
-	reflect.TypeFor[Secret]():            "text, kept secret",
+	reflect.TypeFor[Secret]():            "string, kept secret",
 	reflect.TypeFor[[]string]():          "a list separated by commas",
 	reflect.TypeFor[map[string]string](): "string",
 }
