@@ -24,7 +24,7 @@ func TestSettings(t *testing.T) {
 	require.Equal(t, []string{"ns/a", "ns/b"}, s.SnapshotSecrets)
 	require.Equal(t, []string{"d", "e"}, s.Drivers)
 	require.Equal(t, 30*time.Minute, s.SnapshotTimeout)
-	require.Contains(t, settings.Table(DefaultSettings()), "snapshotTimeout")
+	require.Contains(t, settings.Table(settings.Rows(DefaultSettings())), "snapshotTimeout")
 }
 
 func TestWrongSettings(t *testing.T) {
