@@ -2,6 +2,7 @@ package main
 
 import (
 	"archive/tar"
+	"bytes"
 	"compress/gzip"
 	"errors"
 	"io"
@@ -51,6 +52,7 @@ func TestRelease(t *testing.T) {
 		require.Equal(t, []string{"", "LICENSE", "README.md", "THIRD_PARTY_NOTICES", name, name + ".cdx.json"}, archived(t, dist, arch))
 	}
 	t.Run("the archive's binary", func(t *testing.T) { requireVersion(t, dist) })
+	t.Run("only methods that are used", func(t *testing.T) { requireUsedMethods(t, dist) })
 	t.Run("push", func(t *testing.T) { push(t, dist) })
 	t.Run("made again it is the same", func(t *testing.T) {
 		makeIn(t, append(given, "release")...)
@@ -102,7 +104,22 @@ func requireVersion(t *testing.T, dist string) {
 	binary := filepath.Join(dist, "unpacked", name+"_"+version+"_linux_"+runtime.GOARCH, name)
 	out, err := exec.CommandContext(t.Context(), binary, "version").CombinedOutput()
 	require.NoError(t, err, string(out))
-	require.Equal(t, version+"\n", string(out))
+	first, _, _ := strings.Cut(string(out), "\n")
+	require.Equal(t, name+" "+version, first)
+}
+
+// requireUsedMethods looks for a method that nothing calls. The linker keeps every
+// method of every type, which makes the program a third larger, once one part of it
+// looks methods up by their names, as net/rpc and text/template do. A method that is
+// called shows that names are found at all.
+func requireUsedMethods(t *testing.T, dist string) {
+	for _, arch := range architectures {
+		program, err := os.ReadFile(filepath.Join(dist, "unpacked", name+"_"+version+"_linux_"+arch, name))
+		require.NoError(t, err)
+		require.True(t, bytes.Contains(program, []byte("time.Time.String")), arch)
+		require.False(t, bytes.Contains(program, []byte("time.Time.GobEncode")), "%s: find what imports net/rpc, text/template, encoding/gob "+
+			"or calls reflect's MethodByName with a variable: go build -ldflags=-dumpdep 2>&1 | grep ReflectMethod", arch)
+	}
 }
 
 // push pushes to a real registry, which must have the same image then.
