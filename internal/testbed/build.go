@@ -190,7 +190,11 @@ func buildArgs(p Part) ([]string, error) {
 	for _, assignment := range p.set {
 		ldflags += " -X " + assignment
 	}
-	return []string{"-trimpath", "-buildvcs=false", "-ldflags=" + ldflags, p.Package}, nil
+	args := []string{"-trimpath", "-buildvcs=false", "-ldflags=" + ldflags}
+	if p.tags != "" {
+		args = append(args, "-tags="+p.tags)
+	}
+	return append(args, p.Package), nil
 }
 
 // goRun runs the go tool in the part's module and returns its standard output.

@@ -23,6 +23,8 @@ type Part struct {
 	versionOf string
 	// stamp is the linker variable that takes the version, if any.
 	stamp string
+	// tags are the build tags, if any.
+	tags string
 	// set are further linker variables, as name=value.
 	set []string
 	// wrong says why the part cannot be had.
@@ -101,7 +103,7 @@ var (
 	// Plugin is Longshore's own binary, built as `make build` does.
 	Plugin = Part{
 		Name: "velero-plugin-longshore", Module: ".", Package: ".",
-		stamp: "main.version", local: true,
+		stamp: "main.version", tags: "grpcnotrace", local: true,
 	}
 	// CSIDriver is the driver whose volumes are folders.
 	CSIDriver = Part{
