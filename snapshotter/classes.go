@@ -69,11 +69,11 @@ func (s *Snapshotter) storageClassFor(ctx context.Context, old string, id ids.Sn
 	if err != nil {
 		return nil, fmt.Errorf("look for Velero's mapping of storage classes in namespace %s: %w", s.owner.Velero, err)
 	}
-	choice, err := classes.ForRestore(classes.StorageWish{
+	class, warning, err := classes.ForRestore(classes.StorageWish{
 		Driver: id.Driver, Old: old, Mapped: s.settings.StorageClasses, Classless: s.settings.ClasslessStorage, ConfigMaps: mapping,
 	}, list)
-	if choice.Warning != "" {
-		s.log.WithField("storageClass", choice.Class.Name).Warn(choice.Warning)
+	if warning != "" {
+		s.log.WithField("storageClass", class.Name).Warn(warning)
 	}
-	return choice.Class, err
+	return class, err
 }

@@ -27,7 +27,7 @@ func (s *Snapshotter) staticContent(call objects.Call, id ids.SnapshotID, policy
 			VolumeSnapshotClassName: class,
 			Source:                  snapshotv1.VolumeSnapshotContentSource{SnapshotHandle: &id.Handle},
 			SourceVolumeMode:        &id.Mode,
-			VolumeSnapshotRef:       corev1.ObjectReference{Namespace: s.staging, Name: call.Name()},
+			VolumeSnapshotRef:       corev1.ObjectReference{Namespace: s.settings.StagingNamespace, Name: call.Name()},
 		},
 	}
 	if node != "" {

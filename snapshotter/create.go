@@ -99,7 +99,7 @@ func (c creation) content(ctx context.Context) (*snapshotv1.VolumeSnapshotConten
 	if err != nil {
 		return nil, err
 	}
-	namespace := cmp.Or(c.claimRef().Namespace, c.staging)
+	namespace := cmp.Or(c.claimRef().Namespace, c.settings.StagingNamespace)
 	secret, err := classes.CreateSecret(c.class, classes.SnapshotNames{Content: c.call.Name(), Snapshot: c.call.Name(), Namespace: namespace})
 	if err != nil {
 		return nil, err

@@ -2,14 +2,12 @@ package snapshotter
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 
 	"github.com/longshore-dev/velero-plugin/snapshotter/internal/classes"
-	"github.com/longshore-dev/velero-plugin/snapshotter/internal/drivererr"
 	"github.com/longshore-dev/velero-plugin/snapshotter/internal/ids"
 	"github.com/longshore-dev/velero-plugin/snapshotter/internal/objects"
 )
@@ -102,7 +100,7 @@ func (s *Snapshotter) deleteFound(ctx context.Context, content *snapshotv1.Volum
 	if err == nil {
 		return s.deleteWithSnapshot(ctx, found)
 	}
-	if failed := new(driverError); !errors.As(err, &failed) || !drivererr.Missing(failed.message) {
+	if !isMissing(err) {
 		return err
 	}
 	s.log.WithError(err).WithField("content", content.Name).Info("the snapshot is not in the storage any more")

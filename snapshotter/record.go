@@ -6,8 +6,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 
 	"github.com/longshore-dev/velero-plugin/internal/kube"
 	"github.com/longshore-dev/velero-plugin/snapshotter/internal/classes"
@@ -36,22 +36,22 @@ const (
 
 // createRecord makes the StorageClass of the call.
 func (r *restoration) createRecord(ctx context.Context) error {
-	parameters, err := classes.VolumeParameters(r.class, r.id)
-	if err != nil {
-		return err
+	own, err := r.ownClass()
+	if err == nil {
+		r.record, err = r.kube.StorageClasses.Create(ctx, own)
 	}
-	own := ownClass(r.class, r.call.Meta("", map[string]string{annotationStaging: r.staging}), corev1.PersistentVolumeReclaimRetain)
-	own.Parameters, own.AllowedTopologies = parameters, r.places[0]
-	r.record, err = r.kube.StorageClasses.Create(ctx, own)
 	return err
 }
 
-// ownClass is a copy of a StorageClass under a name of its own, so that its claims
-// are bound at once, and to no volume that was there before.
-func ownClass(class *storagev1.StorageClass, meta metav1.ObjectMeta, policy corev1.PersistentVolumeReclaimPolicy) *storagev1.StorageClass {
-	own, immediate := class.DeepCopy(), storagev1.VolumeBindingImmediate
-	own.ObjectMeta, own.ReclaimPolicy, own.VolumeBindingMode = meta, &policy, &immediate
-	return own
+// ownClass is a copy of the target class under the name of the call, so that its
+// claims are bound at once, and to no volume that was there before.
+func (r *restoration) ownClass() (*storagev1.StorageClass, error) {
+	parameters, err := classes.VolumeParameters(r.class, r.id)
+	own := r.class.DeepCopy()
+	own.ObjectMeta = r.call.Meta("", map[string]string{annotationStaging: r.settings.StagingNamespace})
+	own.Parameters, own.AllowedTopologies = parameters, r.places[0]
+	own.ReclaimPolicy, own.VolumeBindingMode = ptr.To(corev1.PersistentVolumeReclaimRetain), ptr.To(storagev1.VolumeBindingImmediate)
+	return own, err
 }
 
 // recordState is what a record says.

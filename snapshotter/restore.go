@@ -91,6 +91,20 @@ func (s *Snapshotter) prepare(ctx context.Context, id ids.SnapshotID, oldClass s
 	return r, r.choosePlaces(ctx)
 }
 
+// RestoreClass returns the StorageClass that a restore of the snapshot would make for
+// itself, or why it could not. It makes nothing. oldClass is that of the old volume.
+func (s *Snapshotter) RestoreClass(ctx context.Context, snapshotID, oldClass string) (*storagev1.StorageClass, error) {
+	id, err := s.parseSnapshotID(ctx, snapshotID)
+	if err != nil {
+		return nil, err
+	}
+	r, err := s.prepare(ctx, id, oldClass)
+	if err != nil {
+		return nil, err
+	}
+	return r.ownClass()
+}
+
 func (r *restoration) run(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{r.createRecord, r.importContent, r.importSnapshot, r.provision} {
 		if err := step(ctx); err != nil {

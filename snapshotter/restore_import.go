@@ -1,6 +1,7 @@
 package snapshotter
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,8 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/longshore-dev/velero-plugin/internal/kube"
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/classes"
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/ids"
 	"github.com/longshore-dev/velero-plugin/snapshotter/internal/objects"
 )
 
@@ -42,6 +45,42 @@ func (r *restoration) importContent(ctx context.Context) error {
 	}
 }
 
+// FindSnapshot asks the driver for the snapshot of an ID, or for that of another
+// handle, unless it is "". It returns nil if the driver says that there is none. Of a
+// driver that cannot list snapshots csi-snapshotter says that each one is ready.
+func (s *Snapshotter) FindSnapshot(ctx context.Context, snapshotID, handle string) (*snapshotv1.VolumeSnapshotContentStatus, error) {
+	id, err := s.parseSnapshotID(ctx, snapshotID)
+	if err == nil {
+		err = s.requireDriver(ctx, id.Driver)
+	}
+	if err != nil {
+		return nil, err
+	}
+	id.Handle, id.DeleteSecret = cmp.Or(handle, id.Handle), ids.SecretRef{} // nothing is deleted
+	list, err := s.kube.VolumeSnapshotClasses.List(ctx, "")
+	if err != nil {
+		return nil, explainMissingAPI(err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.settings.RestoreTimeout)
+	defer cancel()
+	wanted := s.staticContent(s.newCall(objects.Restore, s.settings.RestoreTimeout), id, snapshotv1.VolumeSnapshotContentRetain, classes.LookupClass(id, list), id.ManagedBy)
+	content, err := s.kube.VolumeSnapshotContents.Create(ctx, wanted)
+	if err != nil {
+		return nil, err
+	}
+	wait, errs := s.tolerate(ctx, s.log)
+	defer errs.stop()
+	content, err = s.waitContent(wait, content, errs, "the driver to find the snapshot", func(now *snapshotv1.VolumeSnapshotContent) (bool, error) {
+		return objects.Handle(now) != "", nil
+	})
+	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTimeout)
+	defer cancel()
+	if left := s.removeContent(clean, content); left != nil || isMissing(err) {
+		return nil, left
+	}
+	return content.Status, err
+}
+
 // removeContent removes a content whose snapshot stays in the storage.
 func (s *Snapshotter) removeContent(ctx context.Context, content *snapshotv1.VolumeSnapshotContent) error {
 	if err := s.deleteImports(ctx, nil, content); err != nil {
@@ -54,10 +93,10 @@ func (s *Snapshotter) removeContent(ctx context.Context, content *snapshotv1.Vol
 func (r *restoration) importSnapshot(ctx context.Context) error {
 	ctx, errs := r.tolerate(ctx, r.log)
 	defer errs.stop()
-	client := r.kube.VolumeSnapshots.In(r.staging)
+	client := r.kube.VolumeSnapshots.In(r.settings.StagingNamespace)
 	var err error
 	r.snapshot, err = client.Create(ctx, &snapshotv1.VolumeSnapshot{
-		ObjectMeta: r.call.Meta(r.staging),
+		ObjectMeta: r.call.Meta(r.settings.StagingNamespace),
 		Spec:       snapshotv1.VolumeSnapshotSpec{Source: snapshotv1.VolumeSnapshotSource{VolumeSnapshotContentName: &r.content.Name}},
 	})
 	if err != nil {

@@ -20,7 +20,7 @@ import (
 // was asked for.
 func (r *restoration) provision(ctx context.Context) error {
 	var err error
-	if r.claim, err = r.kube.Claims.In(r.staging).Create(ctx, r.stagingClaim()); err != nil {
+	if r.claim, err = r.kube.Claims.In(r.settings.StagingNamespace).Create(ctx, r.stagingClaim()); err != nil {
 		return err
 	}
 	bound, err := r.waitBound(ctx)
@@ -40,7 +40,7 @@ func (r *restoration) provision(ctx context.Context) error {
 
 func (r *restoration) stagingClaim() *corev1.PersistentVolumeClaim {
 	claim := &corev1.PersistentVolumeClaim{
-		ObjectMeta: r.call.Meta(r.staging),
+		ObjectMeta: r.call.Meta(r.settings.StagingNamespace),
 		Spec: corev1.PersistentVolumeClaimSpec{
 			StorageClassName: &r.record.Name,
 			VolumeMode:       &r.id.Mode,
@@ -72,7 +72,7 @@ func (r *restoration) waitBound(ctx context.Context) (*corev1.PersistentVolumeCl
 		errs.report(message)
 		r.considerNextPlace(ctx, message)
 	})
-	claims := r.kube.Claims.In(r.staging)
+	claims := r.kube.Claims.In(r.settings.StagingNamespace)
 	what := "staging " + claims.Describe(r.claim.Name)
 	target := kube.Target{Name: r.claim.Name, Object: what, Until: "driver " + r.id.Driver + " and its csi-provisioner to make the volume"}
 	return claims.Until(ctx, target, r.claim, func(now *corev1.PersistentVolumeClaim) (bool, string, error) {

@@ -26,6 +26,16 @@ func (s *Snapshotter) signingKeys(ctx context.Context) (ids.Keys, error) {
 	return keys, nil
 }
 
+// ReadID reads the ID of a snapshot of this plugin; ours is false for one of another
+// plugin. A signature is not checked: nothing may be done on the strength of it.
+func ReadID(text string) (id ids.SnapshotID, ours bool, err error) {
+	if !strings.HasPrefix(text, "csi://") {
+		return id, false, nil
+	}
+	id, err = ids.ParseSnapshotID(text)
+	return id, true, err
+}
+
 // parseSnapshotID reads the ID of a snapshot that Velero took from a backup, with
 // the driver that serves the snapshot now. It refuses one that somebody else made
 // or changed, as far as the location's keys tell, and one of a driver that the

@@ -26,26 +26,22 @@ type Snapshotter struct {
 	kube     *kube.Client
 	log      logrus.FieldLogger
 	owner    objects.Owner
-	staging  string // the namespace where staging objects go
 	now      func() time.Time
 }
 
 // Open makes a Snapshotter from a VolumeSnapshotLocation's config, for the
 // cluster this process runs in or KUBECONFIG names. It sends no request.
 func Open(_ context.Context, log logrus.FieldLogger, config map[string]string) (*Snapshotter, error) {
-	s := DefaultSettings()
-	if err := settings.Decode(config, &s); err != nil {
+	s, err := OpenOn(nil, kube.Namespace(), log, config)
+	if err != nil {
 		return nil, err
 	}
 	rest, err := kube.Config("", "")
 	if err != nil {
 		return nil, err
 	}
-	client, err := kube.New(rest, kube.Options{QPS: s.KubeQPS, Burst: s.KubeBurst, Grace: s.ErrorGracePeriod, Log: log})
-	if err != nil {
-		return nil, err
-	}
-	return OpenOn(client, kube.Namespace(), log, config)
+	s.kube, err = kube.New(rest, kube.Options{QPS: s.settings.KubeQPS, Burst: s.settings.KubeBurst, Grace: s.settings.ErrorGracePeriod, Log: log})
+	return s, err
 }
 
 // OpenOn makes a Snapshotter like Open, for the cluster of the client and Velero
@@ -55,12 +51,12 @@ func OpenOn(client *kube.Client, namespace string, log logrus.FieldLogger, confi
 	if err := settings.Decode(config, &s); err != nil {
 		return nil, err
 	}
+	s.StagingNamespace = cmp.Or(s.StagingNamespace, namespace)
 	return &Snapshotter{
 		settings: s,
 		kube:     client,
 		log:      log,
 		owner:    objects.Owner{Velero: namespace, Location: objects.Location(config)},
-		staging:  cmp.Or(s.StagingNamespace, namespace),
 		now:      time.Now,
 	}, nil
 }

@@ -2,6 +2,7 @@ package snapshotter
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -36,6 +37,12 @@ type driverError struct {
 
 func (e *driverError) Error() string {
 	return fmt.Sprintf("the driver has failed for %s without success: %s", e.lasted, e.message)
+}
+
+// isMissing tells whether err says that there is no such snapshot.
+func isMissing(err error) bool {
+	failed := new(driverError)
+	return errors.As(err, &failed) && drivererr.Missing(failed.message)
 }
 
 // tolerate returns a context that ends, with a *driverError as its cause, when the

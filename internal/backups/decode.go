@@ -67,10 +67,11 @@ type damage string
 func (d damage) Error() string { return string(d) }
 
 // IsDamage tells whether err says that an object is there and is not what Velero
-// wrote.
+// wrote, or cannot be decrypted: nobody can tell then what it is.
 func IsDamage(err error) bool {
 	var d damage
-	return errors.As(err, &d) || objectstore.KindOf(err) == objectstore.KindCorrupt
+	kind := objectstore.KindOf(err)
+	return errors.As(err, &d) || kind == objectstore.KindCorrupt || kind == objectstore.KindNotDecrypted
 }
 
 // gzipError says in which way data are not what gzip writes.

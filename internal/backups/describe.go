@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/resource"
+
 	"github.com/longshore-dev/velero-plugin/snapshotter"
 )
 
@@ -126,3 +128,6 @@ func (v *Volume) Claim() string {
 	}
 	return v.ClaimNamespace + "/" + v.ClaimName
 }
+
+// FormatSize writes a size in bytes as Kubernetes does, such as 10Gi.
+func FormatSize(bytes int64) string { return resource.NewQuantity(bytes, resource.BinarySI).String() }

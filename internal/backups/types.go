@@ -66,6 +66,7 @@ type Snapshot struct {
 		Location         string `json:"location"`
 		PersistentVolume string `json:"persistentVolumeName"`
 		VolumeID         string `json:"providerVolumeID"`
+		VolumeType       string `json:"volumeType"` // as the plugin called it: our volumes' StorageClass
 	} `json:"spec"`
 	Status struct {
 		ID    string `json:"providerSnapshotID"`

@@ -14,6 +14,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 
 	"github.com/longshore-dev/velero-plugin/internal/kube"
 	"github.com/longshore-dev/velero-plugin/snapshotter"
@@ -42,7 +43,7 @@ type trial struct {
 // full makes a claim, takes a snapshot of it, restores that as another claim and
 // removes it all, by the same calls as Velero.
 func (v *volumeSnapshotter) full(ctx context.Context) {
-	t := &trial{volumeSnapshotter: v, namespace: v.s.StagingNamespace(), name: trialPrefix + strings.ToLower(rand.Text()[:8])}
+	t := &trial{volumeSnapshotter: v, namespace: v.s.Settings().StagingNamespace, name: trialPrefix + strings.ToLower(rand.Text()[:8])}
 	defer func() {
 		if t.begun {
 			v.Step(context.WithoutCancel(ctx), "clean up", t.cleanUp)
@@ -74,7 +75,10 @@ func (t *trial) claim(ctx context.Context) (string, error) {
 		return "", err
 	}
 	t.begun = true
-	if t.own, err = t.Kube.StorageClasses.Create(ctx, snapshotter.TrialClass(t.class, t.name, t.meta("").Labels)); err != nil {
+	own := t.class.DeepCopy()
+	own.ObjectMeta = t.meta(t.name)
+	own.ReclaimPolicy, own.VolumeBindingMode = ptr.To(corev1.PersistentVolumeReclaimDelete), ptr.To(storagev1.VolumeBindingImmediate)
+	if t.own, err = t.Kube.StorageClasses.Create(ctx, own); err != nil {
 		return "", err
 	}
 	made, err := t.create(ctx, &corev1.PersistentVolumeClaim{

@@ -89,7 +89,7 @@ func (v *volumeSnapshotter) permissions(ctx context.Context) (string, error) {
 func (v *volumeSnapshotter) printRights(ctx context.Context) string {
 	_, account, _ := strings.Cut(v.serviceAccount(ctx), "/")
 	command := "velero-plugin-longshore print rbac -n " + v.Namespace + " --service-account " + account
-	if staging := v.s.StagingNamespace(); staging != v.Namespace {
+	if staging := v.s.Settings().StagingNamespace; staging != v.Namespace {
 		command += " --staging-namespace " + staging
 	}
 	return command
@@ -125,7 +125,7 @@ func (v *volumeSnapshotter) lacking(ctx context.Context, account string) ([]stri
 func (v *volumeSnapshotter) place(r snapshotter.Right) string {
 	switch r.Namespace {
 	case snapshotter.InStaging:
-		return v.s.StagingNamespace()
+		return v.s.Settings().StagingNamespace
 	case snapshotter.InVelero:
 		return v.Namespace
 	}

@@ -17,7 +17,6 @@ import (
 
 	"github.com/longshore-dev/velero-plugin/internal/backups"
 	"github.com/longshore-dev/velero-plugin/internal/check"
-	"github.com/longshore-dev/velero-plugin/snapshotter"
 )
 
 const describeUsage = `velero-plugin-longshore describe BACKUP [flags]
@@ -131,7 +130,7 @@ func writeVolumes(w io.Writer, volumes []backups.Saved) {
 	for _, v := range volumes {
 		size := "-"
 		if v.Size > 0 {
-			size = snapshotter.FormatSize(v.Size)
+			size = backups.FormatSize(v.Size)
 		}
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", brief(cmp.Or(v.Claim, "-"), nameWidth), brief(cmp.Or(v.Volume, "-"), nameWidth),
 			brief(cmp.Or(v.Method, "-"), nameWidth), size, brief(v.Result, nameWidth), brief(cmp.Or(v.Handle, v.Reason, "-"), handleWidth))

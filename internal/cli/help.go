@@ -19,7 +19,7 @@ Started by hand it knows these commands, and says more of each with --help:
   check objectstore|snapshotter [NAME]
       try all that a location needs, and say what to change
   verify BACKUP... | --all | --latest-of SCHEDULE
-      prove from what is stored that backups can be restored
+      prove that backups can be restored: what is stored, the snapshots, the cluster
   logs BACKUP|RESTORE, describe BACKUP, download BACKUP [PATH...]
       read what is stored, without Velero and without signed URLs
   sweep [NAME]

@@ -28,6 +28,7 @@ import (
 
 	"github.com/longshore-dev/velero-plugin/internal/backups"
 	"github.com/longshore-dev/velero-plugin/internal/backups/backuptest"
+	"github.com/longshore-dev/velero-plugin/internal/check"
 	"github.com/longshore-dev/velero-plugin/internal/testbed"
 	"github.com/longshore-dev/velero-plugin/objectstore"
 )
@@ -290,7 +291,16 @@ func TestReadingWhatThePluginEncrypts(t *testing.T) {
 	require.Contains(t, out, "All that was read is whole.")
 	out, _ = s.read(exitOK, "velero", append([]string{"logs", "nightly"}, flags...)...)
 	require.Contains(t, out, "backup=velero/nightly")
-	s.read(exitFailed, "velero", "verify", "nightly")
+
+	steps := s.verify(exitFailed, "velero", "nightly")["nightly"]
+	for _, step := range []string{"metadata", "log", "operations", "results", "items", "snapshots", "pod volumes", "volumes", "archive"} {
+		require.Equal(t, check.Failed, steps[step].Outcome, step)
+		require.Contains(t, steps[step].Detail, "encrypted", step)
+		require.Contains(t, steps[step].Hint, "set encryptionIdentitySecret", step)
+	}
+	s.storeByPlugin("velero", backuptest.New("nightly-20261127010000").Objects(t), settings)
+	out, _ = s.read(exitFailed, "velero", "verify", "--latest-of", "nightly")
+	require.Contains(t, out, "backup nightly-20261127010000", "what cannot be read is verified, and fails")
 }
 
 // storeByPlugin is store as Velero does it, with these settings.

@@ -87,6 +87,7 @@ func TestCluster(t *testing.T) {
 	t.Run("full", i.full)
 	t.Run("interrupted", i.interrupted)
 	t.Run("sweep", i.sweep)
+	t.Run("verify", i.verify)
 	t.Run("EnableCSI", i.enableCSI)
 	t.Run("settings", i.badSettings)
 	t.Run("leases", i.leases)

@@ -14,9 +14,14 @@ import (
 
 const verifyUsage = `velero-plugin-longshore verify BACKUP... | --all | --latest-of SCHEDULE [flags]
 
-Proves from what is stored that a backup can be restored: every object that Velero
-wrote is there and whole, and each says the same as the others. The archive is read
-to its end. Nothing is changed, and Velero need not run.
+Proves that a backup can be restored: every object that Velero wrote is there and
+whole, and each says the same as the others. The archive is read to its end. Velero
+need not run.
+
+Where the location is one of a cluster, that is asked too: whether it serves all
+kinds, has what a restore of each snapshot needs, and whether the storage has each
+snapshot, ready and of its size. For each a VolumeSnapshotContent stands in the
+cluster for a moment; nothing else is written anywhere. --no-cluster leaves it out.
 
   velero-plugin-longshore verify nightly-20260101020000
   velero-plugin-longshore verify --latest-of nightly --file location.yaml
@@ -31,9 +36,10 @@ var errUnsound = errors.New("not all is well")
 // verifying are what a person says of a verification.
 type verifying struct {
 	*reading
-	all      bool
-	latestOf string
-	options  verify.Options
+	all       bool
+	latestOf  string
+	noCluster bool
+	options   verify.Options
 }
 
 // verified is a finished verification for a program.
@@ -47,6 +53,7 @@ func runVerify(args []string, stdout, stderr io.Writer) int {
 	v.flags.BoolVar(&v.all, "all", false, "verify all backups of the location")
 	v.flags.StringVar(&v.latestOf, "latest-of", "", "verify the newest finished backup of this `schedule`")
 	v.flags.BoolVar(&v.options.NoArchive, "no-archive", false, "read all but the archives")
+	v.flags.BoolVar(&v.noCluster, "no-cluster", false, "look at what is stored only; so it is, too, where --file or --config describe the location and no --kubeconfig or --context names a cluster")
 	return v.run(args, v.wants, v.verify)
 }
 
@@ -71,10 +78,25 @@ func (v *verifying) verify(ctx context.Context, l *opened, args []string) error 
 	if err != nil {
 		return err
 	}
+	if v.options.Cluster, err = v.into(); err != nil {
+		return err
+	}
 	if v.output == "json" {
 		return v.asJSON(ctx, l, names)
 	}
 	return v.asText(ctx, l, names)
+}
+
+// into is the cluster that the backups would be restored into, nil if none is asked.
+func (v *verifying) into() (*verify.Cluster, error) {
+	if v.noCluster || (v.described(v.at) && v.kubeconfig == "" && v.context == "") {
+		return nil, nil
+	}
+	cluster, err := v.cluster()
+	if err != nil {
+		return nil, err
+	}
+	return verify.NewCluster(cluster, v.log(v.stderr)), nil
 }
 
 func (v *verifying) names(ctx context.Context, l *opened, args []string) ([]string, error) {

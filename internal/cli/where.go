@@ -72,7 +72,7 @@ func (w *where) find(ctx context.Context, kind check.Kind, name string) (*check.
 	switch {
 	case w.file != "":
 		found, err = w.fromFile(kind, name)
-	case name == "" && len(pairs) > 0:
+	case w.described(name):
 		return check.FromFlags(kind, pairs), nil
 	default:
 		found, err = w.fromCluster(ctx, kind, name)
@@ -83,6 +83,10 @@ func (w *where) find(ctx context.Context, kind check.Kind, name string) (*check.
 	found.Override(pairs)
 	return found, nil
 }
+
+// described tells whether a file or flags describe the location of that name, and no
+// cluster is needed for it.
+func (w *where) described(name string) bool { return w.file != "" || (name == "" && len(w.pairs) > 0) }
 
 func (w *where) fromFile(kind check.Kind, name string) (*check.Location, error) {
 	file := os.Stdin

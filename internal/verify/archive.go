@@ -22,6 +22,7 @@ type contents struct {
 	version string
 	items   map[item]forms
 	sizes   map[string]int64 // of the PersistentVolumes, in bytes
+	needs   needs
 }
 
 // item is one that an archive holds, or a list names, in whichever version of its
@@ -46,6 +47,7 @@ func (b *backup) archive(ctx context.Context) (string, error) {
 	if err := b.l.Archive(ctx, b.name, c.take); err != nil {
 		return "", err
 	}
+	b.needs = &c.needs
 	if b.meta != nil && c.version != b.meta.Status.FormatVersion {
 		c.fail("its format is %q, the metadata say %q", c.version, b.meta.Status.FormatVersion)
 	}
@@ -96,6 +98,7 @@ func (c *contents) add(i *backups.Item, place backups.Place) {
 	in.plain = in.plain || place.Version == ""
 	in.preferred = in.preferred || place.Preferred
 	c.items[key] = in
+	c.needs.note(i, place)
 	if key.kind == persistentVolume {
 		c.sizes[i.Metadata.Name] = capacity(i.Spec)
 	}
@@ -165,7 +168,7 @@ func (c *contents) compareVolumes() {
 			continue
 		}
 		if stored, ours, err := snapshotter.ReadID(c.b.taken[i].Status.ID); ours && err == nil && stored.Size < size {
-			c.fail("the snapshot of volume %s has %s, the volume %s", pv, snapshotter.FormatSize(stored.Size), snapshotter.FormatSize(size))
+			c.fail("the snapshot of volume %s has %s, the volume %s", pv, backups.FormatSize(stored.Size), backups.FormatSize(size))
 		}
 	}
 }

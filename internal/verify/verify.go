@@ -4,7 +4,7 @@
 // A step looks at one object, or at one question. It passes only on what it has
 // read: an object that is missing, that cannot be read or that says too little is a
 // failure of its step. What a restore survives, but somebody should know, is a
-// warning. Nothing is written.
+// warning. Nothing is stored.
 //
 // What the objects are is the concern of internal/backups. What must agree:
 //
@@ -18,22 +18,33 @@
 //	volumes     have the snapshots of the two lists, and no others
 //	archive     has the items of the list, and no others, each at its place and
 //	            written while the backup ran; and the volumes of all snapshots
+//
+// With a [Cluster] to restore into:
+//
+//	served kinds          the cluster knows the kinds of the archive
+//	claims' classes       it has the StorageClasses of the claims
+//	restore of snapshots  it has what a restore of each snapshot needs
+//	stored snapshots      the storage has each snapshot, by what its driver says
 package verify
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/longshore-dev/velero-plugin/internal/backups"
 	"github.com/longshore-dev/velero-plugin/internal/check"
+	"github.com/longshore-dev/velero-plugin/objectstore"
 )
 
 // Options choose how much is read.
 type Options struct {
 	// NoArchive leaves the archives out, which is most of the reading.
 	NoArchive bool
+	// Cluster is where it would be restored, nil to ask none.
+	Cluster *Cluster
 }
 
 // Backup verifies one backup.
@@ -53,10 +64,25 @@ func Backup(ctx context.Context, l *backups.Location, name string, o Options, ob
 	b.others(ctx)
 	if o.NoArchive {
 		b.Step(ctx, "archive", func(context.Context) (string, error) { return "", check.Skip("it is there, and was not read") })
-		return b.Results
+	} else {
+		b.part(ctx, "archive", backups.PartArchive, b.archive)
 	}
-	b.part(ctx, "archive", backups.PartArchive, b.archive)
+	if o.Cluster != nil {
+		b.here(ctx, o.Cluster)
+	}
 	return b.Results
+}
+
+// here takes the steps that ask the cluster.
+func (b *backup) here(ctx context.Context, c *Cluster) {
+	for _, step := range []struct {
+		name string
+		do   func(context.Context, *Cluster) (string, error)
+	}{
+		{"served kinds", b.servedKinds}, {"claims' classes", b.claimClasses}, {"restore of snapshots", b.restorable}, {"stored snapshots", b.stored},
+	} {
+		b.Step(ctx, step.name, func(ctx context.Context) (string, error) { return step.do(ctx, c) })
+	}
 }
 
 // Location verifies what a location must be for Velero to list its backups.
@@ -88,6 +114,8 @@ type backup struct {
 	list    backups.ResourceList
 	taken   []backups.Snapshot // that were completed
 	pods    []backups.PodVolume
+	csi     int                   // snapshots that Velero took itself
+	needs   *needs                // nil until the archive was read to its end
 	read    map[backups.Part]bool // parts that later steps may rely on
 }
 
@@ -107,7 +135,10 @@ func (b *backup) part(ctx context.Context, step string, part backups.Part, do fu
 			return "", check.Skip(object + " is missing")
 		}
 		detail, err := do(ctx)
-		return detail, b.explained(err)
+		if ctx.Err() == nil {
+			err = b.explained(err)
+		}
+		return detail, err
 	})
 }
 
@@ -118,8 +149,15 @@ func (b *backup) explained(err error) error {
 		return err
 	case backups.IsMissing(err):
 		return check.Fail(err.Error(), "it is in the listing, and cannot be read: the storage contradicts itself")
-	case backups.IsDamage(err):
+	case backups.IsDamage(err) && objectstore.KindOf(err) != objectstore.KindNotDecrypted:
 		return check.Fail(err.Error(), lost)
+	}
+	var told interface {
+		error
+		Hint() string // of the storage's errors
+	}
+	if errors.As(err, &told) && told.Hint() != "" {
+		return check.Fail(strings.TrimSuffix(err.Error(), "; "+told.Hint()), told.Hint())
 	}
 	return err
 }

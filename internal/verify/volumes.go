@@ -102,6 +102,9 @@ func (b *backup) volumes(ctx context.Context) (string, error) {
 	by := map[string]int{}
 	for i := range all {
 		by[b.volume(&f, &all[i])]++
+		if all[i].CSI != nil && !all[i].DataMoved && all[i].CSI.Handle != "" {
+			b.csi++
+		}
 	}
 	if b.read[backups.PartSnapshots] {
 		b.compareSnapshots(&f, all)

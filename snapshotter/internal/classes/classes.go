@@ -12,6 +12,7 @@
 package classes
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -31,10 +32,7 @@ func (d Drivers) Takes(driver string) bool {
 // Present returns the name by which the driver of a snapshot or of an old
 // PersistentVolume is known now, and an error if the location does not serve it.
 func (d Drivers) Present(driver string) (string, error) {
-	present := driver
-	if renamed := d.Renamed[driver]; renamed != "" {
-		present = renamed
-	}
+	present := cmp.Or(d.Renamed[driver], driver)
 	if d.Takes(present) {
 		return present, nil
 	}

@@ -38,14 +38,8 @@ func ForSnapshot(wish SnapshotWish, classes []*snapshotv1.VolumeSnapshotClass) (
 	if name, by := wish.named(); name != "" {
 		return named(wish.Driver, classes, name, by)
 	}
-	if wish.General != "" {
-		general := classOf(classes, wish.General)
-		if general == nil {
-			return named(wish.Driver, classes, wish.General, "the setting snapshotClass")
-		}
-		if general.Driver == wish.Driver {
-			return general, nil
-		}
+	if general := classOf(classes, wish.General); wish.General != "" && (general == nil || general.Driver == wish.Driver) {
+		return named(wish.Driver, classes, wish.General, "the setting snapshotClass")
 	}
 	return offered(wish.Driver, classes)
 }

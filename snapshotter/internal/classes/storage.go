@@ -19,43 +19,36 @@ const defaultStorageClass = "storageclass.kubernetes.io/is-default-class"
 
 // StorageWish is all that has a say in the choice of a restore's StorageClass.
 type StorageWish struct {
-	Driver string            // of the snapshot, by its present name
-	Old    string            // the old volume's class, "" if it had none
-	Mapped map[string]string // setting storageClass.OLD
-	// Classless is for volumes that had no class: the setting "storageClass.".
-	Classless  string
+	Driver     string              // of the snapshot, by its present name
+	Old        string              // the old volume's class, "" if it had none
+	Mapped     map[string]string   // setting storageClass.OLD
+	Classless  string              // for volumes that had no class: the setting "storageClass."
 	ConfigMaps []*corev1.ConfigMap // what VeleroMapping selects
-}
-
-// StorageChoice is the class a volume is restored with.
-type StorageChoice struct {
-	Class *storagev1.StorageClass
-	// Warning tells the user what the choice leads to, "" if to nothing special.
-	Warning string
 }
 
 // ForRestore chooses the StorageClass to restore a volume with: the one that the
 // location, else Velero, maps its old class to, else the class of the old name.
 // For a volume that had none it is that of the setting for such volumes, else the
 // driver's only class, else its default class. It is an error if that class is
-// missing or another driver's.
-func ForRestore(wish StorageWish, classes []*storagev1.StorageClass) (StorageChoice, error) {
+// missing or another driver's. warning says what the choice leads to, "" if to
+// nothing special.
+func ForRestore(wish StorageWish, classes []*storagev1.StorageClass) (class *storagev1.StorageClass, warning string, err error) {
 	name, by, key := wish.named()
 	own := slices.DeleteFunc(slices.Clone(classes), func(c *storagev1.StorageClass) bool { return c.Provisioner != wish.Driver })
 	if name == "" {
 		class, err := anyStorageClass(own, wish.Driver)
-		return StorageChoice{Class: class}, err
+		return class, "", err
 	}
 	i := slices.IndexFunc(classes, func(c *storagev1.StorageClass) bool { return c.Name == name })
 	if i < 0 {
-		return StorageChoice{}, fmt.Errorf("no StorageClass %q, which %s names, in this cluster; driver %s has %s; the setting %s may name another",
+		return nil, "", fmt.Errorf("no StorageClass %q, which %s names, in this cluster; driver %s has %s; the setting %s may name another",
 			name, by, wish.Driver, storageClassNames(own), key)
 	}
 	if classes[i].Provisioner != wish.Driver {
-		return StorageChoice{}, fmt.Errorf("StorageClass %q, which %s names, is for driver %s, but the snapshot is one of driver %s, which has %s; the setting %s may name another",
+		return nil, "", fmt.Errorf("StorageClass %q, which %s names, is for driver %s, but the snapshot is one of driver %s, which has %s; the setting %s may name another",
 			name, by, classes[i].Provisioner, wish.Driver, storageClassNames(own), key)
 	}
-	return StorageChoice{Class: classes[i], Warning: wish.warning(name)}, nil
+	return classes[i], wish.warning(name), nil
 }
 
 // named returns the name of the class that is asked for, who names it, and the

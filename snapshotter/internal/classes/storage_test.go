@@ -48,14 +48,14 @@ func TestForRestore(t *testing.T) {
 			if c.classes == nil {
 				c.classes = all
 			}
-			got, err := ForRestore(c.wish, c.classes)
+			class, warning, err := ForRestore(c.wish, c.classes)
 			if c.want != "" {
 				require.NoError(t, err)
-				require.Equal(t, c.want, got.Class.Name)
+				require.Equal(t, c.want, class.Name)
 				for _, words := range c.warning {
-					require.Contains(t, got.Warning, words)
+					require.Contains(t, warning, words)
 				}
-				require.Equal(t, len(c.warning) == 0, got.Warning == "", got.Warning)
+				require.Equal(t, len(c.warning) == 0, warning == "", warning)
 				return
 			}
 			for _, words := range c.wrong {

@@ -80,12 +80,8 @@ type NewVolumeID struct {
 	Staging string
 }
 
-// ClaimRef names a PersistentVolumeClaim. The zero value names none.
-type ClaimRef struct {
-	Namespace, Name string
-}
-
-func (c ClaimRef) String() string { return SecretRef(c).String() }
+// ClaimRef names a PersistentVolumeClaim as a SecretRef does a Secret.
+type ClaimRef = SecretRef
 
 func (id VolumeID) String() string {
 	t := newIDText(volumeScheme, id.Driver, id.Handle)

@@ -245,7 +245,7 @@ func FuzzSnapshotID(f *testing.F) {
 		}
 		if !strings.Contains(namespace, "/") && !strings.Contains(name, "/") && namespace != "" && name != "" {
 			id.ListSecret = SecretRef{Namespace: namespace, Name: name}
-			id.Claim = ClaimRef(id.ListSecret)
+			id.Claim = id.ListSecret
 			id.Secrets = Secrets{"node-stage": id.ListSecret}
 		}
 		parsed, err := ParseSnapshotID(id.String())

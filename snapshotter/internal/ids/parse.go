@@ -38,7 +38,7 @@ func ParseSnapshotID(text string) (SnapshotID, error) {
 	}
 	if r.text.version >= 2 {
 		id.AttributesClass = r.one("attributesClass")
-		id.Claim = ClaimRef(r.secret("claim"))
+		id.Claim = r.secret("claim")
 		id.PV = r.one("pv")
 		id.Secrets = r.secrets("secret.")
 		id.Group = r.group(id.Handle)

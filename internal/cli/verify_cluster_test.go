@@ -1,0 +1,264 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/minio/minio-go/v7"
+	"github.com/sirupsen/logrus/hooks/test"
+	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/longshore-dev/velero-plugin/internal/backups/backuptest"
+	"github.com/longshore-dev/velero-plugin/internal/check"
+	"github.com/longshore-dev/velero-plugin/internal/testbed"
+	"github.com/longshore-dev/velero-plugin/snapshotter"
+)
+
+// here is something that a backup needs and this cluster or its storage does not
+// have, and what verify has to say of it.
+type here struct {
+	id      string // of the snapshot
+	change  func(*backuptest.Backup)
+	driver  testbed.DriverControl
+	step    string
+	outcome check.Outcome
+	says    string
+}
+
+const (
+	stepKinds    = "served kinds"
+	stepClaims   = "claims' classes"
+	stepRestore  = "restore of snapshots"
+	stepSnapshot = "stored snapshots"
+)
+
+// verify verifies a backup of one snapshot, which the storage does have, and then
+// one after the other with all that may be wrong. Nothing is left of it.
+func (i *installed) verify(t *testing.T) {
+	i = &installed{t, i.Cluster, i.s3}
+	alone(t)
+	require.NoError(t, i.CreateNamespace(t.Context(), "shop"))
+	i.configure(`{"errorGracePeriod": "300ms"}`)
+	defer i.configure("null")
+	defer func() { require.NoError(t, i.ControlDriver(testbed.DriverControl{})) }()
+	require.NoError(t, i.Apply(t.Context(), secretiveClass))
+	s, pv := i.source()
+	id := i.take(s, pv)
+	require.NoError(t, i.ControlDriver(testbed.DriverControl{SnapshotReadyDelay: "1h"}))
+	late := i.take(s, pv)
+	require.NoError(t, i.ControlDriver(testbed.DriverControl{}))
+	before, err := i.Leftovers(t.Context())
+	require.NoError(t, err)
+
+	i.verifyGood(id)
+	for name, h := range i.lacking(id, late) {
+		t.Run(name, func(t *testing.T) {
+			i := &installed{t, i.Cluster, i.s3}
+			require.NoError(t, i.ControlDriver(h.driver))
+			b := backupOf(h.id)
+			if h.change != nil {
+				h.change(b)
+			}
+			status := exitOK
+			if h.outcome == check.Failed {
+				status = exitFailed
+			}
+			step := i.verified(status, b)[h.step]
+			require.Equal(t, h.outcome, step.Outcome, "%+v", step)
+			require.Contains(t, step.Detail, h.says)
+			if h.outcome != check.OK {
+				require.NotEmpty(t, step.Hint)
+			}
+			i.as(before)
+		})
+	}
+	require.NoError(t, i.ControlDriver(testbed.DriverControl{}))
+	for _, one := range []string{id, late} {
+		require.NoError(t, s.DeleteSnapshot(t.Context(), one))
+	}
+}
+
+func (i *installed) verifyGood(id string) {
+	i.Helper()
+	steps := i.verified(exitOK, backupOf(id))
+	for _, step := range steps {
+		require.Equal(i, check.OK, step.Outcome, "%+v", step)
+	}
+	require.Contains(i, steps[stepSnapshot].Detail, "1 snapshot there, ready, of the right size")
+	calls, err := i.DriverCalls()
+	require.NoError(i, err)
+	stored, _, err := snapshotter.ReadID(id)
+	require.NoError(i, err)
+	asked := slices.ContainsFunc(calls, func(c testbed.DriverCall) bool {
+		return c.Method == "ListSnapshots" && c.SnapshotID != stored.Handle && len(c.SnapshotID) == len(stored.Handle)
+	})
+	require.True(i, asked, "the driver was asked for a snapshot that nobody has taken")
+	steps = i.verified(exitOK, backupOf(id), "--no-cluster")
+	require.NotContains(i, steps, stepSnapshot)
+	steps = i.verified(exitOK, backupOf(id), "--no-archive")
+	require.Equal(i, check.Skipped, steps[stepKinds].Outcome)
+	require.Equal(i, check.Skipped, steps[stepClaims].Outcome)
+	require.Equal(i, check.OK, steps[stepSnapshot].Outcome)
+}
+
+func (i *installed) lacking(id, late string) map[string]here {
+	stored, _, err := snapshotter.ReadID(id)
+	require.NoError(i, err)
+	gone, no := strings.Replace(id, stored.Handle, stored.Handle+"0", 1), false
+	widget := func(b *backuptest.Backup) {
+		add(b, "example.com/v1", "Widget", "widgets.example.com", "w")
+	}
+	return map[string]here{
+		"snapshot gone":      {id: gone, step: stepSnapshot, outcome: check.Failed, says: "the snapshot of volume pvc-1 is not in the storage any more"},
+		"snapshot not ready": {id: late, step: stepSnapshot, outcome: check.Failed, says: "is not ready to be restored"},
+		"larger snapshot":    {id: strings.Replace(id, "size=10Gi", "size=5Gi", 1), step: stepSnapshot, outcome: check.Failed, says: "has 10Gi in the storage, and 5Gi by its ID"},
+		"smaller snapshot":   {id: strings.Replace(id, "size=10Gi", "size=20Gi", 1), step: stepSnapshot, outcome: check.Warning, says: "has 10Gi in the storage, and 20Gi by its ID"},
+		"driver refuses": {id: id, driver: testbed.DriverControl{Rules: []testbed.DriverRule{{Method: "ListSnapshots", Code: "PermissionDenied", Message: "no"}}},
+			step: stepSnapshot, outcome: check.Failed, says: "could not be asked for"},
+		"driver does not list": {id: id, driver: testbed.DriverControl{ListSnapshots: &no}, step: stepSnapshot, outcome: check.Warning,
+			says: "whether 1 snapshot is in the storage cannot be told: driver " + testbed.DriverName + " does not list snapshots"},
+		"gone and not listed": {id: gone, driver: testbed.DriverControl{ListSnapshots: &no}, step: stepSnapshot, outcome: check.Warning, says: "cannot be told"},
+		"driver rejects other handles": {id: id, driver: testbed.DriverControl{Rules: []testbed.DriverRule{
+			{Method: "ListSnapshots", Match: stored.Handle, Delay: "1ms"}, {Method: "ListSnapshots", Code: "InvalidArgument", Message: "no handle of ours"},
+		}}, step: stepSnapshot, outcome: check.OK, says: "1 snapshot there"},
+		"driver fails for others": {id: id, driver: testbed.DriverControl{Rules: []testbed.DriverRule{
+			{Method: "ListSnapshots", Match: stored.Handle, Delay: "1ms"}, {Method: "ListSnapshots", Code: "PermissionDenied", Message: "no"},
+		}}, step: stepSnapshot, outcome: check.Warning, says: "does not say that one which nobody has taken is missing"},
+		"other plugin": {id: "snap-0123", step: stepSnapshot, outcome: check.Warning, says: "1 snapshot is not this plugin's"},
+
+		"location gone":    {id: id, change: spec("location", "elsewhere"), step: stepRestore, outcome: check.Failed, says: `there is no "elsewhere", only default`},
+		"driver gone":      {id: strings.Replace(id, testbed.DriverName, "gone.example.com", 1), step: stepRestore, outcome: check.Failed, says: "CSI driver gone.example.com is not installed"},
+		"class missing":    {id: id, change: spec("volumeType", "nosuch"), step: stepRestore, outcome: check.Failed, says: `no StorageClass "nosuch"`},
+		"secret missing":   {id: id, change: spec("volumeType", "secretive"), step: stepRestore, outcome: check.Failed, says: "Secret velero/maker, which the StorageClass names"},
+		"look-up secret":   {id: id + "&listSecret=velero/lister", step: stepRestore, outcome: check.Failed, says: "no VolumeSnapshotClass of driver " + testbed.DriverName + " names one"},
+		"kind not served":  {id: id, change: widget, step: stepKinds, outcome: check.Failed, says: "widgets.example.com is not served here as example.com/v1: 1 item"},
+		"kind brought":     {id: id, change: both(widget, definition), step: stepKinds, outcome: check.OK, says: "or defined by the backup (1)"},
+		"old version":      {id: id, change: oldDeployment, step: stepKinds, outcome: check.Failed, says: "deployments.apps is not served here as apps/v1beta1"},
+		"several versions": {id: id, change: both(oldDeployment, newDeployment), step: stepKinds, outcome: check.Warning, says: "only as apps/v1"},
+		"claim's class": {id: id, change: func(b *backuptest.Backup) {
+			add(b, "v1", "PersistentVolumeClaim", "persistentvolumeclaims", "files", "storageClassName", "nosuch")
+		}, step: stepClaims, outcome: check.Warning, says: "StorageClass nosuch is not in this cluster; claim shop/files names nosuch"},
+	}
+}
+
+// secretiveClass names a Secret that nobody made.
+const secretiveClass = `
+apiVersion: storage.k8s.io/v1
+kind: StorageClass
+metadata: {name: secretive}
+provisioner: ` + testbed.DriverName + `
+parameters:
+  csi.storage.k8s.io/provisioner-secret-name: maker
+  csi.storage.k8s.io/provisioner-secret-namespace: velero
+`
+
+func both(a, b func(*backuptest.Backup)) func(*backuptest.Backup) {
+	return func(x *backuptest.Backup) { a(x); b(x) }
+}
+
+// add adds an item with the given fields, as name and value.
+func add(b *backuptest.Backup, version, kind, resource, name string, fields ...string) {
+	spec := map[string]any{}
+	for i := 0; i < len(fields); i += 2 {
+		spec[fields[i]] = fields[i+1]
+	}
+	namespace := "shop"
+	if kind == "CustomResourceDefinition" {
+		namespace = ""
+	}
+	b.AddItem(version, kind, resource, namespace, name, spec)
+	b.Status()["progress"] = nil
+}
+
+func definition(b *backuptest.Backup) {
+	add(b, "apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions.apiextensions.k8s.io", "widgets.example.com")
+}
+
+func oldDeployment(b *backuptest.Backup) {
+	add(b, "apps/v1beta1", "Deployment", "deployments.apps", "web")
+}
+
+// newDeployment keeps the Deployment in another version of its API too.
+func newDeployment(b *backuptest.Backup) {
+	old := b.Files["resources/deployments.apps/namespaces/shop/web.json"]
+	b.Files["resources/deployments.apps/v1/namespaces/shop/web.json"] = strings.Replace(old, "apps/v1beta1", "apps/v1", 1)
+}
+
+// spec sets a field of the snapshot in the list of snapshots.
+func spec(field, value string) func(*backuptest.Backup) {
+	return func(b *backuptest.Backup) {
+		b.First("-volumesnapshots.json.gz")["spec"].(map[string]any)[field] = value
+	}
+}
+
+// backupOf is a good backup of volume pvc-1 with the snapshot.
+func backupOf(id string) *backuptest.Backup {
+	b := backuptest.New("nightly")
+	snapshotID(id)(b)
+	spec("volumeType", testbed.ClassImmediate)(b)
+	return b
+}
+
+// verified stores a backup, verifies it and returns the steps about it.
+func (i *installed) verified(status int, b *backuptest.Backup, args ...string) map[string]check.Result {
+	i.Helper()
+	client, err := i.s3.Client()
+	require.NoError(i, err)
+	objects := b.Objects(i.T)
+	for _, key := range slices.Sorted(maps.Keys(objects)) {
+		_, err := client.Client.PutObject(i.Context(), storedIn, key, bytes.NewReader(objects[key]), int64(len(objects[key])), minio.PutObjectOptions{})
+		require.NoError(i, err)
+	}
+	var told struct {
+		Backups []struct{ Steps []check.Result }
+	}
+	out := i.run(status, append([]string{"verify", b.Name, "-o", "json"}, args...)...)
+	require.NoError(i, json.Unmarshal([]byte(out), &told))
+	for key := range objects {
+		require.NoError(i, client.RemoveObject(i.Context(), storedIn, key, minio.RemoveObjectOptions{}))
+	}
+	return byName(told.Backups[0].Steps)
+}
+
+// source is a Snapshotter and a volume to take snapshots of.
+func (i *installed) source() (s *snapshotter.Snapshotter, pv []byte) {
+	i.Helper()
+	claim, err := i.CreateClaim(i.Context(), testbed.ClaimOptions{Namespace: "shop", Name: "data", Size: "10Gi", Class: testbed.ClassImmediate})
+	require.NoError(i, err)
+	volume, err := i.Kube.CoreV1().PersistentVolumes().Get(i.Context(), claim.Spec.VolumeName, metav1.GetOptions{})
+	require.NoError(i, err)
+	cluster, err := check.NewCluster(i.Config, "velero")
+	require.NoError(i, err)
+	log, _ := test.NewNullLogger()
+	s, err = snapshotter.OpenOn(cluster.Kube, "velero", log, map[string]string{"sweepAfter": "0"})
+	require.NoError(i, err)
+	pv, err = json.Marshal(volume)
+	require.NoError(i, err)
+	return s, pv
+}
+
+// take takes a snapshot, whose ID names pvc-1 as its volume.
+func (i *installed) take(s *snapshotter.Snapshotter, pv []byte) string {
+	i.Helper()
+	volume, err := s.GetVolumeID(i.Context(), pv)
+	require.NoError(i, err)
+	id, err := s.CreateSnapshot(i.Context(), volume, "", nil)
+	require.NoError(i, err)
+	stored, _, err := snapshotter.ReadID(id)
+	require.NoError(i, err)
+	return strings.Replace(id, "pv="+stored.PV, "pv=pvc-1", 1)
+}
+
+// configure sets the config of the volume snapshot location.
+func (i *installed) configure(config string) {
+	i.Helper()
+	err := i.Kube.CoreV1().RESTClient().Patch(types.MergePatchType).AbsPath("/apis/velero.io/v1/namespaces/velero/volumesnapshotlocations/default").
+		Body([]byte(`{"spec": {"config": ` + config + `}}`)).Do(i.Context()).Error()
+	require.NoError(i, err)
+}
