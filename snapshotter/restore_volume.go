@@ -39,6 +39,8 @@ func (r *restoration) provision(ctx context.Context) error {
 }
 
 func (r *restoration) stagingClaim() *corev1.PersistentVolumeClaim {
+	// csi-provisioner refuses less than the snapshot says it needs.
+	size := resource.NewQuantity(max(r.id.Size, objects.RestoreSize(r.content)), resource.BinarySI)
 	claim := &corev1.PersistentVolumeClaim{
 		ObjectMeta: r.call.Meta(r.settings.StagingNamespace),
 		Spec: corev1.PersistentVolumeClaimSpec{
@@ -46,21 +48,13 @@ func (r *restoration) stagingClaim() *corev1.PersistentVolumeClaim {
 			VolumeMode:       &r.id.Mode,
 			AccessModes:      r.id.AccessModes,
 			DataSource:       &corev1.TypedLocalObjectReference{APIGroup: ptr.To(snapshotv1.GroupName), Kind: "VolumeSnapshot", Name: r.snapshot.Name},
-			Resources: corev1.VolumeResourceRequirements{
-				Requests: corev1.ResourceList{corev1.ResourceStorage: r.claimSize()},
-			},
+			Resources:        corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: *size}},
 		},
 	}
 	if r.id.AttributesClass != "" {
 		claim.Spec.VolumeAttributesClassName = &r.id.AttributesClass
 	}
 	return claim
-}
-
-// claimSize is what the claim has to ask for: csi-provisioner refuses less than
-// the snapshot says it needs.
-func (r *restoration) claimSize() resource.Quantity {
-	return *resource.NewQuantity(max(r.id.Size, objects.RestoreSize(r.content)), resource.BinarySI)
 }
 
 // waitBound waits until the claim has its volume. What the driver says meanwhile

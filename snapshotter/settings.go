@@ -40,7 +40,7 @@ type Settings struct {
 // DefaultSettings returns the settings of a location whose config is empty.
 func DefaultSettings() Settings {
 	return Settings{
-		WaitFor:          waitForHandle,
+		WaitFor:          "handle",
 		SnapshotTimeout:  10 * time.Minute,
 		RestoreTimeout:   10 * time.Minute,
 		DeleteTimeout:    5 * time.Minute,
@@ -51,10 +51,7 @@ func DefaultSettings() Settings {
 	}
 }
 
-const (
-	waitForHandle = "handle"
-	waitForReady  = "ready"
-)
+const waitForReady = "ready"
 
 // Validate implements settings.Validator.
 func (s Settings) Validate(problems *settings.Problems) {

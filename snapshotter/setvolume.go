@@ -116,6 +116,23 @@ func (s *Snapshotter) staged(ctx context.Context, id ids.NewVolumeID) (made stag
 	return made, err
 }
 
+// DiscardVolume removes a volume that CreateVolumeFromSnapshot made and Velero was not
+// given. It returns nil when nothing of it is left, and may be called again until then.
+func (s *Snapshotter) DiscardVolume(ctx context.Context, volumeID string) error {
+	id, err := ids.ParseNewVolumeID(volumeID)
+	if err != nil {
+		return err
+	}
+	record, err := s.kube.StorageClasses.Find(ctx, id.Staging)
+	if err != nil || record == nil {
+		return err
+	}
+	if objects.PurposeOf(record) != objects.Restore {
+		return fmt.Errorf("StorageClass %s is not of this plugin's making, and is left alone", record.Name)
+	}
+	return s.removeRestore(ctx, record)
+}
+
 // removeStaging removes the claim and then the PersistentVolume of a volume that
 // stays.
 func (s *Snapshotter) removeStaging(ctx context.Context, claim *corev1.PersistentVolumeClaim, pv *corev1.PersistentVolume) error {

@@ -21,11 +21,13 @@ need not run.
 Where the location is one of a cluster, that is asked too: whether it serves all
 kinds, has what a restore of each snapshot needs, and whether the storage has each
 snapshot, ready and of its size. For each a VolumeSnapshotContent stands in the
-cluster for a moment; nothing else is written anywhere. --no-cluster leaves it out.
+cluster for a moment; nothing else is written anywhere. --no-cluster leaves it out,
+and --restore-volumes also makes a volume from each snapshot, and removes it again.
 
   velero-plugin-longshore verify nightly-20260101020000
   velero-plugin-longshore verify --latest-of nightly --file location.yaml
   velero-plugin-longshore verify --all --no-archive -o json
+  velero-plugin-longshore verify --latest-of nightly --restore-volumes
 
 Exit status: 0 all is well, 1 a check failed, 2 it could not begin.
 `
@@ -53,6 +55,7 @@ func runVerify(args []string, stdout, stderr io.Writer) int {
 	v.flags.BoolVar(&v.all, "all", false, "verify all backups of the location")
 	v.flags.StringVar(&v.latestOf, "latest-of", "", "verify the newest finished backup of this `schedule`")
 	v.flags.BoolVar(&v.options.NoArchive, "no-archive", false, "read all but the archives")
+	v.flags.BoolVar(&v.options.RestoreVolumes, "restore-volumes", false, "make a volume from each snapshot, and remove it again")
 	v.flags.BoolVar(&v.noCluster, "no-cluster", false, "look at what is stored only; so it is, too, where --file or --config describe the location and no --kubeconfig or --context names a cluster")
 	return v.run(args, v.wants, v.verify)
 }
@@ -64,6 +67,9 @@ func (v *verifying) wants(args []string) error {
 		return errors.New("say which backup, or --all, or --latest-of a schedule")
 	case len(args) > 0 && (v.all || v.latestOf != ""), v.all && v.latestOf != "":
 		return errors.New("names of backups, --all and --latest-of exclude each other")
+	}
+	if v.options.RestoreVolumes && !v.asksCluster() {
+		return errors.New("--restore-volumes needs a cluster: say which by --kubeconfig or --context, without --no-cluster")
 	}
 	for _, name := range args {
 		if err := named(name); err != nil {
@@ -87,9 +93,13 @@ func (v *verifying) verify(ctx context.Context, l *opened, args []string) error 
 	return v.asText(ctx, l, names)
 }
 
+func (v *verifying) asksCluster() bool {
+	return !v.noCluster && (!v.described(v.at) || v.kubeconfig != "" || v.context != "")
+}
+
 // into is the cluster that the backups would be restored into, nil if none is asked.
 func (v *verifying) into() (*verify.Cluster, error) {
-	if v.noCluster || (v.described(v.at) && v.kubeconfig == "" && v.context == "") {
+	if !v.asksCluster() {
 		return nil, nil
 	}
 	cluster, err := v.cluster()

@@ -44,7 +44,7 @@ func (i *installed) verify(t *testing.T) {
 	i = &installed{t, i.Cluster, i.s3}
 	alone(t)
 	require.NoError(t, i.CreateNamespace(t.Context(), "shop"))
-	i.configure(`{"errorGracePeriod": "300ms"}`)
+	i.configure(shortGrace)
 	defer i.configure("null")
 	defer func() { require.NoError(t, i.ControlDriver(testbed.DriverControl{})) }()
 	require.NoError(t, i.Apply(t.Context(), secretiveClass))
@@ -79,6 +79,8 @@ func (i *installed) verify(t *testing.T) {
 		})
 	}
 	require.NoError(t, i.ControlDriver(testbed.DriverControl{}))
+	i.verifyVolumes(id)
+	i.as(before)
 	for _, one := range []string{id, late} {
 		require.NoError(t, s.DeleteSnapshot(t.Context(), one))
 	}
@@ -90,7 +92,7 @@ func (i *installed) verifyGood(id string) {
 	for _, step := range steps {
 		require.Equal(i, check.OK, step.Outcome, "%+v", step)
 	}
-	require.Contains(i, steps[stepSnapshot].Detail, "1 snapshot there, ready, of the right size")
+	require.Contains(i, steps[stepSnapshot].Detail, "1 snapshot is there, ready, of the right size")
 	calls, err := i.DriverCalls()
 	require.NoError(i, err)
 	stored, _, err := snapshotter.ReadID(id)
@@ -105,6 +107,31 @@ func (i *installed) verifyGood(id string) {
 	require.Equal(i, check.Skipped, steps[stepKinds].Outcome)
 	require.Equal(i, check.Skipped, steps[stepClaims].Outcome)
 	require.Equal(i, check.OK, steps[stepSnapshot].Outcome)
+}
+
+// verifyVolumes has a volume made from a snapshot, and from one that is gone.
+func (i *installed) verifyVolumes(id string) {
+	i.Helper()
+	i.configure("null") // a restore may take its time
+	step := i.verified(exitOK, backupOf(id), "--restore-volumes")["restored volumes"]
+	require.Equal(i, check.OK, step.Outcome, "%+v", step)
+	stored, _, err := snapshotter.ReadID(id)
+	require.NoError(i, err)
+	calls, err := i.DriverCalls()
+	require.NoError(i, err)
+	made := slices.IndexFunc(calls, func(c testbed.DriverCall) bool {
+		return c.Method == "CreateVolume" && c.SourceSnapshot == stored.Handle
+	})
+	require.GreaterOrEqual(i, made, 0, "the driver made a volume from the snapshot")
+	require.True(i, slices.ContainsFunc(calls, func(c testbed.DriverCall) bool {
+		return c.Method == "DeleteVolume" && c.VolumeID == calls[made].ResultID && c.Code == "OK"
+	}), "and deleted it")
+
+	i.configure(shortGrace)
+	step = i.verified(exitFailed, backupOf(strings.Replace(id, stored.Handle, stored.Handle+"0", 1)), "--restore-volumes")["restored volumes"]
+	require.Equal(i, check.Failed, step.Outcome, "%+v", step)
+	require.Contains(i, step.Detail, "can not find snapshot")
+	require.Contains(i, i.run(exitUsage, "verify", "nightly", "--restore-volumes", "--no-cluster"), "--restore-volumes needs a cluster")
 }
 
 func (i *installed) lacking(id, late string) map[string]here {
@@ -126,7 +153,7 @@ func (i *installed) lacking(id, late string) map[string]here {
 		"gone and not listed": {id: gone, driver: testbed.DriverControl{ListSnapshots: &no}, step: stepSnapshot, outcome: check.Warning, says: "cannot be told"},
 		"driver rejects other handles": {id: id, driver: testbed.DriverControl{Rules: []testbed.DriverRule{
 			{Method: "ListSnapshots", Match: stored.Handle, Delay: "1ms"}, {Method: "ListSnapshots", Code: "InvalidArgument", Message: "no handle of ours"},
-		}}, step: stepSnapshot, outcome: check.OK, says: "1 snapshot there"},
+		}}, step: stepSnapshot, outcome: check.OK, says: "1 snapshot is there"},
 		"driver fails for others": {id: id, driver: testbed.DriverControl{Rules: []testbed.DriverRule{
 			{Method: "ListSnapshots", Match: stored.Handle, Delay: "1ms"}, {Method: "ListSnapshots", Code: "PermissionDenied", Message: "no"},
 		}}, step: stepSnapshot, outcome: check.Warning, says: "does not say that one which nobody has taken is missing"},
@@ -254,6 +281,9 @@ func (i *installed) take(s *snapshotter.Snapshotter, pv []byte) string {
 	require.NoError(i, err)
 	return strings.Replace(id, "pv="+stored.PV, "pv=pvc-1", 1)
 }
+
+// shortGrace has a driver's error end a wait soon.
+const shortGrace = `{"errorGracePeriod": "300ms"}`
 
 // configure sets the config of the volume snapshot location.
 func (i *installed) configure(config string) {

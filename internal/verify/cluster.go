@@ -30,7 +30,8 @@ type Cluster struct {
 
 // location is a VolumeSnapshotLocation.
 type location struct {
-	patient *snapshotter.Snapshotter // as a restore has it, but for how long it waits
+	restore *snapshotter.Snapshotter // as a restore has it
+	patient *snapshotter.Snapshotter // waits no longer than an answer may take
 	brief   *snapshotter.Snapshotter // takes an answer for the last one
 	// doubts are by driver: why it cannot tell whether a snapshot is there, "" if it
 	// can.
@@ -71,9 +72,13 @@ func (c *Cluster) location(ctx context.Context, name string) (*location, error) 
 	if settings == nil {
 		settings = map[string]string{}
 	}
+	settings["sweepAfter"] = "0"
+	if l.restore, err = snapshotter.OpenOn(c.Kube, c.Namespace, c.log, settings); err != nil {
+		return nil, fmt.Errorf("%s: %w", found.Subject, err)
+	}
 	settings["restoreTimeout"] = driverTimeout.String()
 	if l.patient, err = snapshotter.OpenOn(c.Kube, c.Namespace, c.log, settings); err != nil {
-		return nil, fmt.Errorf("%s: %w", found.Subject, err)
+		return nil, err
 	}
 	settings["errorGracePeriod"] = briefGrace.String()
 	if l.brief, err = snapshotter.OpenOn(c.Kube, c.Namespace, c.log, settings); err != nil {

@@ -107,7 +107,7 @@ func (f *asked) hint() string {
 		hints = append(hints, "asking takes the rights of Velero's own account (velero-plugin-longshore print rbac) and the driver's csi-snapshotter; --no-cluster leaves it out")
 	}
 	if len(hints) == 0 {
-		hints = append(hints, "what the storage does not tell, only a restore shows: restore the backup into a namespace of its own now and then")
+		hints = append(hints, "what the storage does not tell, --restore-volumes shows, and a restore of the backup into a namespace of its own")
 	}
 	return strings.Join(hints, "\n")
 }

@@ -25,6 +25,7 @@
 //	claims' classes       it has the StorageClasses of the claims
 //	restore of snapshots  it has what a restore of each snapshot needs
 //	stored snapshots      the storage has each snapshot, by what its driver says
+//	restored volumes      a volume can be made from each, if so wanted
 package verify
 
 import (
@@ -45,6 +46,8 @@ type Options struct {
 	NoArchive bool
 	// Cluster is where it would be restored, nil to ask none.
 	Cluster *Cluster
+	// RestoreVolumes makes a volume from each snapshot there, and removes it again.
+	RestoreVolumes bool
 }
 
 // Backup verifies one backup.
@@ -69,6 +72,9 @@ func Backup(ctx context.Context, l *backups.Location, name string, o Options, ob
 	}
 	if o.Cluster != nil {
 		b.here(ctx, o.Cluster)
+	}
+	if o.Cluster != nil && o.RestoreVolumes {
+		b.Step(ctx, "restored volumes", func(ctx context.Context) (string, error) { return b.restored(ctx, o.Cluster) })
 	}
 	return b.Results
 }

@@ -110,7 +110,12 @@ func (id SnapshotID) String() string {
 	for _, use := range SecretUses {
 		t.add("secret."+use, id.Secrets[use].String())
 	}
-	t.addGroup(id.Group)
+	t.add("group", id.Group.Handle)
+	t.add("groupClass", id.Group.Class)
+	t.add("groupSecret", id.Group.DeleteSecret.String())
+	for _, member := range id.Group.Members {
+		t.add("member", member)
+	}
 	return t.String()
 }
 
@@ -118,15 +123,6 @@ func (id NewVolumeID) String() string {
 	t := newIDText(newVolumeScheme, id.Driver, id.Handle)
 	t.add("staging", id.Staging)
 	return t.String()
-}
-
-func (t *idText) addGroup(group Group) {
-	t.add("group", group.Handle)
-	t.add("groupClass", group.Class)
-	t.add("groupSecret", group.DeleteSecret.String())
-	for _, member := range group.Members {
-		t.add("member", member)
-	}
 }
 
 // FormatSize writes a size in bytes as Kubernetes does.
