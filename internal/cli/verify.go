@@ -27,7 +27,7 @@ and --restore-volumes also makes a volume from each snapshot, and removes it aga
   velero-plugin-longshore verify nightly-20260101020000
   velero-plugin-longshore verify --latest-of nightly --file location.yaml
   velero-plugin-longshore verify --all --no-archive -o json
-  velero-plugin-longshore verify --latest-of nightly --restore-volumes
+  velero-plugin-longshore verify nightly-1 --restore-volumes
 
 Exit status: 0 all is well, 1 a check failed, 2 it could not begin.
 `
