@@ -12,7 +12,11 @@ import (
 // printRows prints a group as it is finished.
 func printRows(to io.Writer, rows []row) {
 	table := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
-	for _, r := range rows {
+	for i, r := range rows {
+		if i == 0 || r.Rival != rows[i-1].Rival {
+			_ = table.Flush()
+			fmt.Fprintf(to, "%s beside %s:\n", ours, r.Rival)
+		}
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", r.Name, r.Unit,
 			spread(r.Samples[ours]), spread(r.Samples[r.Rival]), number(r.ratio())+"×", withLabel("ceiling", spread(r.Samples[ceiling])))
 	}
