@@ -28,6 +28,9 @@ func Config(file, context string) (*rest.Config, error) {
 	rules.ExplicitPath = file
 	overrides := &clientcmd.ConfigOverrides{CurrentContext: context}
 	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, overrides).ClientConfig()
+	if files := os.Getenv(clientcmd.RecommendedConfigPathEnvVar); clientcmd.IsEmptyConfig(err) && files != "" {
+		return nil, fmt.Errorf("find the Kubernetes cluster: KUBECONFIG is %q, and there is no such file, or no cluster in it", files)
+	}
 	if clientcmd.IsEmptyConfig(err) {
 		return nil, errors.New("find the Kubernetes cluster: not running in a pod, and neither KUBECONFIG nor ~/.kube/config names a cluster")
 	}

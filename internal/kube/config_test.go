@@ -18,10 +18,11 @@ func TestNamespace(t *testing.T) {
 }
 
 func TestConfigWithoutCluster(t *testing.T) {
-	t.Setenv("KUBECONFIG", filepath.Join(t.TempDir(), "none"))
+	none := filepath.Join(t.TempDir(), "none")
+	t.Setenv("KUBECONFIG", none)
 	t.Setenv("KUBERNETES_SERVICE_HOST", "")
 	_, err := Config("", "")
-	require.ErrorContains(t, err, "KUBECONFIG")
+	require.ErrorContains(t, err, `KUBECONFIG is "`+none+`", and there is no such file`)
 }
 
 func TestNewSendsNothing(t *testing.T) {
