@@ -157,7 +157,7 @@ func (b *bench) nothingLeft(before testbed.Leftovers) {
 }
 
 // retainNothing has the volumes of the application go with their claims, whatever
-// their class says.
+// their class says; also of those in a second namespace of the test.
 func (b *bench) retainNothing(ctx context.Context) error {
 	volumes := b.Kube.CoreV1().PersistentVolumes()
 	all, err := volumes.List(ctx, metav1.ListOptions{})
@@ -165,7 +165,7 @@ func (b *bench) retainNothing(ctx context.Context) error {
 		return err
 	}
 	for _, pv := range all.Items {
-		if pv.Spec.ClaimRef == nil || pv.Spec.ClaimRef.Namespace != b.namespace || pv.Spec.PersistentVolumeReclaimPolicy != corev1.PersistentVolumeReclaimRetain {
+		if pv.Spec.ClaimRef == nil || !strings.HasPrefix(pv.Spec.ClaimRef.Namespace, b.namespace) || pv.Spec.PersistentVolumeReclaimPolicy != corev1.PersistentVolumeReclaimRetain {
 			continue
 		}
 		_, patchErr := volumes.Patch(ctx, pv.Name, types.MergePatchType, []byte(`{"spec": {"persistentVolumeReclaimPolicy": "Delete"}}`), metav1.PatchOptions{})

@@ -17,7 +17,7 @@ import (
 // TestClusterClearErrors: what cannot work is said at once, by name.
 func TestClusterClearErrors(t *testing.T) {
 	b := onCluster(t, nil)
-	pv := b.claimed(testbed.ClaimOptions{Name: "data"}, "first")
+	pv := b.claimed(testbed.ClaimOptions{Name: "data", Class: testbed.ClassImmediate}, "first")
 	snapshot := b.snapshotOf(pv, "b1")
 	id, err := ids.ParseSnapshotID(snapshot)
 	require.NoError(t, err)

@@ -96,7 +96,7 @@ func TestClusterNamespaceTerminating(t *testing.T) {
 		b := onCluster(t, nil)
 		before, err := b.Leftovers(t.Context())
 		require.NoError(t, err)
-		pv := b.claimed(testbed.ClaimOptions{Name: "data"}, "first")
+		pv := b.claimed(testbed.ClaimOptions{Name: "data", Class: testbed.ClassImmediate}, "first")
 		b.rule(testbed.DriverRule{Method: "CreateSnapshot", Delay: "8s"})
 		began := time.Now()
 		b.meanwhile(objects.Snapshot, func() error { return b.terminating("") }, func() { _, err = take(b, pv) })

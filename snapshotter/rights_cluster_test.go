@@ -66,6 +66,7 @@ func TestClusterAnother(t *testing.T) {
 	_, content := o.restoreAs(o.Snapshotter, snapshot, pv, "restored")
 	require.Equal(t, "first", content)
 	require.NoError(t, o.DeleteSnapshot(t.Context(), snapshot))
+	require.NoError(t, o.retainNothing(t.Context()))
 	require.NoError(t, o.DeleteNamespace(t.Context(), o.namespace))
 	b.Snapshotter = b.open(nil)
 	require.NoError(t, b.DeleteSnapshot(t.Context(), snapshot), "deleted from the other cluster")
