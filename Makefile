@@ -24,7 +24,7 @@ GOTESTSUM := go tool -modfile=$(CURDIR)/hack/tools/gotestsum/go.mod gotestsum --
 GOTEST  := $(GOTESTSUM) -- -count=1 -timeout=40m -p=2
 
 .DEFAULT_GOAL := help
-.PHONY: help build parts test test-unit test-race test-oldest matrix verify lint tidy demo figures bench image push release licences clean
+.PHONY: help build parts test test-unit test-race test-oldest matrix verify lint tidy demo figures picture bench image push release licences clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ tidy: ## tidy every module
 
 figures: build ## print the binary's size and its memory after one listing
 	go run ./hack/figures
+
+picture: build ## draw docs/check.svg from a run of check against a real S3 server
+	go run ./hack/picture
 
 bench: parts build ## compare with velero-plugin-for-aws and Velero's CSI snapshots (QUICK=1: in a few minutes; ROWS=regexp)
 	cd hack/bench && go run . $(if $(QUICK),-quick) -rows '$(ROWS)'
