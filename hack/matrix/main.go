@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"syscall"
+	"time"
 
 	"github.com/longshore-dev/velero-plugin/internal/testbed"
 )
@@ -106,6 +107,10 @@ func (r row) command(ctx context.Context, dir, log string, args ...string) (outp
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), testbed.MatrixVariable+"="+r.matrix())
+	// An interrupt is for the whole group: go test alone would leave the tests running.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
+	cmd.WaitDelay = time.Minute
 	output, err = cmd.CombinedOutput()
 	if writeErr := os.WriteFile(log, output, 0o644); writeErr != nil {
 		return nil, false, writeErr
