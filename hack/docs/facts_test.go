@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/longshore-dev/velero-plugin/docs"
 	"github.com/longshore-dev/velero-plugin/objectstore"
 	"github.com/longshore-dev/velero-plugin/snapshotter"
 )
@@ -102,4 +103,9 @@ func number(text string, named int) int {
 		return n
 	}
 	return named
+}
+
+// TestAddress wants the releases to name the same address as the commands.
+func TestAddress(t *testing.T) {
+	require.Contains(t, source(t, "hack/release"), `"`+docs.Address+`"`)
 }

@@ -12,9 +12,9 @@ import (
 func (o *objectStore) unseen(err error, action string) error {
 	switch objectstore.KindOf(err) {
 	case objectstore.KindForbidden:
-		return Skip("not seen: the credentials may not ask (" + action + "), and need not")
+		return Skip("not seen: the credentials lack " + action + ", which is not needed")
 	case objectstore.KindUnsupported:
-		return Skip("not seen: the storage does not know the question")
+		return Skip("not seen: the storage does not support the request")
 	}
 	what, _ := o.d.Explain(err)
 	return Skip("not seen: " + what)
@@ -90,7 +90,7 @@ func judgeRules(rules []objectstore.Rule) (string, error) {
 }
 
 func deletes(rule, when string) error {
-	return Warn(fmt.Sprintf("rule %q deletes objects %s: backups lose parts of themselves behind Velero's back", rule, when),
+	return Warn(fmt.Sprintf("rule %q deletes objects %s: backups lose objects without Velero's knowledge", rule, when),
 		"leave deletion to Velero (a backup's TTL): restrict the rule to another prefix")
 }
 

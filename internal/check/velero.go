@@ -9,6 +9,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"github.com/longshore-dev/velero-plugin/docs"
 	"github.com/longshore-dev/velero-plugin/internal/defaults"
 	"github.com/longshore-dev/velero-plugin/snapshotter"
 )
@@ -25,7 +26,7 @@ func (v *volumeSnapshotter) velero(ctx context.Context) (string, error) {
 	}
 	if slices.Contains(w.argument("--features"), "EnableCSI") {
 		return "", Fail("Velero runs with --features=EnableCSI: it takes the snapshots of CSI volumes itself and never asks this location",
-			"remove EnableCSI from --features in the arguments of Deployment "+v.Namespace+"/velero")
+			"remove EnableCSI from --features in the arguments of Deployment "+v.Namespace+"/velero; but read this first, since old backups need EnableCSI: "+docs.Page("migrate-from-enablecsi.md"))
 	}
 	return "asks its volume snapshot locations (no EnableCSI)", nil
 }
