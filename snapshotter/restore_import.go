@@ -68,17 +68,19 @@ func (s *Snapshotter) FindSnapshot(ctx context.Context, snapshotID, handle strin
 	if err != nil {
 		return nil, err
 	}
-	wait, errs := s.tolerate(ctx, s.log)
-	defer errs.stop()
-	content, err = s.waitContent(wait, content, errs, "the driver to find the snapshot", func(now *snapshotv1.VolumeSnapshotContent) (bool, error) {
-		return objects.Handle(now) != "", nil
-	})
+	found, err := s.waitFound(ctx, content)
 	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTimeout)
 	defer cancel()
 	if left := s.removeContent(clean, content); left != nil || isMissing(err) {
 		return nil, left
 	}
-	return content.Status, err
+	if err == nil && objects.Handle(found) == "" {
+		err = fmt.Errorf("%s was deleted by someone else", s.describeContent(content.Name))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return found.Status, nil
 }
 
 // removeContent removes a content whose snapshot stays in the storage.

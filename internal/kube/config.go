@@ -1,7 +1,6 @@
 package kube
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -28,11 +27,8 @@ func Config(file, context string) (*rest.Config, error) {
 	rules.ExplicitPath = file
 	overrides := &clientcmd.ConfigOverrides{CurrentContext: context}
 	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, overrides).ClientConfig()
-	if files := os.Getenv(clientcmd.RecommendedConfigPathEnvVar); clientcmd.IsEmptyConfig(err) && files != "" {
-		return nil, fmt.Errorf("find the Kubernetes cluster: KUBECONFIG is %q, and there is no such file, or no cluster in it", files)
-	}
 	if clientcmd.IsEmptyConfig(err) {
-		return nil, errors.New("find the Kubernetes cluster: not running in a pod, and neither KUBECONFIG nor ~/.kube/config names a cluster")
+		return nil, fmt.Errorf("find the Kubernetes cluster: not running in a pod, and no cluster in KUBECONFIG (%q), else ~/.kube/config", os.Getenv("KUBECONFIG"))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("find the Kubernetes cluster: kubeconfig %q (empty is that of KUBECONFIG, else ~/.kube/config), context %q: %w", file, context, err)

@@ -22,7 +22,7 @@ func TestConfigWithoutCluster(t *testing.T) {
 	t.Setenv("KUBECONFIG", none)
 	t.Setenv("KUBERNETES_SERVICE_HOST", "")
 	_, err := Config("", "")
-	require.ErrorContains(t, err, `KUBECONFIG is "`+none+`", and there is no such file`)
+	require.ErrorContains(t, err, `no cluster in KUBECONFIG ("`+none+`")`)
 }
 
 func TestNewSendsNothing(t *testing.T) {

@@ -102,13 +102,10 @@ func anyStorageClass(own []*storagev1.StorageClass, driver string) (*storagev1.S
 }
 
 func storageClassNames(classes []*storagev1.StorageClass) string {
-	if len(classes) == 0 {
-		return "none"
-	}
 	var all []string
 	for _, class := range classes {
 		all = append(all, class.Name)
 	}
 	slices.Sort(all)
-	return strings.Join(all, ", ")
+	return cmp.Or(strings.Join(all, ", "), "none")
 }
