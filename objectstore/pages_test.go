@@ -121,12 +121,13 @@ func TestExpiredContinuation(t *testing.T) {
 func TestOddPages(t *testing.T) {
 	t.Parallel()
 	for name, text := range map[string]string{
-		"odd date":     `<ListBucketResult><Contents><Key>key</Key><LastModified>yesterday</LastModified><Size>many</Size></Contents></ListBucketResult>`,
-		"no date":      `<ListBucketResult><Contents><Key>key</Key></Contents></ListBucketResult>`,
-		"XML 1.1":      `<?xml version="1.1" encoding="UTF-8"?><ListBucketResult><Contents><Key>key</Key></Contents></ListBucketResult>`,
-		"utf8":         `<?xml version="1.0" encoding="utf8"?><ListBucketResult><Contents><Key>key</Key></Contents></ListBucketResult>`,
-		"other names":  `<s3:ListBucketResult xmlns:s3="http://s3.amazonaws.com/doc/2006-03-01/"><s3:Contents><s3:Key>key</s3:Key></s3:Contents></s3:ListBucketResult>`,
-		"encoded name": `<ListBucketResult><EncodingType>url</EncodingType><Contents><Key>k%65y</Key></Contents></ListBucketResult>`,
+		"odd date":        `<ListBucketResult><Contents><Key>key</Key><LastModified>yesterday</LastModified><Size>many</Size></Contents></ListBucketResult>`,
+		"no date":         `<ListBucketResult><Contents><Key>key</Key></Contents></ListBucketResult>`,
+		"XML 1.1":         `<?xml version="1.1" encoding="UTF-8"?><ListBucketResult><Contents><Key>key</Key></Contents></ListBucketResult>`,
+		"byte order mark": "\ufeff<?xml version=\"1.1\" encoding=\"latin1\"?>\n<ListBucketResult><Contents><Key>key</Key></Contents></ListBucketResult>",
+		"utf8":            `<?xml version="1.0" encoding="utf8"?><ListBucketResult><Contents><Key>key</Key></Contents></ListBucketResult>`,
+		"other names":     `<s3:ListBucketResult xmlns:s3="http://s3.amazonaws.com/doc/2006-03-01/"><s3:Contents><s3:Key>key</s3:Key></s3:Contents></s3:ListBucketResult>`,
+		"encoded name":    `<ListBucketResult><EncodingType>url</EncodingType><Contents><Key>k%65y</Key></Contents></ListBucketResult>`,
 	} {
 		for _, zipped := range []bool{false, true} {
 			store := openAt(t, serve(t, func(w http.ResponseWriter, _ *http.Request) {

@@ -60,6 +60,7 @@ func TestAnswersOfS3(t *testing.T) {
 		{"GET", given(403, "<Error><Code>AccessDenied</Code><Message>Access Denied.</Message><RequestId>R1</RequestId></Error>"), Forbidden, "the storage answered AccessDenied: Access Denied (HTTP 403, request R1)"},
 		{"GET", given(403, "<?xml version=\"1.1\" encoding=\"latin1\"?>\n<Error xmlns=\"x\"><Code>RequestTimeTooSkewed</Code></Error>"), Clock, "the storage answered RequestTimeTooSkewed (HTTP 403)"},
 		{"GET", given(404, "\ufeff<?xml version='1.0'?><Error><Code>NoSuchBucket</Code><Message>&unknown; no</Message></Error>"), NoBucket, "NoSuchBucket"},
+		{"GET", given(404, "\ufeff<?xml version='1.1' encoding='latin1'?><Error><Code>NoSuchBucket</Code><Message>&unknown; no</Message></Error>"), NoBucket, "NoSuchBucket"},
 		{"GET", given(301, "<Error><Code>PermanentRedirect</Code><Message>x</Message></Error>", "X-Amz-Bucket-Region", "eu-west-1", "Location", "https://b.s3.amazonaws.com/"), Region, "set region: eu-west-1"},
 		{"GET", given(507, "<Error><Code>Odd</Code></Error>"), Full, "the storage answered Odd (HTTP 507)"},
 		{"HEAD", given(404, ""), NotFound, "the storage answered HTTP 404 and gave no reason"},

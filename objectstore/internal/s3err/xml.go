@@ -8,7 +8,7 @@ import (
 
 // declaration is how XML may begin. S3 servers write version 1.1 there, or any
 // name for UTF-8, and encoding/xml would refuse them.
-var declaration = regexp.MustCompile(`^(\xef\xbb\xbf)?\s*<\?xml[^>]*\?>`)
+var declaration = regexp.MustCompile(`^\x{feff}?\s*<\?xml[^>]*\?>`)
 
 // XML reads an answer of S3 up to its first element. The decoder goes on from
 // there.
