@@ -57,7 +57,7 @@ var objectStoreGroups = []group{
 	{"Transfers and memory", []setting{
 		{"partSize", "16MiB", false}, {"uploadConcurrency", "", false}, {"uploadMemoryLimit", "", false},
 	}},
-	{"Proof, and servers with ways of their own", []setting{
+	{"Checksums, and servers that differ", []setting{
 		{"verifyDownloads", "", false}, {"checksumAlgorithm", "", false}, {"contentMD5", "true", false}, {"payloadSigning", "", false},
 		{"listObjectsVersion", "", false}, {"writeProbe", "true", false},
 	}},
@@ -76,7 +76,7 @@ var snapshotterGroups = []group{
 		{"storageClass.*", "new-fast", false}, {"storageClass.", "standard", false}, {"driver.*", "ebs.csi.eks.amazonaws.com", false},
 		{"stagingNamespace", "longshore", false},
 	}},
-	{"Who may command it", []setting{
+	{"Trust in snapshot IDs", []setting{
 		{"signingKeySecret", "longshore-signing/keys", false}, {"requireSignature", "true", false}, {"snapshotSecrets", "rook-ceph/rook-csi-rbd-provisioner", false},
 	}},
 	{"Time limits", []setting{
