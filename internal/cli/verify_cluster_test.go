@@ -2,11 +2,17 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"maps"
+	"os"
+	"os/signal"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/minio/minio-go/v7"
 	"github.com/sirupsen/logrus/hooks/test"
@@ -81,6 +87,8 @@ func (i *installed) verify(t *testing.T) {
 	require.NoError(t, i.ControlDriver(testbed.DriverControl{}))
 	i.verifyVolumes(id)
 	i.as(before)
+	i.verifyInterrupted(id)
+	i.as(before)
 	for _, one := range []string{id, late} {
 		require.NoError(t, s.DeleteSnapshot(t.Context(), one))
 	}
@@ -132,6 +140,27 @@ func (i *installed) verifyVolumes(id string) {
 	require.Equal(i, check.Failed, step.Outcome, "%+v", step)
 	require.Contains(i, step.Detail, "can not find snapshot")
 	require.Contains(i, i.run(exitUsage, "verify", "nightly", "--restore-volumes", "--no-cluster"), "--restore-volumes needs a cluster")
+}
+
+// verifyInterrupted has a person's Ctrl-C while the driver is asked.
+func (i *installed) verifyInterrupted(id string) {
+	i.Helper()
+	require.NoError(i, i.ControlDriver(testbed.DriverControl{Rules: []testbed.DriverRule{{Method: "ListSnapshots", Delay: "5s"}}}))
+	also := make(chan os.Signal, 1)
+	signal.Notify(also, os.Interrupt) // else one that came too late would end the tests
+	defer signal.Stop(also)
+	interrupted := make(chan error, 1)
+	go func() {
+		err := testbed.Poll(i.Context(), time.Minute, "verify to ask the driver", func(ctx context.Context) (bool, string, error) {
+			list, err := i.Snapshots.VolumeSnapshotContents().List(ctx, metav1.ListOptions{LabelSelector: "longshore.dev/purpose=restore,longshore.dev/velero=velero"})
+			return err == nil && len(list.Items) > 0, "", err
+		})
+		interrupted <- errors.Join(err, syscall.Kill(os.Getpid(), syscall.SIGINT))
+	}()
+	steps := i.verified(exitFailed, backupOf(id))
+	require.NoError(i, <-interrupted)
+	require.Equal(i, "interrupted", steps[stepSnapshot].Detail)
+	require.NoError(i, i.ControlDriver(testbed.DriverControl{}))
 }
 
 func (i *installed) lacking(id, late string) map[string]here {
@@ -246,7 +275,7 @@ func (i *installed) verified(status int, b *backuptest.Backup, args ...string) m
 		Backups []struct{ Steps []check.Result }
 	}
 	out := i.run(status, append([]string{"verify", b.Name, "-o", "json"}, args...)...)
-	require.NoError(i, json.Unmarshal([]byte(out), &told))
+	require.NoError(i, json.NewDecoder(strings.NewReader(out)).Decode(&told)) // messages follow
 	for key := range objects {
 		require.NoError(i, client.RemoveObject(i.Context(), storedIn, key, minio.RemoveObjectOptions{}))
 	}

@@ -59,10 +59,11 @@ func verifyBackup(t *testing.T, cluster *testbed.Cluster) {
 		OK      bool
 		Backups []check.Report
 	}
-	require.NoError(t, json.Unmarshal([]byte(byHand(t, cluster, "verify", story.Backup, "-o", "json")), &told))
+	require.NoError(t, json.Unmarshal([]byte(byHand(t, cluster, "verify", story.Backup, "--restore-volumes", "-o", "json")), &told))
 	require.True(t, told.OK)
 	require.Len(t, told.Backups, 1)
-	require.GreaterOrEqual(t, len(told.Backups[0].Steps), 10)
+	require.GreaterOrEqual(t, len(told.Backups[0].Steps), 15)
+	require.Equal(t, "restored volumes", told.Backups[0].Steps[len(told.Backups[0].Steps)-1].Step)
 	for _, step := range told.Backups[0].Steps {
 		require.Equal(t, check.OK, step.Outcome, "%+v", step)
 	}

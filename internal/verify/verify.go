@@ -87,7 +87,13 @@ func (b *backup) here(ctx context.Context, c *Cluster) {
 	}{
 		{"served kinds", b.servedKinds}, {"claims' classes", b.claimClasses}, {"restore of snapshots", b.restorable}, {"stored snapshots", b.stored},
 	} {
-		b.Step(ctx, step.name, func(ctx context.Context) (string, error) { return step.do(ctx, c) })
+		b.Step(ctx, step.name, func(ctx context.Context) (string, error) {
+			detail, err := step.do(ctx, c)
+			if ctx.Err() != nil { // what was found then was not looked for to the end
+				err = ctx.Err()
+			}
+			return detail, err
+		})
 	}
 }
 
