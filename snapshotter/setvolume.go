@@ -133,8 +133,7 @@ func (s *Snapshotter) DiscardVolume(ctx context.Context, volumeID string) error 
 	return s.removeRestore(ctx, record)
 }
 
-// removeStaging removes the claim and then the PersistentVolume of a volume that
-// stays.
+// removeStaging removes the claim, and then the PersistentVolume without its volume.
 func (s *Snapshotter) removeStaging(ctx context.Context, claim *corev1.PersistentVolumeClaim, pv *corev1.PersistentVolume) error {
 	claims, proof := s.kube.Claims.In(claim.Namespace), objects.ClaimOf(claim, pv.Spec.CSI.Driver)
 	if _, err := claims.Delete(ctx, claim, nil); err != nil {
@@ -176,6 +175,9 @@ func (s *Snapshotter) release(ctx context.Context, record *storagev1.StorageClas
 		})
 		if err == nil {
 			err = s.removeRecord(ctx, record)
+		}
+		if left := new(leftError); errors.As(err, &left) { // its PersistentVolume was made again
+			err = s.finishHandOver(ctx, record)
 		}
 		if err != nil {
 			s.log.WithError(err).WithField("storageClass", record.Name).Info("the restore's StorageClass stays until a sweep")
