@@ -11,6 +11,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/longshore-dev/velero-plugin/docs"
 	"github.com/longshore-dev/velero-plugin/internal/cli"
 	"github.com/longshore-dev/velero-plugin/internal/defaults"
 	"github.com/longshore-dev/velero-plugin/internal/pluginserver"
@@ -55,11 +56,11 @@ func openSnapshotter(log logrus.FieldLogger, enableCSI bool) pluginserver.Open[p
 	var warn sync.Once
 	return defaults.Open(defaults.VolumeSnapshotter, log, func(ctx context.Context, config map[string]string) (pluginserver.VolumeSnapshotter, error) {
 		if enableCSI {
-			warn.Do(func() { log.Warn(enableCSIWarning) })
+			warn.Do(func() { log.Warn(enableCSIWarning + docs.Page("migrate-from-enablecsi.md")) })
 		}
 		return snapshotter.Open(ctx, log, config)
 	})
 }
 
 const enableCSIWarning = "Velero runs with --features=EnableCSI: it snapshots CSI volumes itself and never asks this plugin; " +
-	"remove EnableCSI from the server's features to use the VolumeSnapshotLocation"
+	"remove EnableCSI from the server's features to use the VolumeSnapshotLocation. Backups made with it would then be restored with empty volumes: see "

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 	veleroplugin "github.com/vmware-tanzu/velero/pkg/plugin/velero"
 
+	"github.com/longshore-dev/velero-plugin/docs"
 	"github.com/longshore-dev/velero-plugin/internal/testbed"
 )
 
@@ -39,7 +40,8 @@ func TestPluginBinary(t *testing.T) {
 		t.Setenv("KUBECONFIG", filepath.Join(t.TempDir(), "missing"))
 		_ = snapshotter.Init(nil) // there is no cluster here
 		warning := client.line(t, "Velero runs with --features=EnableCSI: it snapshots CSI volumes itself and never asks this plugin; "+
-			"remove EnableCSI from the server's features to use the VolumeSnapshotLocation")
+			"remove EnableCSI from the server's features to use the VolumeSnapshotLocation. Backups made with it would then be restored with empty volumes: see "+
+			docs.Page("migrate-from-enablecsi.md"))
 		require.Equal(t, logrus.WarnLevel, warning.Level)
 	})
 	t.Run("restarted after a kill", func(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 
 	"filippo.io/age"
 
+	"github.com/longshore-dev/velero-plugin/docs"
 	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
 )
 
@@ -80,7 +81,7 @@ func (r *plain) Read(p []byte) (int, error) {
 	}
 	n, err := r.from.Read(p)
 	if !r.begun && strings.HasPrefix(string(p[:min(n, len(intro))]), intro) {
-		r.err = s3err.Hinted(s3err.NotDecrypted, "set encryptionIdentitySecret or encryptionIdentityFile; see docs/encryption.md",
+		r.err = s3err.Hinted(s3err.NotDecrypted, "set encryptionIdentitySecret or encryptionIdentityFile; see "+docs.Page("encryption.md"),
 			"the object is encrypted, and the location has no private key")
 		return 0, r.err
 	}

@@ -19,6 +19,7 @@ import (
 
 	"filippo.io/age"
 
+	"github.com/longshore-dev/velero-plugin/docs"
 	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
 )
 
@@ -75,7 +76,7 @@ func explained(err error) error {
 	case s3err.HasKind(err), errors.As(err, new(*s3err.Error)):
 		return err
 	case errors.As(err, &noMatch):
-		return s3err.Hinted(s3err.NotDecrypted, "add the private key to one of the public keys it was encrypted to (of the kinds "+kindsOf(noMatch.StanzaTypes)+"); see docs/encryption.md",
+		return s3err.Hinted(s3err.NotDecrypted, "add the private key to one of the public keys it was encrypted to (of the kinds "+kindsOf(noMatch.StanzaTypes)+"); see "+docs.Page("encryption.md"),
 			"the object is encrypted, and none of the location's private keys opens it")
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return s3err.Hinted(s3err.NotDecrypted, altered, "the encrypted object is cut off")
