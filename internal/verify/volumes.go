@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -169,7 +170,8 @@ func (b *backup) compareSnapshots(f *findings, volumes []backups.Volume) {
 	}
 	for i := range volumes {
 		v := &volumes[i]
-		if v.Method != backups.MethodNative || v.Native == nil || v.Native.Phase != backups.PhaseCompleted {
+		// Velero 1.14 writes no phase.
+		if v.Method != backups.MethodNative || v.Native == nil || cmp.Or(v.Native.Phase, backups.PhaseCompleted) != backups.PhaseCompleted {
 			continue
 		}
 		id, there := ids[v.Name]
