@@ -171,7 +171,7 @@ func (b *backup) compareSnapshots(f *findings, volumes []backups.Volume) {
 	for i := range volumes {
 		v := &volumes[i]
 		// Velero 1.14 writes no phase.
-		if v.Method != backups.MethodNative || v.Native == nil || cmp.Or(v.Native.Phase, backups.PhaseCompleted) != backups.PhaseCompleted {
+		if v.Method != backups.MethodNative || v.Native == nil || v.Native.Handle == "" || cmp.Or(v.Native.Phase, backups.PhaseCompleted) != backups.PhaseCompleted {
 			continue
 		}
 		id, there := ids[v.Name]
