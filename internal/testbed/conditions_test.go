@@ -56,8 +56,12 @@ func othersHave(t *testing.T, c *Cluster) {
 	require.NoError(t, err)
 	require.Contains(t, available, claim.Spec.VolumeName, "a claim with a data source gets a volume of others")
 	require.ErrorContains(t, foreign.Verify(t.Context()), "persistentvolumes "+claim.Spec.VolumeName)
-	require.NoError(t, os.WriteFile(filepath.Join(foreign.folders[0], "data", "file"), []byte("changed"), 0o600))
-	require.ErrorContains(t, foreign.Verify(t.Context()), "files in "+filepath.Base(foreign.folders[0]))
+	changed := foreign.folders[slices.IndexFunc(foreign.folders, func(folder string) bool {
+		_, err := os.Stat(filepath.Join(folder, "data")) // not the raw block volume
+		return err == nil
+	})]
+	require.NoError(t, os.WriteFile(filepath.Join(changed, "data", "file"), []byte("changed"), 0o600))
+	require.ErrorContains(t, foreign.Verify(t.Context()), "files in "+filepath.Base(changed))
 	require.NoError(t, c.Kube.CoreV1().PersistentVolumeClaims("app").Delete(t.Context(), "unlucky", metav1.DeleteOptions{}))
 	require.NoError(t, foreign.Remove(t.Context()))
 	require.NoError(t, c.deleteReleased(t.Context(), "own-"+ClassRetain))
