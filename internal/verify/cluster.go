@@ -104,14 +104,11 @@ func (c *Cluster) serves(ctx context.Context, version, plural string) (bool, err
 			path = "/api/v1"
 		}
 		var list metav1.APIResourceList
-		there, err := c.read(ctx, path, &list)
-		if err != nil {
+		if _, err := c.read(ctx, path, &list); err != nil {
 			return false, err
 		}
-		for i := range list.APIResources {
-			if there {
-				plurals = append(plurals, list.APIResources[i].Name)
-			}
+		for i := range list.APIResources { // none of a version that is not there
+			plurals = append(plurals, list.APIResources[i].Name)
 		}
 		c.served[version] = plurals
 	}

@@ -7,9 +7,9 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"sync"
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
+	"golang.org/x/sync/errgroup"
 	"k8s.io/utils/ptr"
 
 	"github.com/longshore-dev/velero-plugin/internal/backups"
@@ -36,7 +36,7 @@ func (b *backup) stored(ctx context.Context, c *Cluster) (string, error) {
 	var f asked
 	doubts := map[string]int{}
 	for i, a := range c.ask(ctx, ours) {
-		f.judge(ours[i], a)
+		f.compare(ours[i], a)
 		if a.err != nil {
 			continue
 		}
@@ -71,8 +71,8 @@ type asked struct {
 	unsized       int  // of how many the driver does not say the size
 }
 
-// judge compares what the driver says with the ID.
-func (f *asked) judge(s snapshot, a answer) {
+// compare compares what the driver says with the ID.
+func (f *asked) compare(s snapshot, a answer) {
 	id, _, _ := snapshotter.ReadID(s.id)
 	failed, size := len(f.bad), int64(0)
 	if a.status != nil {
@@ -115,21 +115,20 @@ func (f *asked) hint() string {
 // ask asks the drivers for all snapshots.
 func (c *Cluster) ask(ctx context.Context, all []snapshot) []answer {
 	answers := make([]answer, len(all))
-	slots := make(chan struct{}, atOnce)
-	var wait sync.WaitGroup
+	var running errgroup.Group
+	running.SetLimit(atOnce)
 	for i, s := range all {
 		l, err := c.location(ctx, s.Spec.Location)
 		if err != nil {
 			answers[i].err = err
 			continue
 		}
-		slots <- struct{}{}
-		wait.Go(func() {
-			defer func() { <-slots }()
+		running.Go(func() error {
 			answers[i].status, answers[i].err = l.patient.FindSnapshot(ctx, s.id, "")
+			return nil
 		})
 	}
-	wait.Wait()
+	_ = running.Wait() // each answer has its own error
 	return answers
 }
 
