@@ -14,6 +14,16 @@ import (
 // intro is how each file of age begins (age-encryption.org/v1, "Header").
 const intro = "age-encryption.org/v1\n"
 
+// State is how an object is stored.
+type State string
+
+// The states of an object.
+const (
+	Plain   State = "plain"     // it is not encrypted
+	Present State = "upToDate"  // it is encrypted to exactly the present keys
+	Former  State = "otherKeys" // it is encrypted to others
+)
+
 // Decrypt returns the content of what is stored of an object, and whether it was
 // encrypted. name is the object's key relative to the location's prefix.
 //
@@ -25,21 +35,28 @@ func (k *Keys) Decrypt(name string, object io.Reader) (content io.Reader, encryp
 	if !k.Decrypts() {
 		return &plain{from: object}, false, nil
 	}
+	content, state, err := k.Examine(name, object)
+	if state == Plain && k.required {
+		return nil, false, s3err.Hinted(s3err.NotDecrypted, "to read objects from before the encryption, clear encryptionRequired; otherwise look who writes to the bucket",
+			"the object is not encrypted, and the location has encryptionRequired")
+	}
+	return content, state == Present || state == Former, err
+}
+
+// Examine is Decrypt that tells the object's state, "" with some errors. It needs
+// private keys, and leaves it to the caller whether a plain object is acceptable.
+func (k *Keys) Examine(name string, object io.Reader) (content io.Reader, state State, err error) {
 	start := bufio.NewReaderSize(object, len(intro))
 	first, err := start.Peek(len(intro))
 	switch {
 	case string(first) == intro:
-		content, err = k.open(name, start)
-		return content, true, err
+		return k.open(name, start)
 	case resembles(first):
-		return nil, false, s3err.Hinted(s3err.NotDecrypted, altered, "the object begins almost, and not quite, as one that is encrypted")
-	case err != nil && err != io.EOF: //nolint:errorlint // the end is io.EOF itself
-		return start, false, nil // which gives the error when it is read
-	case k.required:
-		return nil, false, s3err.Hinted(s3err.NotDecrypted, "to read objects from before the encryption, clear encryptionRequired; otherwise look who writes to the bucket",
-			"the object is not encrypted, and the location has encryptionRequired")
+		return nil, "", s3err.Hinted(s3err.NotDecrypted, altered, "the object begins almost, and not quite, as one that is encrypted")
+	case err != nil && err != io.EOF: // the end is io.EOF itself
+		return nil, "", err
 	}
-	return start, false, nil
+	return start, Plain, nil
 }
 
 // resembles tells whether an object that is not encrypted begins as if its first
@@ -55,16 +72,16 @@ func resembles(first []byte) bool {
 	return equal > most
 }
 
-func (k *Keys) open(name string, stored io.Reader) (io.Reader, error) {
-	o := &opener{identities: k.identities}
+func (k *Keys) open(name string, stored io.Reader) (io.Reader, State, error) {
+	o := &opener{identities: k.identities, recipients: k.recipients}
 	content, err := age.Decrypt(stored, o)
 	if err == nil {
 		err = o.requireName(name, k.required)
 	}
 	if err != nil {
-		return nil, explained(err)
+		return nil, Former, explained(err)
 	}
-	return &proven{from: content}, nil
+	return &proven{from: content}, o.state(), nil
 }
 
 // plain reads an object as it is, unless that can be of use to nobody.

@@ -2,8 +2,9 @@
 // decrypts them when they are read.
 //
 // An encrypted object is a file of the format age (age-encryption.org/v1), with
-// nothing of our own around it: `age -d` gives what was stored. One stanza of its
-// header names the object, see nameStanza. age authenticates the header, and cuts
+// nothing of our own around it: `age -d` gives what was stored. Stanzas of its
+// header say which object it is and to whom it is encrypted, see nameStanza and
+// recipientsStanza. age authenticates the header, and cuts
 // the content into chunks of 64 KiB that are authenticated one by one, with their
 // order and which is the last. So an object that was altered, cut off or moved to
 // another name is an error, and content is only given out when it is proven.
@@ -40,6 +41,14 @@ func (k *Keys) Decrypts() bool { return len(k.identities) > 0 }
 // Counts returns how many public and how many private keys there are.
 func (k *Keys) Counts() (public, private int) { return len(k.recipients), len(k.identities) }
 
+// WithPlain are the same keys for who accepts objects that are not encrypted, or do
+// not say which object they are, though encryption is required.
+func (k *Keys) WithPlain() *Keys {
+	keys := *k
+	keys.required = false
+	return &keys
+}
+
 // Encrypt returns what is stored of an object: body itself where the location
 // does not encrypt. name is the object's key relative to the location's prefix.
 // Errors of body come through as they are.
@@ -47,7 +56,7 @@ func (k *Keys) Encrypt(name string, body io.Reader) (io.Reader, error) {
 	if !k.Encrypts() {
 		return body, nil
 	}
-	stored, err := age.EncryptReader(progress{body}, append([]age.Recipient{nameRecipient{name, k.recipients[0]}}, k.recipients...)...)
+	stored, err := age.EncryptReader(progress{body}, append([]age.Recipient{ownHeader{name, k.recipients}}, k.recipients...)...)
 	if err != nil {
 		return nil, s3err.Errorf(s3err.Invalid, "encrypt: %w", err)
 	}
@@ -90,7 +99,7 @@ const altered = "the object is not as it was stored; read an older version of it
 func kindsOf(types []string) string {
 	var kinds []string
 	for _, kind := range types {
-		if kind != nameStanza && len(kinds) < 4 {
+		if !strings.HasPrefix(kind, ownStanzas) && len(kinds) < 4 {
 			kinds = append(kinds, s3err.Clean(kind, 32))
 		}
 	}

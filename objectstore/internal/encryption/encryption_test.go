@@ -183,7 +183,7 @@ func TestSwapped(t *testing.T) {
 		requireRefused(t, []byte("content"), got, err, name)
 		require.ErrorContains(t, err, `"backups/one/one.tar.gz"`)
 	}
-	twice, err := age.EncryptReader(strings.NewReader("content"), keys.recipients[0], nameRecipient{"a", keys.recipients[0]}, nameRecipient{"b", keys.recipients[0]})
+	twice, err := age.EncryptReader(strings.NewReader("content"), keys.recipients[0], ownHeader{"a", keys.recipients}, ownHeader{"b", keys.recipients})
 	require.NoError(t, err)
 	all, err := io.ReadAll(twice)
 	require.NoError(t, err)
@@ -298,16 +298,22 @@ func TestGolden(t *testing.T) {
 		require.NoError(t, err, name)
 		require.True(t, bytes.Equal(sample(size), got), name)
 		require.Contains(t, string(stored), "\n-> longshore.dev/name\nYmFja3Vwcy9nb2xkZW4v")
+		_, state, err := keys.Examine("backups/golden/"+name, bytes.NewReader(stored))
+		require.NoError(t, err)
+		require.Equal(t, name == "recipients", state == Present, name)
 	}
 }
 
-var goldenObjects = map[string]int{"classic": 100, "classic-two-chunks": chunk + 100, "hybrid": 100}
+// goldenObjects are what they are called and how large their content is. That of
+// recipients says to whom it is encrypted, as all do since.
+var goldenObjects = map[string]int{"classic": 100, "classic-two-chunks": chunk + 100, "hybrid": 100, "recipients": 100}
 
 func golden(t testing.TB) *Keys {
 	t.Helper()
 	s := Settings{IdentityFile: "testdata/identities"}
 	keys, err := s.Keys(t.Context(), &s3err.Secrets{})
 	require.NoError(t, err)
+	keys.recipients = []age.Recipient{keys.identities[0].(*age.X25519Identity).Recipient()}
 	return keys
 }
 
@@ -336,21 +342,24 @@ func (e endless) Read(p []byte) (n int, err error) {
 }
 
 // FuzzDecrypt reads anything. What is accepted as encrypted is one of the golden
-// objects, unaltered.
+// objects, unaltered and under its own name.
 func FuzzDecrypt(f *testing.F) {
 	keys := golden(f)
-	known := map[string]bool{}
+	known := map[string]string{}
 	for name := range goldenObjects {
 		stored, err := os.ReadFile("testdata/" + name + ".age")
 		require.NoError(f, err)
-		known[string(stored)] = true
+		known[string(stored)] = "backups/golden/" + name
 		f.Add(stored)
 		f.Add(stored[:200])
+		f.Add(stored[:len(stored)-1])
+		f.Add(append(bytes.Clone(stored), 0))
 	}
 	f.Add([]byte(intro))
 	f.Add([]byte(`{"kind":"Backup"}`))
 	f.Fuzz(func(t *testing.T, stored []byte) {
-		for _, name := range []string{"backups/golden/classic", "backups/golden/hybrid", "backups/golden/classic-two-chunks"} {
+		for name, size := range goldenObjects {
+			name = "backups/golden/" + name
 			content, was, err := keys.Decrypt(name, bytes.NewReader(stored))
 			if err == nil && !was {
 				got, err := io.ReadAll(content)
@@ -358,8 +367,9 @@ func FuzzDecrypt(f *testing.F) {
 				require.True(t, bytes.Equal(stored, got))
 			}
 			if err == nil && was {
-				_, err = io.ReadAll(content)
-				require.True(t, err != nil || known[string(stored)], "an altered object was accepted")
+				got, err := io.ReadAll(content)
+				require.True(t, err != nil || known[string(stored)] == name, "an altered object was accepted")
+				require.True(t, err != nil || bytes.Equal(sample(size), got), "with other content")
 			}
 		}
 	})

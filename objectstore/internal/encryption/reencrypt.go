@@ -1,0 +1,79 @@
+package encryption
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"hash"
+	"io"
+
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
+)
+
+// Reencrypted reads what is stored of an object that is encrypted anew. What it
+// gives out was decrypted again before, and it gives io.EOF only when that was, to
+// the last byte, the content that went in: an upload that is only committed at the
+// end of its body stores nothing that does not open.
+type Reencrypted struct {
+	opened  io.Reader // decrypts what passes through stored
+	stored  bytes.Buffer
+	in, out hash.Hash
+	chunk   []byte
+	err     error // what every further read gives
+}
+
+// chunkSize is how much is decrypted at a time, in bytes.
+const chunkSize = 64 << 10
+
+// Reencrypt encrypts content under the object's name. It holds two chunks in memory.
+// Errors of content come through as they are.
+func (k *Keys) Reencrypt(name string, content io.Reader) (*Reencrypted, error) {
+	r := &Reencrypted{in: sha256.New(), out: sha256.New(), chunk: make([]byte, chunkSize)}
+	stored, err := k.Encrypt(name, io.TeeReader(content, r.in))
+	if err != nil {
+		return nil, err
+	}
+	var state State
+	r.opened, state, err = k.Examine(name, io.TeeReader(stored, &r.stored))
+	if err == nil && state != Present {
+		err = s3err.Errorf(s3err.Corrupt, "what was encrypted does not say that it is to the present keys")
+	}
+	return r, err
+}
+
+// Read implements io.Reader.
+func (r *Reencrypted) Read(p []byte) (int, error) {
+	for r.stored.Len() == 0 && r.err == nil {
+		r.next()
+	}
+	if r.stored.Len() > 0 {
+		return r.stored.Read(p)
+	}
+	return 0, r.err
+}
+
+// next decrypts some more.
+func (r *Reencrypted) next() {
+	n, err := r.opened.Read(r.chunk)
+	r.out.Write(r.chunk[:n])
+	switch {
+	case err == nil:
+		return
+	case err == io.EOF && !bytes.Equal(r.in.Sum(nil), r.out.Sum(nil)): //nolint:errorlint // the end is io.EOF itself
+		err = s3err.Errorf(s3err.Corrupt, "content was encrypted, and other content decrypted")
+	}
+	if err != io.EOF { //nolint:errorlint // see above
+		r.stored.Reset()
+	}
+	r.err = err
+}
+
+// Err is the error by which reading failed, nil for none.
+func (r *Reencrypted) Err() error {
+	if r.err == io.EOF { //nolint:errorlint // see above
+		return nil
+	}
+	return r.err
+}
+
+// Sum is the SHA-256 of the content, once all of it is read.
+func (r *Reencrypted) Sum() []byte { return r.in.Sum(nil) }
