@@ -56,6 +56,12 @@ func (d *Downloader) Open(ctx context.Context, bucket, key string) (*Reader, err
 	return r, nil
 }
 
+// ETag is the one of the object that is read, "" if the storage gives none.
+func (r *Reader) ETag() string { return r.info.ETag }
+
+// Size is how large the object is, in bytes.
+func (r *Reader) Size() int64 { return r.size }
+
 // Read implements io.Reader.
 func (r *Reader) Read(p []byte) (int, error) {
 	if r.failed != nil || len(p) == 0 {

@@ -113,8 +113,9 @@ var codeKinds = map[string]Kind{
 	"ObjectLocked":       Locked,
 	"InvalidObjectState": Archived,
 
-	"PreconditionFailed": Changed,
-	"InvalidRange":       Changed,
+	"PreconditionFailed":         Changed,
+	"ConditionalRequestConflict": Changed,
+	"InvalidRange":               Changed,
 
 	"MissingContentMD5":           NeedsMD5,
 	"NoSuchUpload":                NoUpload,

@@ -17,6 +17,7 @@ const (
 	OpList   = "list objects"
 	OpDelete = "delete object"
 	OpSign   = "sign a URL for object"
+	OpRewrap = "rewrap object"
 )
 
 // Error is a failed operation. Its text stands alone and holds no secret.

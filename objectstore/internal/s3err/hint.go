@@ -14,6 +14,7 @@ var permissions = map[string]string{
 	OpExists: "s3:GetObject on the objects and s3:ListBucket on the bucket (without the latter S3 answers 403 for a key that is not there)",
 	OpList:   "s3:ListBucket on the bucket",
 	OpDelete: "s3:DeleteObject on the objects",
+	OpRewrap: "s3:GetObject, s3:PutObject and s3:AbortMultipartUpload on the objects",
 }
 
 var hints = map[Kind]string{

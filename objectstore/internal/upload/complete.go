@@ -19,22 +19,24 @@ const assembling = 10 * time.Minute
 // may have done the work, and then no longer knows the upload. As long as that is
 // in doubt nothing is removed.
 func (m *multipart) complete(ctx context.Context) error {
-	options, err := m.completeOptions()
-	if err != nil {
-		return err
-	}
 	etag, doubt := "", false
-	err = m.client.Do(wire.WithAnswerTime(ctx, assembling), client.Content, func(ctx context.Context) error {
-		if doubt {
-			if gone, err := m.gone(ctx); gone || err != nil {
-				return err
+	err := m.commit(ctx, func(ctx context.Context) error {
+		options, err := m.completeOptions()
+		if err != nil {
+			return err
+		}
+		return m.client.Do(wire.WithAnswerTime(ctx, assembling), client.Content, func(ctx context.Context) error {
+			if doubt {
+				if gone, err := m.gone(ctx); gone || err != nil {
+					return err
+				}
 			}
-		}
-		info, err := m.client.CompleteMultipartUpload(ctx, m.bucket, m.key, m.id, m.completeParts(), options)
-		if etag = info.ETag; err != nil {
-			doubt = doubt || inDoubt(err)
-		}
-		return err
+			info, err := m.client.CompleteMultipartUpload(ctx, m.bucket, m.key, m.id, m.completeParts(), options)
+			if etag = info.ETag; err != nil {
+				doubt = doubt || m.inDoubt(err)
+			}
+			return err
+		})
 	})
 	switch {
 	case err != nil && doubt:
@@ -52,11 +54,13 @@ func (m *multipart) complete(ctx context.Context) error {
 
 // inDoubt tells whether a Complete that failed with err may have been carried
 // out all the same. What S3 refuses for the request's own sake was not.
-func inDoubt(err error) bool {
+func (m *multipart) inDoubt(err error) bool {
 	var answer *s3err.Answer
 	switch s3err.KindOf(err) {
-	case s3err.Server, s3err.Throttled, s3err.NoUpload, s3err.NotFound:
+	case s3err.Server, s3err.Throttled, s3err.NoUpload:
 		return true
+	case s3err.NotFound:
+		return m.replaces == "" // else it is the object that If-Match is about
 	case s3err.Full:
 		return false
 	}

@@ -97,8 +97,9 @@ func multipartETag(parts []minio.ObjectPart) string {
 	return fmt.Sprintf("%x-%d", all.Sum(nil), len(parts))
 }
 
-// requireEncrypted removes an object that was to be encrypted and is not. There
-// are servers that ignore what they do not know.
+// requireEncrypted removes an object that was to be encrypted and is not, unless it
+// stands in the place of another one, which would be lost. There are servers that
+// ignore what they do not know.
 func (u *upload) requireEncrypted(ctx context.Context, info minio.ObjectInfo) error {
 	if u.sse == nil {
 		return nil
@@ -107,6 +108,10 @@ func (u *upload) requireEncrypted(ctx context.Context, info minio.ObjectInfo) er
 		if strings.HasPrefix(name, "X-Amz-Server-Side-Encryption") {
 			return nil
 		}
+	}
+	if u.replaces != "" {
+		return s3err.Hinted(s3err.NotConfirmed, "leave serverSideEncryption and kmsKeyId out where the storage does not know them",
+			"the storage replaced the object and ignored that it was to be encrypted by the storage; it is whole, and stays")
 	}
 	err := s3err.Errorf(s3err.Unsupported, "the storage took the object and ignored that it was to be encrypted")
 	if failed := u.client.Remove(ctx, u.bucket, u.key, minio.RemoveObjectOptions{}); failed != nil {

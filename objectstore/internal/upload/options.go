@@ -41,6 +41,7 @@ func (u *upload) objectOptions(c *content) minio.PutObjectOptions {
 	for name, value := range c.sums {
 		o.UserMetadata[strings.ToLower(name)] = value
 	}
+	u.condition(&o)
 	return o
 }
 
@@ -77,6 +78,7 @@ func (m *multipart) completeOptions() (minio.PutObjectOptions, error) {
 	if m.client.Account.HasCustomerKey() {
 		o.ServerSideEncryption = m.sse
 	}
+	m.condition(&o)
 	if m.checksum != minio.ChecksumCRC64NVME || m.parts[0].ChecksumCRC64NVME == "" {
 		return o, nil // not asked for, or the server takes no notice of it
 	}

@@ -45,6 +45,9 @@ type upload struct {
 	begun       time.Time
 	body        body
 	version     string
+
+	replaces      string // the ETag of the object that is replaced, "" for any or none
+	unconditional bool   // the storage does not know If-Match
 }
 
 // Result is what was stored.
@@ -59,7 +62,11 @@ type Result struct {
 // It does not close body. It holds one part of the body in memory, and more as far
 // as the limit of memory allows.
 func (u *Uploader) Put(ctx context.Context, bucket, key string, from io.Reader) (Result, error) {
-	up := &upload{Uploader: u, bucket: bucket, key: key, token: rand.Text(), begun: time.Now(), body: body{from: from}}
+	return u.put(ctx, &upload{bucket: bucket, key: key, body: body{from: from}})
+}
+
+func (u *Uploader) put(ctx context.Context, up *upload) (Result, error) {
+	up.Uploader, up.token, up.begun = u, rand.Text(), time.Now()
 	parts, err := up.run(ctx)
 	return Result{Size: up.body.size, Parts: parts, Version: up.version}, err
 }
@@ -137,10 +144,12 @@ func (u *upload) tooLarge() error {
 func (u *upload) single(ctx context.Context, data []byte) error {
 	c := u.seal(data)
 	var info minio.UploadInfo
-	err := u.client.Do(ctx, client.Content, func(ctx context.Context) error {
-		return c.send(func(r io.Reader) (err error) {
-			info, err = u.client.PutObject(ctx, u.bucket, u.key, r, int64(len(data)), u.contentMD5(c), c.sha256, u.objectOptions(c))
-			return err
+	err := u.commit(ctx, func(ctx context.Context) error {
+		return u.client.Do(ctx, client.Content, func(ctx context.Context) error {
+			return c.send(func(r io.Reader) (err error) {
+				info, err = u.client.PutObject(ctx, u.bucket, u.key, r, int64(len(data)), u.contentMD5(c), c.sha256, u.objectOptions(c))
+				return err
+			})
 		})
 	})
 	if err != nil {

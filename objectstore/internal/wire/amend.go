@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"context"
 	"net/http"
 	"strings"
 
@@ -15,9 +16,17 @@ const (
 	unsignedPayload = "UNSIGNED-PAYLOAD"
 )
 
+type bareETagKey struct{}
+
+// WithBareETag has the ETag in If-Match sent without its quotes, as some servers
+// compare it (Ceph's radosgw 16 with that of a PUT).
+func WithBareETag(ctx context.Context) context.Context {
+	return context.WithValue(ctx, bareETagKey{}, true)
+}
+
 // amend changes requests where minio-go offers no way to: headers that belong
-// on every request, and the hash of the empty body that it leaves unsigned. It
-// then signs anew.
+// on every request, an ETag without quotes, and the hash of the empty body that it
+// leaves unsigned. It then signs anew.
 type amend struct {
 	next    http.RoundTripper
 	creds   *credentials.Credentials
@@ -29,12 +38,16 @@ type amend struct {
 // RoundTrip implements http.RoundTripper.
 func (t amend) RoundTrip(req *http.Request) (*http.Response, error) {
 	unsignedEmpty := t.bodies && req.Body == nil && req.Header.Get(SHA256Header) == unsignedPayload
-	if len(t.headers) == 0 && !unsignedEmpty {
+	bareETag := req.Context().Value(bareETagKey{}) != nil && req.Header.Get("If-Match") != ""
+	if len(t.headers) == 0 && !unsignedEmpty && !bareETag {
 		return t.next.RoundTrip(req)
 	}
 	amended := req.Clone(req.Context())
 	for name, value := range t.headers {
 		amended.Header.Set(name, value)
+	}
+	if bareETag {
+		amended.Header.Set("If-Match", strings.Trim(amended.Header.Get("If-Match"), `"`))
 	}
 	if unsignedEmpty {
 		amended.Header.Set(SHA256Header, EmptySHA256)
