@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/longshore-dev/velero-plugin/internal/settings"
 	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
 	"github.com/longshore-dev/velero-plugin/objectstore/internal/upload"
 	"github.com/minio/minio-go/v7"
@@ -163,7 +164,13 @@ func TestUnknownAWSRegion(t *testing.T) {
 	require.ErrorContains(t, err, "mx-west-9")
 }
 
+// FuzzSettings: what is accepted are keys that there are, and whole.
 func FuzzSettings(f *testing.F) {
+	keys := map[string]bool{}
+	for _, row := range settings.Rows(Default()) {
+		keys[row.Key] = true
+	}
+	f.Add("regoin", "eu", "uploadMemoryLimit", "1MiB")
 	f.Add("s3Url", "http://minio:9000", "partSize", "16MiB")
 	f.Add("tagging", "a=b", "kmsContext", `{"a":"b"}`)
 	f.Add("proxyUrl", "http://u:p@h", "caCert", "-----BEGIN")
@@ -173,6 +180,7 @@ func FuzzSettings(f *testing.F) {
 			require.NotEmpty(t, err.Error())
 			return
 		}
+		require.True(t, keys[key1] && keys[key2], "%q and %q were accepted", key1, key2)
 		if s.S3URL != "" {
 			require.NotEmpty(t, s.Endpoint().URL.Host)
 		}

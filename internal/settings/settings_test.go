@@ -3,6 +3,8 @@ package settings_test
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -147,14 +149,22 @@ func TestTable(t *testing.T) {
 	require.Contains(t, table, "| `drivers` | a list separated by commas | `a,b` | Drivers taken. |\n")
 }
 
+// FuzzDecode: what is accepted is one of the keys, and what is refused is named.
 func FuzzDecode(f *testing.F) {
 	f.Add("region", "eu")
+	f.Add("regoin", "eu")
+	f.Add("untagged", "1")
 	f.Add("partSize", "16MiB")
 	f.Add("class.a", "")
 	f.Fuzz(func(t *testing.T, key, value string) {
 		e := defaults()
 		if err := settings.Decode(map[string]string{key: value}, &e); err != nil {
 			require.Contains(t, err.Error(), key)
+			return
 		}
+		require.True(t, slices.ContainsFunc(settings.Rows(defaults()), func(r settings.Row) bool {
+			start, any := strings.CutSuffix(r.Key, "*")
+			return r.Key == key || (any && strings.HasPrefix(key, start))
+		}), "%q was accepted", key)
 	})
 }
