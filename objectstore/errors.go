@@ -12,6 +12,9 @@ const (
 	KindNotFound     = s3err.NotFound
 	KindCorrupt      = s3err.Corrupt
 	KindNotDecrypted = s3err.NotDecrypted
+	KindChanged      = s3err.Changed
+	KindArchived     = s3err.Archived
+	KindLocked       = s3err.Locked
 	KindUnknown      = s3err.Unknown
 )
 

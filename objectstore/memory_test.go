@@ -22,7 +22,7 @@ const moverVariable = "LONGSHORE_TEST_MOVE"
 
 func TestMain(m *testing.M) {
 	for variable, program := range map[string]func(context.Context, string) error{
-		moverVariable: move, fipsVariable: moveWithFIPS, callerVariable: callAll,
+		moverVariable: move, fipsVariable: moveWithFIPS, callerVariable: callAll, rewrapperVariable: rewrapLarge,
 	} {
 		order := os.Getenv(variable)
 		if order == "" {

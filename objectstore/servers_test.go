@@ -43,6 +43,8 @@ var features = []feature{
 	{"checksumAlgorithm: CRC64NVME", tryChecksum("CRC64NVME")},
 	{"deleteVersions", tryVersions},
 	{"objectLockMode", tryLock},
+	{"rewrap", tryRewrap},
+	{"conditional write (If-Match)", tryIfMatch},
 }
 
 const serversDoc = "../docs/servers.md"
@@ -278,6 +280,48 @@ func tryLock(ctx context.Context, t *testing.T, s *server) error {
 	err := s.open(t, bucket, map[string]string{"deleteVersions": "true"}).DeleteObject(ctx, bucket, "key")
 	if KindOf(err) != s3err.Locked {
 		return fmt.Errorf("%w: deleting the version: %w", errDiffers, err)
+	}
+	return nil
+}
+
+func tryRewrap(ctx context.Context, t *testing.T, s *server) error {
+	bucket, keys := s.bucket(t), encrypting(t)
+	plain, store := s.open(t, bucket, nil), s.open(t, bucket, keys)
+	for _, size := range []int{1000, 6 << 20} {
+		data := content(size, 1)
+		mustPut(t, plain, bucket, "key", data)
+		if _, err := store.Rewrap(ctx, bucket, "key", RewrapOptions{SealPlain: true}); err != nil {
+			return err
+		}
+		require.True(t, bytes.Equal(data, readAll(ctx, t, store, bucket, "key")))
+		again, err := store.Rewrap(ctx, bucket, "key", RewrapOptions{SealPlain: true})
+		require.NoError(t, err)
+		require.Equal(t, StatePresent, again.Was)
+	}
+	return nil
+}
+
+// tryIfMatch writes with an ETag that the object does not have, in both ways.
+func tryIfMatch(ctx context.Context, t *testing.T, s *server) error {
+	bucket, data := s.bucket(t), []byte("content")
+	mustPut(t, s.open(t, bucket, nil), bucket, "key", data)
+	var o minio.PutObjectOptions
+	o.SetMatchETag(md5Hex([]byte("another content")))
+	_, err := s.admin.PutObject(ctx, bucket, "key", bytes.NewReader(data), int64(len(data)), "", "", o)
+	if KindOf(err) != s3err.Changed {
+		return fmt.Errorf("%w: put: %w", errDiffers, err)
+	}
+	id, err := s.admin.NewMultipartUpload(ctx, bucket, "key", minio.PutObjectOptions{})
+	if err != nil {
+		return err
+	}
+	part, err := s.admin.PutObjectPart(ctx, bucket, "key", id, 1, bytes.NewReader(data), int64(len(data)), minio.PutObjectPartOptions{})
+	if err != nil {
+		return err
+	}
+	_, err = s.admin.CompleteMultipartUpload(ctx, bucket, "key", id, []minio.CompletePart{{PartNumber: 1, ETag: part.ETag}}, o)
+	if KindOf(err) != s3err.Changed {
+		return fmt.Errorf("%w: complete: %w", errDiffers, err)
 	}
 	return nil
 }
