@@ -120,7 +120,7 @@ func TestCommands(t *testing.T) {
 func requireOurs(t *testing.T, c command) {
 	t.Helper()
 	args := c.words[1:]
-	if len(args) > 0 && slices.Contains([]string{"check", "sweep", "verify", "logs", "describe", "download"}, args[0]) {
+	if len(args) > 0 && slices.Contains([]string{"check", "sweep", "verify", "logs", "describe", "download", "rewrap"}, args[0]) {
 		args = append(slices.Clone(args), "--help")
 	}
 	var stdout, stderr bytes.Buffer

@@ -2,6 +2,7 @@ package backups
 
 import (
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -33,6 +34,20 @@ var Required = []Part{
 // Optional are the parts that a backup may lack: the log, and lists that only some
 // versions of Velero write.
 var Optional = []Part{PartLog, PartSnapshotClasses, PartSnapshotObjects, PartSnapshotContents}
+
+// restoreParts are the objects that make up a restore, by the ends of their names.
+var restoreParts = []string{"-logs.gz", "-results.gz", "-resource-list.json.gz", "-itemoperations.json.gz"}
+
+// isBackupPart tells whether an object of that name is one of the backup's parts.
+func isBackupPart(backup, object string) bool {
+	return slices.ContainsFunc(slices.Concat(Required, Optional), func(p Part) bool { return p.Object(backup) == object })
+}
+
+// isRestorePart tells whether an object of that name is one of the restore's parts.
+func isRestorePart(restore, object string) bool {
+	return object == restore+string(PartVolumes) ||
+		slices.ContainsFunc(restoreParts, func(end string) bool { return "restore-"+restore+end == object })
+}
 
 // Object is the name of the part's object within the folder of the backup.
 func (p Part) Object(backup string) string {

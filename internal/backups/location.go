@@ -89,17 +89,48 @@ func (l *Location) Strangers(ctx context.Context) ([]string, error) {
 
 // Objects returns the names of the objects in a backup's folder, in their order.
 func (l *Location) Objects(ctx context.Context, backup string) ([]string, error) {
-	folder := l.prefix + backupsFolder + backup + "/"
-	keys, err := l.store.ListObjects(ctx, l.bucket, folder)
+	return l.objects(ctx, backupsFolder+backup+"/")
+}
+
+func (l *Location) objects(ctx context.Context, folder string) ([]string, error) {
+	keys, err := l.store.ListObjects(ctx, l.bucket, l.prefix+folder)
 	if err != nil {
 		return nil, err
 	}
 	var names []string
 	for _, key := range keys {
-		names = append(names, strings.TrimPrefix(key, folder))
+		names = append(names, strings.TrimPrefix(key, l.prefix+folder))
 	}
 	slices.Sort(names)
 	return names, nil
+}
+
+// Stored is an object in the folder of a backup or a restore.
+type Stored struct {
+	Key   string // in the bucket
+	Known bool   // it is one of those that Velero writes
+}
+
+// BackupFolder returns all that is stored in a backup's folder, in its order.
+func (l *Location) BackupFolder(ctx context.Context, backup string) ([]Stored, error) {
+	return l.folder(ctx, backupsFolder+backup+"/", func(name string) bool { return isBackupPart(backup, name) })
+}
+
+// RestoreFolder returns all that is stored in a restore's folder, in its order.
+func (l *Location) RestoreFolder(ctx context.Context, restore string) ([]Stored, error) {
+	return l.folder(ctx, restoresFolder+restore+"/", func(name string) bool { return isRestorePart(restore, name) })
+}
+
+func (l *Location) folder(ctx context.Context, folder string, known func(name string) bool) ([]Stored, error) {
+	names, err := l.objects(ctx, folder)
+	if err != nil {
+		return nil, err
+	}
+	var all []Stored
+	for _, name := range names {
+		all = append(all, Stored{l.prefix + folder + name, known(name)})
+	}
+	return all, nil
 }
 
 // Find returns nil if there is a backup of that name, and else a [Missing] or what

@@ -34,6 +34,8 @@ func Run(args []string, version string, stdout, stderr io.Writer) int {
 		return runDescribe(args[1:], stdout, stderr)
 	case "download":
 		return runDownload(args[1:], stdout, stderr)
+	case "rewrap":
+		return runRewrap(args[1:], stdout, stderr)
 	case "sweep":
 		return runSweep(args[1:], stdout, stderr)
 	case "print":

@@ -34,6 +34,9 @@ func TestRun(t *testing.T) {
 		{[]string{"help", "sweep"}, exitOK, "--dry-run", ""},
 		{[]string{"help", "verify"}, exitOK, "--latest-of", ""},
 		{[]string{"help", "download"}, exitOK, "--force", ""},
+		{[]string{"help", "rewrap"}, exitOK, "--seal-plain", ""},
+		{[]string{"rewrap", "--all", "nightly"}, exitUsage, "", "exclude each other"},
+		{[]string{"rewrap", "a/b"}, exitUsage, "", "is no name"},
 		{[]string{"help", "frobnicate"}, exitUsage, "", `unknown command "frobnicate"`},
 		{[]string{"check"}, exitUsage, "", "Exit status"},
 		{[]string{"check", "bucket"}, exitUsage, "", `check "bucket": it checks objectstore or snapshotter`},
@@ -54,7 +57,7 @@ func TestRun(t *testing.T) {
 func TestHelpFitsTheTerminal(t *testing.T) {
 	for _, width := range []int{40, 60, 79} {
 		t.Setenv("COLUMNS", strconv.Itoa(width))
-		for _, args := range [][]string{{"help"}, {"help", "--help"}, {"help", "sweep"}, {"check", "--help"}, {"check", "objectstore", "--help"}, {"check", "snapshotter", "--help"}, {"sweep", "--help"}, {"install", "--help"}, {"verify", "--help"}, {"logs", "--help"}, {"describe", "--help"}, {"download", "--help"}} {
+		for _, args := range [][]string{{"help"}, {"help", "--help"}, {"help", "sweep"}, {"check", "--help"}, {"check", "objectstore", "--help"}, {"check", "snapshotter", "--help"}, {"sweep", "--help"}, {"install", "--help"}, {"verify", "--help"}, {"logs", "--help"}, {"describe", "--help"}, {"download", "--help"}, {"rewrap", "--help"}} {
 			var stdout, stderr bytes.Buffer
 			require.Equal(t, exitOK, Run(args, "v1.2.3", &stdout, &stderr))
 			for line := range strings.Lines(stdout.String()) {

@@ -22,6 +22,8 @@ Started by hand it knows these commands, and says more of each with --help:
       prove that backups can be restored: what is stored, the snapshots, the cluster
   logs BACKUP|RESTORE, describe BACKUP, download BACKUP [PATH...]
       read what is stored, without Velero and without signed URLs
+  rewrap BACKUP... | --all
+      encrypt old backups to the present public keys of the location
   sweep [NAME]
       remove what killed plugin processes left in the cluster
   install [DIR]

@@ -23,6 +23,7 @@ import (
 // TestCheckInterrupted: a check that is interrupted, or whose output nobody reads
 // any more, removes its objects and says so.
 func TestCheckInterrupted(t *testing.T) {
+	buildPlugin(t)
 	s := newStorage(t, testbed.S3Options{})
 	for name, test := range map[string]struct {
 		interrupt func(*os.Process, io.Closer) error
@@ -48,6 +49,17 @@ func TestCheckInterrupted(t *testing.T) {
 			s.empty()
 		})
 	}
+}
+
+// buildPlugin has the plugin built into this machine's own cache, before a test
+// takes another home.
+func buildPlugin(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("builds the plugin")
+	}
+	_, err := testbed.Plugin.Path(t.Context())
+	require.NoError(t, err)
 }
 
 // begin starts a check as a process whose requests are slow enough to be

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/pflag"
@@ -13,11 +14,11 @@ import (
 	"github.com/longshore-dev/velero-plugin/objectstore"
 )
 
-// reading is a command that reads what is stored in a location, and changes
-// nothing.
+// reading is a command about what is stored in a location.
 type reading struct {
 	storageFlags
 	name, usage    string
+	goingOn        string // when it is interrupted, "" where it just ends
 	at             string // the location
 	stdout, stderr io.Writer
 	flags          *pflag.FlagSet
@@ -26,8 +27,11 @@ type reading struct {
 // opened is the location that a command reads.
 type opened struct {
 	*backups.Location
-	subject string // for a person
-	forget  func() error
+	store    *objectstore.Store
+	bucket   string
+	readOnly bool
+	subject  string // for a person
+	forget   func() error
 }
 
 func newReading(name, usage string, stdout, stderr io.Writer) *reading {
@@ -52,7 +56,7 @@ func (r *reading) run(args []string, wants func(args []string) error, do func(ct
 	if err != nil {
 		return usageError(r.stderr, err)
 	}
-	ctx, stop := interruptible(r.stderr, "")
+	ctx, stop := interruptible(r.stderr, r.goingOn)
 	defer stop()
 	l, err := r.open(ctx)
 	if err != nil {
@@ -73,7 +77,10 @@ func (r *reading) open(ctx context.Context) (*opened, error) {
 	if err != nil {
 		return nil, errors.Join(err, location.Forget())
 	}
-	return &opened{backups.At(store, location.Bucket, location.Prefix), subjectOf(location), location.Forget}, nil
+	return &opened{
+		Location: backups.At(store, location.Bucket, location.Prefix), store: store, bucket: strings.Trim(location.Bucket, "/"),
+		readOnly: location.ReadOnly, subject: subjectOf(location), forget: location.Forget,
+	}, nil
 }
 
 func subjectOf(l *check.Location) string {
