@@ -57,6 +57,12 @@ func Open(ctx context.Context, log logrus.FieldLogger, config map[string]string)
 	return s, s.probe(ctx)
 }
 
+// WithSecrets has Open and Diagnosis read the Secrets that a config names by read, in
+// place of the cluster that this process belongs to.
+func WithSecrets(ctx context.Context, read func(ctx context.Context, name, key string) ([]byte, error)) context.Context {
+	return account.WithSecrets(ctx, read)
+}
+
 func newStore(log logrus.FieldLogger, parsed Settings, config map[string]string) *Store {
 	secrets := &s3err.Secrets{}
 	s := &Store{settings: parsed, log: secrets.Log(log), secrets: secrets}

@@ -180,6 +180,11 @@ func (l *Location) Forget() error {
 	return os.Remove(l.CredentialsFile)
 }
 
+// Secret returns the value of a key of a Secret in Velero's namespace.
+func (c *Cluster) Secret(ctx context.Context, name, key string) ([]byte, error) {
+	return c.secret(ctx, secretKey{name, key})
+}
+
 func (c *Cluster) secret(ctx context.Context, key secretKey) ([]byte, error) {
 	var secret struct {
 		Data map[string]string `json:"data"`

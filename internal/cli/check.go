@@ -83,7 +83,7 @@ func (f *checkFlags) checkObjectStore(ctx context.Context, name string, stdout, 
 	location.ReadOnly = location.ReadOnly || f.readOnly
 	subject := fmt.Sprintf("%s: bucket %q", location.Subject, location.Bucket)
 	return f.tell(stdout, subject, func(observer check.Observer) []check.Result {
-		return check.ObjectStore(ctx, location, f.log(stderr), observer)
+		return check.ObjectStore(f.withSecrets(ctx), location, f.log(stderr), observer)
 	})
 }
 

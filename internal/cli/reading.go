@@ -73,7 +73,7 @@ func (r *reading) open(ctx context.Context) (*opened, error) {
 	defer r.progress(r.stderr, "opening the location")()
 	config := location.ObjectStoreConfig()
 	delete(config, "writeProbe")
-	store, err := objectstore.Open(ctx, r.log(r.stderr), config)
+	store, err := objectstore.Open(r.withSecrets(ctx), r.log(r.stderr), config)
 	if err != nil {
 		return nil, errors.Join(err, location.Forget())
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/longshore-dev/velero-plugin/internal/check"
+	"github.com/longshore-dev/velero-plugin/objectstore"
 )
 
 // storageFlags say which backup storage location is meant, and what to put in place
@@ -43,6 +44,16 @@ func (s *storageFlags) location(ctx context.Context, name string, stderr io.Writ
 		return nil, errors.Join(err, found.Forget())
 	}
 	return found, nil
+}
+
+// withSecrets has the Secrets that a location's config names read from the cluster that
+// the flags name.
+func (s *storageFlags) withSecrets(ctx context.Context) context.Context {
+	cluster, err := s.cluster()
+	if err != nil {
+		return ctx // who needs one is told so
+	}
+	return objectstore.WithSecrets(ctx, cluster.Secret)
 }
 
 // override puts what the flags say in place of what the location says.

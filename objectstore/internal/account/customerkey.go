@@ -58,9 +58,25 @@ func customerKeyForms(sse encrypt.ServerSide) []string {
 	return []string{sent, string(key)}
 }
 
-// SecretValue reads NAME/KEY, of a Secret in Velero's namespace.
+// ReadSecret returns the value of a key of a Secret in Velero's namespace.
+type ReadSecret func(ctx context.Context, name, key string) ([]byte, error)
+
+type readSecretKey struct{}
+
+// WithSecrets has SecretValue read by read.
+func WithSecrets(ctx context.Context, read ReadSecret) context.Context {
+	return context.WithValue(ctx, readSecretKey{}, read)
+}
+
+// SecretValue reads NAME/KEY, of a Secret in Velero's namespace: as WithSecrets says,
+// and otherwise from the cluster that this process belongs to.
 func SecretValue(ctx context.Context, nameAndKey string) ([]byte, error) {
 	name, key, _ := strings.Cut(nameAndKey, "/")
+	ctx, cancel := context.WithTimeoutCause(ctx, secretTimeout, s3err.Errorf(s3err.Timeout, "no answer from the Kubernetes API in %v", secretTimeout))
+	defer cancel()
+	if read, ok := ctx.Value(readSecretKey{}).(ReadSecret); ok {
+		return read(ctx, name, key)
+	}
 	config, err := kube.Config("", "")
 	if err != nil {
 		return nil, err
@@ -69,7 +85,5 @@ func SecretValue(ctx context.Context, nameAndKey string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, secretTimeout, s3err.Errorf(s3err.Timeout, "no answer from the Kubernetes API in %v", secretTimeout))
-	defer cancel()
 	return client.SecretValue(ctx, kube.Namespace(), name, key)
 }

@@ -1,7 +1,9 @@
 package encryption
 
 import (
+	"context"
 	"crypto/fips140"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/longshore-dev/velero-plugin/internal/settings"
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/account"
 	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
 )
 
@@ -87,6 +90,24 @@ func TestKeysThatAreNotAccepted(t *testing.T) {
 			require.NotContains(t, err.Error(), other.private)
 		})
 	}
+}
+
+// TestKeysOfASecret reads it from where the caller says.
+func TestKeysOfASecret(t *testing.T) {
+	mine := classic(t)
+	ctx := account.WithSecrets(t.Context(), func(_ context.Context, name, key string) ([]byte, error) {
+		if name != "keys" || key != "identities" {
+			return nil, fmt.Errorf("there is no %s/%s", name, key)
+		}
+		return []byte(mine.private), nil
+	})
+	s := Settings{Recipients: []string{mine.public}, IdentitySecret: "keys/identities"}
+	keys, err := s.Keys(ctx, &s3err.Secrets{})
+	require.NoError(t, err)
+	require.True(t, keys.Decrypts())
+	s.IdentitySecret = "keys/none"
+	_, err = s.Keys(ctx, &s3err.Secrets{})
+	require.ErrorContains(t, err, "encryptionIdentitySecret: there is no keys/none")
 }
 
 func TestPrivateKeysAreSecrets(t *testing.T) {
