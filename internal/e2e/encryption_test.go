@@ -47,10 +47,7 @@ func TestEncryption(t *testing.T) {
 	require.NoError(t, server.WaitLocation(t.Context(), testbed.DefaultLocation))
 
 	require.NoError(t, cluster.CreateNamespace(t.Context(), encryptedNamespace))
-	_, err = cluster.Kube.CoreV1().Secrets(encryptedNamespace).Create(t.Context(), &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Name: "password"}, StringData: map[string]string{"password": "of the database"},
-	}, metav1.CreateOptions{})
-	require.NoError(t, err)
+	makePassword(t, cluster)
 	veleroCLI(t, server, "backup", "create", "first", "--include-namespaces", encryptedNamespace)
 	require.NoError(t, server.WaitBackup(t.Context(), "first", waitLimit))
 	requireEncrypted(t, s3)
@@ -68,12 +65,7 @@ func TestEncryption(t *testing.T) {
 	identities.StringData["identities"] += "\n" + old.String()
 	_, err = secrets.Update(t.Context(), identities, metav1.UpdateOptions{})
 	require.NoError(t, err)
-	require.NoError(t, cluster.DeleteNamespace(t.Context(), encryptedNamespace))
-	veleroCLI(t, server, "restore", "create", "first", "--from-backup", "first")
-	require.NoError(t, server.WaitRestore(t.Context(), "first", waitLimit))
-	restored, err := cluster.Kube.CoreV1().Secrets(encryptedNamespace).Get(t.Context(), "password", metav1.GetOptions{})
-	require.NoError(t, err)
-	require.Equal(t, "of the database", string(restored.Data["password"]))
+	restorePassword(t, server, "first", "first")
 	requireEncrypted(t, s3)
 
 	veleroCLI(t, server, "backup", "delete", "first", "--confirm")

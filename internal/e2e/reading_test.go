@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"encoding/json"
 	"os"
 	"os/exec"
@@ -22,8 +23,10 @@ func byHand(t *testing.T, cluster *testbed.Cluster, args ...string) string {
 	require.NoError(t, err)
 	command := exec.CommandContext(t.Context(), plugin, append(args, "--kubeconfig", cluster.Kubeconfig)...)
 	command.Env = []string{"HOME=" + t.TempDir(), "AWS_EC2_METADATA_DISABLED=true", "TMPDIR=" + os.TempDir()}
+	var stderr bytes.Buffer
+	command.Stderr = &stderr
 	out, err := command.Output()
-	require.NoError(t, err, "%v: %s", args, out)
+	require.NoError(t, err, "%v: %s%s", args, out, stderr.String())
 	return string(out)
 }
 

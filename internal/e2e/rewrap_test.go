@@ -50,6 +50,7 @@ func TestEncryptionMoves(t *testing.T) {
 	makeIdentities(t, two, there.String())
 	require.NoError(t, two.Serve(t.Context()))
 	require.NoError(t, two.WaitLocation(t.Context(), testbed.DefaultLocation))
+	require.NoError(t, two.Restart(t.Context())) // else it looks for backups in a minute
 	require.Eventually(t, func() bool {
 		known, err := story.BackupNames(t.Context(), two)
 		return err == nil && slices.Contains(known, "plain")
