@@ -1,6 +1,7 @@
 package snapshotter
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -49,6 +50,7 @@ func TestClusterStorageClasses(t *testing.T) {
 			require.Equal(t, c.want, class.Name)
 		})
 	}
+	b.refusesTwoMappings(t, snapshot)
 	old := pv.DeepCopy()
 	old.Spec.StorageClassName = "gone"
 	id, err := b.CreateVolumeFromSnapshot(t.Context(), snapshot, old.Spec.StorageClassName, "", nil)
@@ -56,6 +58,17 @@ func TestClusterStorageClasses(t *testing.T) {
 	_, content := b.adopt(b.Snapshotter, id, old, "restored")
 	require.Equal(t, "first", content)
 	require.NoError(t, b.DeleteSnapshot(t.Context(), snapshot))
+}
+
+// refusesTwoMappings: Velero restores nothing with two ConfigMaps, so no volume is
+// made for it.
+func (b *bench) refusesTwoMappings(t *testing.T, snapshot string) {
+	t.Helper()
+	require.NoError(t, b.Apply(t.Context(), strings.Replace(classMapping, "name: change-storage-class", "name: another-mapping", 1)))
+	_, err := b.CreateVolumeFromSnapshot(t.Context(), snapshot, testbed.ClassImmediate, "", nil)
+	require.ErrorContains(t, err, "several ConfigMaps in namespace velero map storage classes")
+	require.ErrorContains(t, err, "another-mapping, change-storage-class")
+	require.NoError(t, b.Kube.CoreV1().ConfigMaps("velero").Delete(t.Context(), "another-mapping", metav1.DeleteOptions{}))
 }
 
 // TestClusterChoosesByAnnotation: a claim chooses its class by Velero's annotation.

@@ -89,7 +89,7 @@ func New(config *rest.Config, o Options) (*Client, error) {
 }
 
 func set[T, L any](r *Resource[T, L], c *Client, client rest.Interface, kind, plural string) {
-	*r = Resource[T, L]{verbs[T, L]{client: client, plural: plural}, c.retry, kind}
+	*r = Resource[T, L]{verbs: verbs[T, L]{client: client, plural: plural}, retry: c.retry, kind: kind}
 }
 
 func groupClient(config *rest.Config, transport *http.Client, path string, version schema.GroupVersion) (rest.Interface, error) {

@@ -25,6 +25,7 @@ type Resource[T, L any] struct {
 	verbs verbs[T, L]
 	retry retrier
 	kind  string
+	known *answers[T] // nil unless it asks once
 }
 
 // In is the client for the objects of one namespace.
@@ -60,8 +61,7 @@ func (r Resource[T, L]) Get(ctx context.Context, name string) (*T, error) {
 	return r.do(ctx, "get "+r.Describe(name), func() *rest.Request { return r.verbs.request(r.verbs.client.Get(), nil).Name(name) })
 }
 
-// Find returns the object with that name, nil if there is none.
-func (r Resource[T, L]) Find(ctx context.Context, name string) (*T, error) {
+func (r Resource[T, L]) find(ctx context.Context, name string) (*T, error) {
 	found, err := r.Get(ctx, name)
 	if apierrors.IsNotFound(err) {
 		return nil, nil
@@ -69,8 +69,7 @@ func (r Resource[T, L]) Find(ctx context.Context, name string) (*T, error) {
 	return found, err
 }
 
-// List returns the objects that bear the labels of selector, all if it is "".
-func (r Resource[T, L]) List(ctx context.Context, selector string) ([]*T, error) {
+func (r Resource[T, L]) list(ctx context.Context, selector string) ([]*T, error) {
 	what := "list " + r.verbs.plural
 	list, err := retry(ctx, r.retry, what, func(ctx context.Context) (*L, error) {
 		return r.verbs.List(ctx, metav1.ListOptions{LabelSelector: selector})

@@ -16,6 +16,7 @@ import (
 
 	"github.com/longshore-dev/velero-plugin/internal/check"
 	"github.com/longshore-dev/velero-plugin/internal/defaults"
+	"github.com/longshore-dev/velero-plugin/internal/kube"
 	"github.com/longshore-dev/velero-plugin/snapshotter"
 )
 
@@ -23,6 +24,7 @@ import (
 // asked, so that a run over many backups asks once. It is for one goroutine.
 type Cluster struct {
 	*check.Cluster
+	once      *kube.Client // what a restore is made with, asked for once
 	log       logrus.FieldLogger
 	served    map[string][]string // plurals by the version of an API, such as apps/v1
 	locations map[string]*location
@@ -40,7 +42,7 @@ type location struct {
 
 // NewCluster makes a Cluster. It asks nothing yet.
 func NewCluster(c *check.Cluster, log logrus.FieldLogger) *Cluster {
-	return &Cluster{Cluster: c, log: log, served: map[string][]string{}, locations: map[string]*location{}}
+	return &Cluster{Cluster: c, once: c.Kube.Once(), log: log, served: map[string][]string{}, locations: map[string]*location{}}
 }
 
 // How long the cluster has to answer one question, and a driver.
@@ -77,11 +79,11 @@ func (c *Cluster) location(ctx context.Context, name string) (*location, error) 
 		return nil, fmt.Errorf("%s: %w", found.Subject, err)
 	}
 	settings["restoreTimeout"] = driverTimeout.String()
-	if l.patient, err = snapshotter.OpenOn(c.Kube, c.Namespace, c.log, settings); err != nil {
+	if l.patient, err = snapshotter.OpenOn(c.once, c.Namespace, c.log, settings); err != nil {
 		return nil, err
 	}
 	settings["errorGracePeriod"] = briefGrace.String()
-	if l.brief, err = snapshotter.OpenOn(c.Kube, c.Namespace, c.log, settings); err != nil {
+	if l.brief, err = snapshotter.OpenOn(c.once, c.Namespace, c.log, settings); err != nil {
 		return nil, err
 	}
 	c.locations[name] = l

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	storagev1 "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"github.com/longshore-dev/velero-plugin/docs"
 	"github.com/longshore-dev/velero-plugin/internal/backups"
 	"github.com/longshore-dev/velero-plugin/internal/check"
 	"github.com/longshore-dev/velero-plugin/snapshotter"
@@ -27,10 +29,6 @@ func storageClass(spec json.RawMessage) string {
 	return claim.StorageClassName
 }
 
-// veleroMapping selects the ConfigMap by which Velero changes the classes of what
-// it restores.
-const veleroMapping = "velero.io/plugin-config,velero.io/change-storage-class=RestoreItemAction"
-
 // claimClasses looks for the StorageClasses that the claims of the archive name. A
 // claim that is bound to a restored volume does without.
 func (b *backup) claimClasses(ctx context.Context, c *Cluster) (string, error) {
@@ -39,28 +37,27 @@ func (b *backup) claimClasses(ctx context.Context, c *Cluster) (string, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, clusterTimeout)
 	defer cancel()
-	list, err := c.Kube.StorageClasses.List(ctx, "")
+	list, err := c.once.StorageClasses.List(ctx, "")
 	if err != nil {
 		return "", err
 	}
-	mappings, err := c.Kube.ConfigMaps.In(c.Namespace).List(ctx, veleroMapping)
+	mapping, err := snapshotter.VeleroMapping(ctx, c.once, c.Namespace)
 	if err != nil {
 		return "", err
+	}
+	var mapped map[string]string
+	if mapping != nil {
+		mapped = mapping.Data
 	}
 	var f findings
 	for _, name := range slices.Sorted(maps.Keys(b.needs.classes)) {
-		class := name
-		for _, m := range mappings {
-			if mapped := m.Data[name]; mapped != "" {
-				class = mapped
-			}
-		}
+		class := cmp.Or(mapped[name], name)
 		if !slices.ContainsFunc(list, func(s *storagev1.StorageClass) bool { return s.Name == class }) {
 			f.warn("StorageClass %s is not in this cluster; claim %s names %s", class, b.needs.classes[name], name)
 		}
 	}
 	return f.end("all that claims name are here", "claims of it stay Pending unless their volumes are restored from snapshots or are there already: "+
-		"create the class, or map it to another by Velero's ConfigMap (labels "+veleroMapping+")")
+		"create the class, or map it to another by Velero's ConfigMap (labels "+snapshotter.MappingLabels+")")
 }
 
 // snapshot is one of this plugin.
@@ -110,7 +107,7 @@ func (b *backup) restorable(ctx context.Context, c *Cluster) (string, error) {
 		}
 	}
 	return f.end("location, driver, class and secrets are here", "a restore into this cluster would fail by this: "+
-		"create what is missing, or name another in the VolumeSnapshotLocation (storageClass.OLD, driver.OLD; see docs/configuration.md)")
+		"create what is missing, or name another in the VolumeSnapshotLocation (storageClass.OLD, driver.OLD; see "+docs.Page("configuration.md")+")")
 }
 
 func (c *Cluster) restoreClass(ctx context.Context, s snapshot) (*storagev1.StorageClass, error) {
@@ -133,7 +130,7 @@ func (c *Cluster) lookUpClass(ctx context.Context, f *findings, s snapshot, driv
 	}
 	ctx, cancel := context.WithTimeout(ctx, clusterTimeout)
 	defer cancel()
-	list, err := c.Kube.VolumeSnapshotClasses.List(ctx, "")
+	list, err := c.once.VolumeSnapshotClasses.List(ctx, "")
 	if err != nil {
 		return err
 	}

@@ -19,11 +19,11 @@ const defaultStorageClass = "storageclass.kubernetes.io/is-default-class"
 
 // StorageWish is all that has a say in the choice of a restore's StorageClass.
 type StorageWish struct {
-	Driver     string              // of the snapshot, by its present name
-	Old        string              // the old volume's class, "" if it had none
-	Mapped     map[string]string   // setting storageClass.OLD
-	Classless  string              // for volumes that had no class: the setting "storageClass."
-	ConfigMaps []*corev1.ConfigMap // what VeleroMapping selects
+	Driver    string            // of the snapshot, by its present name
+	Old       string            // the old volume's class, "" if it had none
+	Mapped    map[string]string // setting storageClass.OLD
+	Classless string            // for volumes that had no class: the setting "storageClass."
+	Velero    *corev1.ConfigMap // what VeleroMapping selects, nil for none
 }
 
 // ForRestore chooses the StorageClass to restore a volume with: the one that the
@@ -68,12 +68,10 @@ func (w StorageWish) named() (name, by, key string) {
 }
 
 func (w StorageWish) mappedByVelero() (name, by string) {
-	for _, m := range w.ConfigMaps {
-		if name := m.Data[w.Old]; name != "" {
-			return name, fmt.Sprintf("ConfigMap %s/%s (for %s)", m.Namespace, m.Name, w.Old)
-		}
+	if w.Velero == nil || w.Velero.Data[w.Old] == "" {
+		return "", ""
 	}
-	return "", ""
+	return w.Velero.Data[w.Old], fmt.Sprintf("ConfigMap %s/%s (for %s)", w.Velero.Namespace, w.Velero.Name, w.Old)
 }
 
 // warning is about volumes whose PersistentVolume and claim will bear another

@@ -20,7 +20,7 @@ func storageClass(name, driver string, annotations ...string) *storagev1.Storage
 func TestForRestore(t *testing.T) {
 	a, b, only := storageClass("a", "d"), storageClass("b", "d", defaultStorageClass), storageClass("only", "e")
 	all := []*storagev1.StorageClass{a, b, only}
-	velero := []*corev1.ConfigMap{{ObjectMeta: metav1.ObjectMeta{Namespace: "velero", Name: "map"}, Data: map[string]string{"old": "a", "older": "gone"}}}
+	velero := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "velero", Name: "map"}, Data: map[string]string{"old": "a", "older": "gone"}}
 	for name, c := range map[string]struct {
 		wish    StorageWish
 		classes []*storagev1.StorageClass
@@ -29,10 +29,10 @@ func TestForRestore(t *testing.T) {
 		wrong   []string
 	}{
 		"of the same name":         {wish: StorageWish{Driver: "d", Old: "a"}, want: "a"},
-		"mapped by Velero":         {wish: StorageWish{Driver: "d", Old: "old", ConfigMaps: velero}, want: "a"},
+		"mapped by Velero":         {wish: StorageWish{Driver: "d", Old: "old", Velero: velero}, want: "a"},
 		"mapped by the location":   {wish: StorageWish{Driver: "d", Old: "old", Mapped: map[string]string{"old": "b"}}, want: "b", warning: []string{"will say old", "map old to b"}},
-		"mapped by both alike":     {wish: StorageWish{Driver: "d", Old: "old", Mapped: map[string]string{"old": "a"}, ConfigMaps: velero}, want: "a"},
-		"mapped by both otherwise": {wish: StorageWish{Driver: "d", Old: "old", Mapped: map[string]string{"old": "b"}, ConfigMaps: velero}, want: "b", warning: []string{"will say a", "map old to b"}},
+		"mapped by both alike":     {wish: StorageWish{Driver: "d", Old: "old", Mapped: map[string]string{"old": "a"}, Velero: velero}, want: "a"},
+		"mapped by both otherwise": {wish: StorageWish{Driver: "d", Old: "old", Mapped: map[string]string{"old": "b"}, Velero: velero}, want: "b", warning: []string{"will say a", "map old to b"}},
 		"mapped to itself":         {wish: StorageWish{Driver: "d", Old: "a", Mapped: map[string]string{"a": "a"}}, want: "a"},
 		"none, the default":        {wish: StorageWish{Driver: "d"}, want: "b"},
 		"none, the only one":       {wish: StorageWish{Driver: "e"}, want: "only"},
@@ -41,7 +41,7 @@ func TestForRestore(t *testing.T) {
 		"none, and none":           {wish: StorageWish{Driver: "f"}, wrong: []string{"of driver f there are none"}},
 		"none, set wrong":          {wish: StorageWish{Driver: "d", Classless: "x"}, wrong: []string{`"x", which the setting storageClass. names`}},
 		"gone":                     {wish: StorageWish{Driver: "d", Old: "gone"}, wrong: []string{`no StorageClass "gone", which the backup names`, "driver d has a, b", "storageClass.gone"}},
-		"gone by Velero":           {wish: StorageWish{Driver: "d", Old: "older", ConfigMaps: velero}, wrong: []string{`"gone", which ConfigMap velero/map (for older) names`, "storageClass.older"}},
+		"gone by Velero":           {wish: StorageWish{Driver: "d", Old: "older", Velero: velero}, wrong: []string{`"gone", which ConfigMap velero/map (for older) names`, "storageClass.older"}},
 		"another driver's":         {wish: StorageWish{Driver: "d", Old: "only"}, wrong: []string{"is for driver e", "one of driver d", "storageClass.only"}},
 	} {
 		t.Run(name, func(t *testing.T) {
