@@ -33,6 +33,12 @@ func At(store Store, bucket, prefix string) *Location {
 	return &Location{store, strings.Trim(bucket, "/"), under(prefix)}
 }
 
+// Bucket is the bucket of the location.
+func (l *Location) Bucket() string { return l.bucket }
+
+// Prefix is how all its keys begin: "", or with a slash at the end.
+func (l *Location) Prefix() string { return l.prefix }
+
 // Missing says that a location has no backup or restore of that name.
 type Missing struct {
 	What string // "backup", "restore" or "backup or restore"

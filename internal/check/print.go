@@ -30,7 +30,7 @@ func NewPrinter(t Terminal) *Printer {
 
 // Title writes what is checked.
 func (p *Printer) Title(text string) {
-	for _, line := range wrap("Checking "+text, p.terminal.Width) {
+	for _, line := range wrap("Checking "+strings.Map(shown, text), p.terminal.Width) {
 		fmt.Fprintln(p.terminal, p.terminal.Bold(line))
 	}
 	fmt.Fprintln(p.terminal)

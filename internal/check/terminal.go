@@ -183,14 +183,17 @@ func (t Terminal) Printable() io.Writer {
 type printable struct{ io.Writer }
 
 func (p printable) Write(text []byte) (int, error) {
-	_, err := p.Writer.Write(bytes.Map(func(r rune) rune {
-		if r == '\n' || r == '\t' || unicode.IsPrint(r) || r == utf8.RuneError {
-			return r
-		}
-		return '·'
-	}, text))
+	_, err := p.Writer.Write(bytes.Map(shown, text))
 	if err != nil {
 		return 0, err
 	}
 	return len(text), nil
+}
+
+// shown is how a character of a text from elsewhere is shown.
+func shown(r rune) rune {
+	if r == '\n' || r == '\t' || unicode.IsPrint(r) || r == utf8.RuneError {
+		return r
+	}
+	return '·'
 }

@@ -94,7 +94,7 @@ func subjectOf(l *check.Location) string {
 // report tells how it ended. Whoever closed the pipe that was written to knows it,
 // and whoever was told what failed.
 func (r *reading) report(ctx context.Context, err error) int {
-	if errors.Is(err, syscall.EPIPE) || (errors.Is(err, errUnsound) && ctx.Err() == nil) {
+	if errors.Is(err, syscall.EPIPE) || (errors.Is(err, errTold) && ctx.Err() == nil) {
 		return exitFailed
 	}
 	return report(r.stderr, r.said(ctx, err))

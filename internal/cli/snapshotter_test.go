@@ -88,6 +88,7 @@ func TestCluster(t *testing.T) {
 	t.Run("interrupted", i.interrupted)
 	t.Run("sweep", i.sweep)
 	t.Run("verify", i.verify)
+	t.Run("orphans", i.orphans)
 	t.Run("EnableCSI", i.enableCSI)
 	t.Run("settings", i.badSettings)
 	t.Run("leases", i.leases)

@@ -24,20 +24,26 @@ snapshot, ready and of its size. For each a VolumeSnapshotContent stands in the
 cluster for a moment; nothing else is written anywhere. --no-cluster leaves it out,
 and --restore-volumes also makes a volume from each snapshot, and removes it again.
 
+--all also looks for what no backup needs: folders that hold none, parts of uploads
+that were broken off, snapshots in the cluster whose backup is gone. --metrics and
+--push tell Prometheus how it ended.
+
   velero-plugin-longshore verify nightly-20260101020000
   velero-plugin-longshore verify --latest-of nightly --file location.yaml
   velero-plugin-longshore verify --all --no-archive -o json
+  velero-plugin-longshore verify --all --push http://pushgateway.monitoring:9091
   velero-plugin-longshore verify nightly-1 --restore-volumes
 
 Exit status: 0 all is well, 1 a check failed, 2 it could not begin.
 `
 
-// errUnsound is how a verification fails that has told what is wrong.
-var errUnsound = errors.New("not all is well")
+// errTold is how a command fails that has told what is wrong.
+var errTold = errors.New("not all is well")
 
 // verifying are what a person says of a verification.
 type verifying struct {
 	*reading
+	publishing
 	all       bool
 	latestOf  string
 	noCluster bool
@@ -57,6 +63,7 @@ func runVerify(args []string, stdout, stderr io.Writer) int {
 	v.flags.BoolVar(&v.options.NoArchive, "no-archive", false, "read all but the archives")
 	v.flags.BoolVar(&v.options.RestoreVolumes, "restore-volumes", false, "make a volume from each snapshot, and remove it again")
 	v.flags.BoolVar(&v.noCluster, "no-cluster", false, "look at what is stored only; so it is, too, where --file or --config describe the location and no --kubeconfig or --context names a cluster")
+	v.publishing.add(v.flags)
 	return v.run(args, v.wants, v.verify)
 }
 
@@ -76,7 +83,7 @@ func (v *verifying) wants(args []string) error {
 			return err
 		}
 	}
-	return nil
+	return v.publishing.validate()
 }
 
 func (v *verifying) verify(ctx context.Context, l *opened, args []string) error {
@@ -87,10 +94,21 @@ func (v *verifying) verify(ctx context.Context, l *opened, args []string) error 
 	if v.options.Cluster, err = v.into(); err != nil {
 		return err
 	}
+	v.options.Uploads = l.store
+	verifier := verify.New(l.Location, v.options)
+	tell := v.asText
 	if v.output == "json" {
-		return v.asJSON(ctx, l, names)
+		tell = v.asJSON
 	}
-	return v.asText(ctx, l, names)
+	err = tell(ctx, verifier, l.subject, names)
+	if ctx.Err() != nil || err != nil && !errors.Is(err, errTold) { // it did not come to its end
+		return err
+	}
+	if failed := v.publish(ctx, verify.Job, verifier.Group(), verifier.Gauges()); failed != nil {
+		_ = report(v.stderr, failed)
+		return errors.Join(err, errTold)
+	}
+	return err
 }
 
 func (v *verifying) asksCluster() bool {
@@ -124,32 +142,42 @@ func (v *verifying) names(ctx context.Context, l *opened, args []string) ([]stri
 	return slices.Compact(args), nil
 }
 
-func (v *verifying) asJSON(ctx context.Context, l *opened, names []string) error {
-	all := verified{Report: check.NewReport(l.subject, verify.Location(ctx, l.Location, check.Silent{})), Backups: []check.Report{}}
+func (v *verifying) asJSON(ctx context.Context, verifier *verify.Verifier, subject string, names []string) error {
+	location, backups, ok := verifier.Location(ctx, check.Silent{}), []check.Report{}, true
 	for _, name := range names {
-		report := check.NewReport(name, verify.Backup(ctx, l.Location, name, v.options, check.Silent{}))
-		all.Backups = append(all.Backups, report)
-		all.OK = all.OK && report.OK
+		report := check.NewReport(name, verifier.Backup(ctx, name, check.Silent{}))
+		backups = append(backups, report)
+		ok = ok && report.OK
 		if ctx.Err() != nil {
 			break
 		}
 	}
+	if v.all {
+		location = append(location, verifier.Unneeded(ctx, check.Silent{})...)
+	}
+	all := verified{check.NewReport(subject, location), backups}
+	all.OK = all.OK && ok
 	return errors.Join(writeJSON(v.stdout, all), sound(all.OK))
 }
 
-func (v *verifying) asText(ctx context.Context, l *opened, names []string) error {
+func (v *verifying) asText(ctx context.Context, verifier *verify.Verifier, subject string, names []string) error {
 	out := &remembered{Writer: v.stdout}
 	printer := check.NewPrinter(check.TerminalOf(v.stdout).To(out))
 	printer.Good = "All that was read is whole"
-	printer.Title(l.subject)
-	results := verify.Location(ctx, l.Location, printer)
+	printer.Title(subject)
+	results := verifier.Location(ctx, printer)
 	for _, name := range names {
 		fmt.Fprintln(out)
 		printer.Title("backup " + name)
-		results = append(results, verify.Backup(ctx, l.Location, name, v.options, printer)...)
+		results = append(results, verifier.Backup(ctx, name, printer)...)
 		if ctx.Err() != nil || out.err != nil {
 			break
 		}
+	}
+	if v.all && ctx.Err() == nil && out.err == nil {
+		fmt.Fprintln(out)
+		printer.Title("what no backup needs")
+		results = append(results, verifier.Unneeded(ctx, printer)...)
 	}
 	printer.Sum(results)
 	return errors.Join(out.err, sound(check.Works(results)))
@@ -159,7 +187,7 @@ func sound(ok bool) error {
 	if ok {
 		return nil
 	}
-	return errUnsound
+	return errTold
 }
 
 // remembered keeps the error of writing: nothing is verified for nobody.

@@ -15,15 +15,24 @@ import (
 // format is the only form of archive that Velero has had.
 const format = "1."
 
+// synced are the phases of which Velero makes a Backup, at once or when it expires
+// (Velero, pkg/controller/backup_sync_controller.go).
+var synced = []string{
+	backups.PhaseCompleted, backups.PhasePartiallyFailed, "Failed",
+	"WaitingForPluginOperations", "WaitingForPluginOperationsPartiallyFailed", "Finalizing", "FinalizingPartiallyFailed",
+}
+
 func (b *backup) metadata(ctx context.Context) (string, error) {
 	m, err := b.l.Metadata(ctx, b.name)
 	if err != nil {
+		b.useless = backups.IsDamage(err)
 		return "", err
 	}
 	if m.Kind != "Backup" || m.Metadata.Name != b.name {
+		b.useless = true
 		return "", check.Fail(fmt.Sprintf("it is of %s %q", m.Kind, m.Metadata.Name), mixed)
 	}
-	b.meta = m
+	b.meta, b.useless = m, !slices.Contains(synced, m.Status.Phase)
 	if err := b.phase(); err != nil {
 		return "", err
 	}

@@ -26,6 +26,12 @@
 //	restore of snapshots  it has what a restore of each snapshot needs
 //	stored snapshots      the storage has each snapshot, by what its driver says
 //	restored volumes      a volume can be made from each, if so wanted
+//
+// When all backups of a location were seen, what none of them needs:
+//
+//	folders without a backup    are none
+//	unfinished uploads          are none that nobody works on any more
+//	snapshots without a backup  are none that the cluster knows of
 package verify
 
 import (
@@ -46,15 +52,39 @@ type Options struct {
 	NoArchive bool
 	// Cluster is where it would be restored, nil to ask none.
 	Cluster *Cluster
+	// Uploads is asked for the uploads to the location that have not ended, nil to look
+	// for none.
+	Uploads Uploads
 	// RestoreVolumes makes a volume from each snapshot there, and removes it again.
 	RestoreVolumes bool
 }
 
+// Verifier verifies backups of a location, one after the other, and remembers of each
+// what counts when all were seen. It is for one goroutine.
+type Verifier struct {
+	l     *backups.Location
+	o     Options
+	known known
+	tally tally
+}
+
+// New returns a Verifier. It asks nothing yet.
+func New(l *backups.Location, o Options) *Verifier {
+	return &Verifier{l: l, o: o, tally: newTally(), known: known{names: map[string]bool{}, handles: map[string]bool{}}}
+}
+
 // Backup verifies one backup.
-func Backup(ctx context.Context, l *backups.Location, name string, o Options, observer check.Observer) []check.Result {
-	b := &backup{Run: check.NewRun(observer), l: l, name: name}
+func (v *Verifier) Backup(ctx context.Context, name string, observer check.Observer) []check.Result {
+	b := &backup{Run: check.NewRun(observer), l: v.l, name: name}
+	b.verify(ctx, v.o)
+	v.known.add(b)
+	v.tally.backup(b)
+	return b.Results
+}
+
+func (b *backup) verify(ctx context.Context, o Options) {
 	if !b.Step(ctx, "objects", b.objects) && len(b.present) == 0 {
-		return b.Results
+		return
 	}
 	b.part(ctx, "metadata", backups.PartMetadata, b.metadata)
 	b.part(ctx, "log", backups.PartLog, b.log)
@@ -76,7 +106,6 @@ func Backup(ctx context.Context, l *backups.Location, name string, o Options, ob
 	if o.Cluster != nil && o.RestoreVolumes {
 		b.Step(ctx, "restored volumes", func(ctx context.Context) (string, error) { return b.restored(ctx, o.Cluster) })
 	}
-	return b.Results
 }
 
 // here takes the steps that ask the cluster.
@@ -98,10 +127,10 @@ func (b *backup) here(ctx context.Context, c *Cluster) {
 }
 
 // Location verifies what a location must be for Velero to list its backups.
-func Location(ctx context.Context, l *backups.Location, observer check.Observer) []check.Result {
+func (v *Verifier) Location(ctx context.Context, observer check.Observer) []check.Result {
 	run := check.NewRun(observer)
 	run.Step(ctx, "folders", func(ctx context.Context) (string, error) {
-		strangers, err := l.Strangers(ctx)
+		strangers, err := v.l.Strangers(ctx)
 		if err != nil {
 			return "", err
 		}
@@ -111,6 +140,7 @@ func Location(ctx context.Context, l *backups.Location, observer check.Observer)
 		}
 		return "only Velero's own", nil
 	})
+	v.tally.steps(run.Results)
 	return run.Results
 }
 
@@ -122,11 +152,13 @@ type backup struct {
 
 	present []string // the objects
 	meta    *backups.Backup
+	useless bool // its metadata are there, and Velero makes no Backup of them
 	ops     []backups.Operation
 	list    backups.ResourceList
 	taken   []backups.Snapshot // that were completed
 	pods    []backups.PodVolume
 	csi     int                   // snapshots that Velero took itself
+	handles []string              // of all snapshots that it names
 	needs   *needs                // nil until the archive was read to its end
 	read    map[backups.Part]bool // parts that later steps may rely on
 }
@@ -148,14 +180,14 @@ func (b *backup) part(ctx context.Context, step string, part backups.Part, do fu
 		}
 		detail, err := do(ctx)
 		if ctx.Err() == nil {
-			err = b.explained(err)
+			err = explained(err)
 		}
 		return detail, err
 	})
 }
 
 // explained gives an error that is no finding yet its hint.
-func (b *backup) explained(err error) error {
+func explained(err error) error {
 	switch {
 	case err == nil, check.IsFinding(err):
 		return err

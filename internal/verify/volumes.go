@@ -29,6 +29,7 @@ func (b *backup) snapshots(ctx context.Context) (string, error) {
 
 func (b *backup) snapshot(f *findings, s *backups.Snapshot, seen map[string]bool) {
 	pv, id := s.Spec.PersistentVolume, s.Status.ID
+	b.names(id)
 	b.belongs(f, "the snapshot of volume "+pv, s.Spec.BackupName, s.Spec.BackupUID)
 	if s.Status.Phase != backups.PhaseCompleted {
 		b.lacks(f, "the snapshot of volume %s is %s", pv, s.Status.Phase)
@@ -46,6 +47,15 @@ func (b *backup) snapshot(f *findings, s *backups.Snapshot, seen map[string]bool
 	case ours && stored.PV != "" && stored.PV != pv:
 		f.fail("the snapshot of volume %s is one of volume %s", pv, stored.PV)
 	}
+}
+
+// names notes a snapshot that the backup names, by an ID of this plugin or by its
+// handle.
+func (b *backup) names(id string) {
+	if stored, ours, err := snapshotter.ReadID(id); ours && err == nil {
+		id = stored.Handle
+	}
+	b.handles = append(b.handles, id)
 }
 
 func (b *backup) countSnapshots(f *findings, all int) {
@@ -103,10 +113,14 @@ func (b *backup) volumes(ctx context.Context) (string, error) {
 	by := map[string]int{}
 	for i := range all {
 		by[b.volume(&f, &all[i])]++
+		if all[i].CSI != nil {
+			b.names(all[i].CSI.Handle)
+		}
 		if all[i].CSI != nil && !all[i].DataMoved && all[i].CSI.Handle != "" {
 			b.csi++
 		}
 	}
+	b.done(backups.PartVolumes)
 	if b.read[backups.PartSnapshots] {
 		b.compareSnapshots(&f, all)
 	}

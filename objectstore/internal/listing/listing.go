@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/longshore-dev/velero-plugin/objectstore/internal/client"
 	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
@@ -73,4 +74,24 @@ func Versions(ctx context.Context, c *client.Client, bucket, key string) (versio
 		}
 	})
 	return append(versions, latest...), err
+}
+
+// Upload is a multipart upload that has not ended.
+type Upload struct {
+	Key, ID string
+	Begun   time.Time // zero if the storage does not say
+}
+
+// Uploads returns the uploads of keys that begin with prefix which have not ended.
+func Uploads(ctx context.Context, c *client.Client, bucket, prefix string) (uploads []Upload, err error) {
+	p := &pager{client: c, bucket: bucket, root: "ListMultipartUploadsResult", after: byUpload, query: url.Values{
+		"uploads": {""}, "prefix": {prefix}, "max-uploads": {pageSize},
+	}}
+	err = p.all(ctx, func() { uploads = nil }, func(found page) {
+		for _, u := range found.Upload {
+			begun, _ := time.Parse(time.RFC3339, u.Initiated) // zero if it is in an odd form
+			uploads = append(uploads, Upload{u.Key, u.UploadID, begun})
+		}
+	})
+	return uploads, err
 }

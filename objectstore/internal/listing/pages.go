@@ -33,16 +33,20 @@ type page struct {
 	NextMarker            string // of the first, and not of every server
 	NextKeyMarker         string // of versions
 	NextVersionIDMarker   string `xml:"NextVersionIdMarker"`
+	NextUploadIDMarker    string `xml:"NextUploadIdMarker"`
 	Contents              []entry
 	CommonPrefixes        []folder
 	Version, DeleteMarker []entry
+	Upload                []entry
 }
 
-// entry is an object, or a version of one.
+// entry is an object, a version of one, or an upload.
 type entry struct {
 	Key       string
 	VersionID string `xml:"VersionId"`
 	IsLatest  string
+	UploadID  string `xml:"UploadId"`
+	Initiated string
 }
 
 // folder stands for all keys that begin so.
@@ -171,6 +175,9 @@ func (p *pager) names(found *page) (names []string, err error) {
 			take(&list[i].Key, cmp.Or(list[i].VersionID, "null"))
 		}
 	}
+	for i := range found.Upload {
+		take(&found.Upload[i].Key, found.Upload[i].UploadID)
+	}
 	if p.bytes > listLimit && err == nil {
 		err = s3err.Errorf(s3err.NotS3, "the names of the listing have more than %d bytes", listLimit)
 	}
@@ -214,6 +221,14 @@ func byVersion(_ *pager, found page, _ []string) (url.Values, error) {
 	}
 	marker, err := unescape(found, found.NextKeyMarker)
 	return url.Values{"key-marker": {marker}, "version-id-marker": {found.NextVersionIDMarker}}, err
+}
+
+func byUpload(_ *pager, found page, _ []string) (url.Values, error) {
+	if found.NextKeyMarker == "" {
+		return nil, s3err.Errorf(s3err.NotS3, "the listing of uploads goes on, and the storage did not say where")
+	}
+	marker, err := unescape(found, found.NextKeyMarker)
+	return url.Values{"key-marker": {marker}, "upload-id-marker": {found.NextUploadIDMarker}}, err
 }
 
 // unescape decodes a name of a page.

@@ -1,0 +1,131 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+	"github.com/stretchr/testify/require"
+
+	"github.com/longshore-dev/velero-plugin/internal/backups/backuptest"
+	"github.com/longshore-dev/velero-plugin/internal/check"
+	"github.com/longshore-dev/velero-plugin/internal/testbed"
+)
+
+const (
+	stepFolders = "folders without a backup"
+	stepUploads = "unfinished uploads"
+	stepOrphans = "snapshots without a backup"
+)
+
+// TestUnneeded: folders that hold no backup, and uploads that were broken off, are
+// found where all backups of a location are verified, and nowhere else.
+func TestUnneeded(t *testing.T) {
+	s := newStorage(t, testbed.S3Options{})
+	s.store("velero", backuptest.New("nightly-1").Objects(t))
+	none := s.verify(exitOK, "nothing", "--all")[""]
+	require.Equal(t, check.Warning, none[stepFolders].Outcome)
+	require.Contains(t, none[stepFolders].Detail, "has no backup at all")
+
+	fresh := s.broken("velero/backups/nightly-1/nightly-1.tar.gz", 0)
+	steps := s.verify(exitOK, "velero", "--all")[""]
+	require.Equal(t, check.OK, steps[stepFolders].Outcome)
+	require.Equal(t, check.OK, steps[stepUploads].Outcome)
+	require.Equal(t, "1 upload of the last day, which may be under way", steps[stepUploads].Detail)
+	require.NotContains(t, steps, stepOrphans, "no cluster is asked")
+
+	s.store("velero", map[string][]byte{
+		"backups/half/half-logs.gz": backuptest.Gzip(t, nil), "backups/page/velero-backup.json": []byte("<html>"),
+	})
+	running := backuptest.New("running")
+	running.Status()["phase"] = "InProgress"
+	s.store("velero", running.Objects(t))
+	finalizing := backuptest.New("finalizing")
+	finalizing.Status()["phase"] = "Finalizing"
+	s.store("velero", finalizing.Objects(t))
+	s.broken("velero/backups/nightly-0/nightly-0.tar.gz", 3*24*time.Hour)
+	s.broken("elsewhere/data", 9*24*time.Hour)
+	steps = s.verify(exitFailed, "velero", "--all")[""]
+	require.Equal(t, check.Warning, steps[stepFolders].Outcome)
+	require.Equal(t, "3 folders hold no backup: half, page, running; Velero asks for what is in them each minute, by 7200 requests a day", steps[stepFolders].Detail)
+	require.Equal(t, check.Warning, steps[stepUploads].Outcome)
+	require.Equal(t, "1 upload was broken off more than a day ago, and the parts take up 1.0 MiB: velero/backups/nightly-0/nightly-0.tar.gz (1.0 MiB, 3 days old)", steps[stepUploads].Detail)
+	for _, step := range []string{stepFolders, stepUploads} {
+		require.NotEmpty(t, steps[step].Hint)
+	}
+
+	require.NotContains(t, s.verify(exitOK, "velero", "nightly-1")[""], stepUploads)
+	out, _ := s.read(exitFailed, "velero", "verify", "--all")
+	require.Contains(t, out, "Checking what no backup needs")
+
+	client, err := s.Client()
+	require.NoError(t, err)
+	require.NoError(t, client.AbortMultipartUpload(t.Context(), bucket, "velero/backups/nightly-1/nightly-1.tar.gz", fresh))
+	s.refusesUploads()
+}
+
+// broken begins an upload of that age, of one part of a MiB, and returns its ID.
+func (s *storage) broken(key string, age time.Duration) string {
+	s.Helper()
+	client, err := s.Client()
+	require.NoError(s, err)
+	id, err := client.NewMultipartUpload(s.Context(), bucket, key, minio.PutObjectOptions{})
+	require.NoError(s, err)
+	_, err = client.PutObjectPart(s.Context(), bucket, key, id, 1, strings.NewReader(strings.Repeat("x", 1<<20)), 1<<20, minio.PutObjectPartOptions{})
+	require.NoError(s, err)
+	if age == 0 {
+		return id
+	}
+	aged := false
+	require.NoError(s, filepath.WalkDir(s.Dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() && d.Name() == id { // VersityGW has the time from there
+			aged = true
+			return os.Chtimes(path, time.Time{}, time.Now().Add(-age-time.Hour))
+		}
+		return err
+	}))
+	require.True(s, aged)
+	return id
+}
+
+// refusesUploads has a policy that does not allow to list uploads.
+func (s *storage) refusesUploads() {
+	s.Helper()
+	upstream, err := url.Parse(s.Endpoint)
+	require.NoError(s, err)
+	forward := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(upstream)
+		r.Out.Host = r.In.Host // it is signed
+	}}
+	refused := 0
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !r.URL.Query().Has("uploads") {
+			forward.ServeHTTP(w, r)
+			return
+		}
+		refused++
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = io.WriteString(w, `<?xml version="1.0"?><Error><Code>AccessDenied</Code><Message>no</Message></Error>`)
+	}))
+	s.Cleanup(proxy.Close)
+	var out, errs bytes.Buffer
+	status := Run([]string{"verify", "--all", "-o", "json", "--bucket", bucket, "--prefix", "velero", "--config", "s3Url=" + proxy.URL, "--credentials-file", s.CredentialsFile}, "test", &out, &errs)
+	require.Equal(s, exitFailed, status, "%s%s", out.String(), errs.String())
+	var told struct{ Steps []check.Result }
+	require.NoError(s, json.Unmarshal(out.Bytes(), &told))
+	step := byName(told.Steps)[stepUploads]
+	require.Equal(s, check.Skipped, step.Outcome)
+	require.Contains(s, step.Detail, "s3:ListBucketMultipartUploads")
+	require.NotZero(s, refused)
+}

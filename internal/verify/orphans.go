@@ -1,0 +1,125 @@
+package verify
+
+import (
+	"context"
+	"fmt"
+
+	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/longshore-dev/velero-plugin/internal/check"
+	"github.com/longshore-dev/velero-plugin/snapshotter"
+)
+
+// Labels of Velero on the VolumeSnapshotContents of its own CSI snapshots. Those of a
+// restore belong to what was restored.
+const (
+	labelBackup  = "velero.io/backup-name"
+	labelRestore = "velero.io/restore-name"
+	// longName is from which length on a label may be a shortened name.
+	longName = 63
+)
+
+// snapshots looks for snapshots in the cluster that no backup names: those of calls of
+// this plugin that were killed, and those of Velero's own CSI support whose backup is
+// gone. Kubernetes has no way to ask a driver for all its snapshots, so what only the
+// storage knows of is not seen.
+func (v *Verifier) snapshots(ctx context.Context) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, clusterTimeout)
+	defer cancel()
+	var f findings
+	err := v.ofKilledCalls(ctx, &f)
+	if err == nil {
+		err = v.ofLostBackups(ctx, &f)
+	}
+	switch {
+	case apierrors.IsNotFound(err):
+		return "", check.Skip("the cluster has no VolumeSnapshotContents")
+	case apierrors.IsForbidden(err):
+		return "", check.Skip("not seen: " + err.Error())
+	case err != nil:
+		return "", err
+	}
+	if len(f.odd) > 0 && v.known.unread > 0 {
+		f.warn("the snapshots of %s could not be read, and may be among them", count(v.known.unread, "backup"))
+	}
+	return f.end("none that the cluster knows of; what only the storage has cannot be listed from here",
+		"velero-plugin-longshore sweep removes those of this plugin, with their snapshots. Of one of Velero's own first make certain that no other location has its backup; "+
+			"then set its deletionPolicy to Delete and delete it")
+}
+
+// ofKilledCalls finds the contents of calls of this plugin that have ended. Velero
+// was given none of their snapshots.
+func (v *Verifier) ofKilledCalls(ctx context.Context, f *findings) error {
+	c := v.o.Cluster
+	s, err := snapshotter.OpenOn(c.Kube, c.Namespace, c.log, nil)
+	if err != nil {
+		return err
+	}
+	left, err := s.FindLeftovers(ctx)
+	if err != nil {
+		return err
+	}
+	for _, l := range left {
+		if l.Kind == "VolumeSnapshotContent" && l.Purpose == "snapshot" {
+			f.warn("VolumeSnapshotContent %s has a snapshot for backup %q that was never handed over", l.Name, l.Backup)
+		}
+	}
+	return nil
+}
+
+// ofLostBackups finds the contents of Velero's own whose backup is neither in the
+// location nor, from another one, in the cluster.
+func (v *Verifier) ofLostBackups(ctx context.Context, f *findings) error {
+	c := v.o.Cluster
+	all, err := c.Kube.VolumeSnapshotContents.List(ctx, labelBackup+",!"+labelRestore)
+	if err != nil {
+		return err
+	}
+	var lost []*snapshotv1.VolumeSnapshotContent
+	for _, content := range all {
+		backup := content.Labels[labelBackup]
+		if !v.known.names[backup] && len(backup) < longName && !v.known.handles[handleOf(content)] {
+			lost = append(lost, content)
+		}
+	}
+	if len(lost) == 0 {
+		return nil
+	}
+	here, err := c.backups(ctx)
+	if apierrors.IsForbidden(err) {
+		f.warn("whether %s of Velero's own in this cluster has a backup elsewhere cannot be told: Backups of all namespaces may not be listed", count(len(lost), "VolumeSnapshotContent"))
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, content := range lost {
+		if backup := content.Labels[labelBackup]; !here[backup] {
+			f.warn("VolumeSnapshotContent %s is of backup %s, which is neither in this location nor in the cluster", content.Name, backup)
+		}
+	}
+	return nil
+}
+
+func handleOf(c *snapshotv1.VolumeSnapshotContent) string {
+	if c.Status != nil && c.Status.SnapshotHandle != nil {
+		return *c.Status.SnapshotHandle
+	}
+	return ptr.Deref(c.Spec.Source.SnapshotHandle, "")
+}
+
+// backups are the names of the cluster's Backups, of every Velero there.
+func (c *Cluster) backups(ctx context.Context) (map[string]bool, error) {
+	var list metav1.PartialObjectMetadataList
+	if _, err := c.read(ctx, "/apis/velero.io/v1/backups", &list); err != nil {
+		return nil, fmt.Errorf("list Backups: %w", err)
+	}
+	names := map[string]bool{}
+	for i := range list.Items { // none where there is no Velero
+		names[list.Items[i].Name] = true
+	}
+	return names, nil
+}

@@ -1,0 +1,165 @@
+package verify
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/longshore-dev/velero-plugin/docs"
+	"github.com/longshore-dev/velero-plugin/internal/backups"
+	"github.com/longshore-dev/velero-plugin/internal/check"
+	"github.com/longshore-dev/velero-plugin/objectstore"
+)
+
+// known is what the backups seen so far are and name.
+type known struct {
+	names   map[string]bool // of their folders
+	empty   []string        // folders without velero-backup.json
+	useless []string        // folders with one of which Velero makes no Backup
+	handles map[string]bool // of the snapshots that they name
+	unread  int             // backups whose lists of snapshots could not be read
+}
+
+func (k *known) add(b *backup) {
+	k.names[b.name] = true
+	switch {
+	case b.useless:
+		k.useless = append(k.useless, b.name)
+	case len(b.present) > 0 && !slices.Contains(b.present, string(backups.PartMetadata)):
+		k.empty = append(k.empty, b.name)
+	}
+	for _, handle := range b.handles {
+		k.handles[handle] = true
+	}
+	if !b.read[backups.PartSnapshots] || !b.read[backups.PartVolumes] {
+		k.unread++
+	}
+}
+
+// Uploads is what is asked of an object store about uploads that have not ended.
+type Uploads interface {
+	// ListUploads returns those of keys that begin so.
+	ListUploads(ctx context.Context, bucket, prefix string) ([]objectstore.Upload, error)
+	// UploadSize returns how many bytes the parts of one have.
+	UploadSize(ctx context.Context, bucket string, u objectstore.Upload) (int64, error)
+}
+
+// Unneeded looks for what no backup of the location needs. It goes by what the backups
+// say, so all of them have to be verified before.
+func (v *Verifier) Unneeded(ctx context.Context, observer check.Observer) []check.Result {
+	run := check.NewRun(observer)
+	run.Step(ctx, "folders without a backup", v.folders)
+	if v.o.Uploads != nil {
+		run.Step(ctx, "unfinished uploads", v.uploads)
+	}
+	if v.o.Cluster != nil {
+		run.Step(ctx, "snapshots without a backup", v.snapshots)
+	}
+	v.tally.steps(run.Results)
+	return run.Results
+}
+
+// minutes is how often a day Velero looks for new backups in a location, unless
+// backupSyncPeriod says otherwise.
+const minutes = 24 * 60
+
+// folders looks for folders of which Velero never makes a Backup. It asks for the
+// metadata of each by every look for new backups: a HEAD where there are none, a HEAD
+// and a GET where there are (Velero, pkg/controller/backup_sync_controller.go).
+func (v *Verifier) folders(context.Context) (string, error) {
+	if len(v.known.names) == 0 {
+		return "", check.Warn("the location has no backup at all", "check that bucket and prefix are the right ones, and what became of the backups if there were any")
+	}
+	none := slices.Concat(v.known.empty, v.known.useless)
+	if len(none) == 0 {
+		return "none", nil
+	}
+	requests := len(v.known.empty) + 2*len(v.known.useless)
+	return "", check.Warn(fmt.Sprintf("%s no backup: %s; Velero asks for what is in them each minute, by %s a day", countHold(len(none)), few(none, ", "), count(requests*minutes, "request")),
+		"remove them from the storage, unless a Velero is just writing one: no backup can be restored from them, and they are listed nowhere")
+}
+
+func countHold(n int) string {
+	if n == 1 {
+		return "1 folder holds"
+	}
+	return fmt.Sprintf("%d folders hold", n)
+}
+
+const (
+	// underWay is how long an upload may take: what is younger is left alone.
+	underWay = 24 * time.Hour
+	// measured is of how many uploads the parts are counted.
+	measured = 100
+)
+
+// uploads looks for the parts of uploads that were broken off.
+func (v *Verifier) uploads(ctx context.Context) (string, error) {
+	all, err := v.o.Uploads.ListUploads(ctx, v.l.Bucket(), v.l.Prefix())
+	switch objectstore.KindOf(err) {
+	case objectstore.KindForbidden:
+		return "", check.Skip("not seen: the credentials lack s3:ListBucketMultipartUploads, which nothing else needs")
+	case objectstore.KindUnsupported:
+		return "", check.Skip("not seen: the storage does not list them")
+	}
+	if err != nil {
+		return "", explained(err)
+	}
+	slices.SortFunc(all, func(a, b objectstore.Upload) int { return cmp.Or(a.Begun.Compare(b.Begun), cmp.Compare(a.Key, b.Key)) })
+	old := slices.DeleteFunc(slices.Clone(all), func(u objectstore.Upload) bool { return time.Since(u.Begun) < underWay })
+	if len(old) == 0 && len(all) == 0 {
+		return "the storage lists none", nil
+	}
+	if len(old) == 0 {
+		return count(len(all), "upload") + " of the last day, which may be under way", nil
+	}
+	return v.oldUploads(ctx, old)
+}
+
+// oldUploads tells how large and how old the uploads are, the oldest first.
+func (v *Verifier) oldUploads(ctx context.Context, old []objectstore.Upload) (string, error) {
+	var words []string
+	total, least := int64(0), ""
+	for i, u := range old {
+		size, err := int64(0), error(nil)
+		if i < measured {
+			size, err = v.o.Uploads.UploadSize(ctx, v.l.Bucket(), u)
+		}
+		if ctx.Err() != nil {
+			return "", ctx.Err()
+		}
+		if objectstore.KindOf(err) == objectstore.KindNotFound {
+			continue // it has ended meanwhile
+		}
+		told := mebibytes(size)
+		if i >= measured || err != nil {
+			told, least = "of unknown size", "at least "
+		}
+		total += size
+		words = append(words, fmt.Sprintf("%s (%s, %s)", u.Key, told, begun(u.Begun)))
+	}
+	if len(words) == 0 {
+		return "the storage lists none", nil
+	}
+	return "", check.Warn(fmt.Sprintf("%s broken off more than a day ago, and the parts take up %s%s: %s", countWere(len(words), "upload"), least, mebibytes(total), few(words, ", ")),
+		"no listing of objects shows them, and they are paid for: a lifecycle rule removes them (velero-plugin-longshore print lifecycle; "+docs.Page("examples/lifecycle.json")+"), or abort them by the storage's own tool")
+}
+
+func countWere(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing + " was"
+	}
+	return fmt.Sprintf("%d %ss were", n, thing)
+}
+
+func begun(t time.Time) string {
+	if t.IsZero() {
+		return "of unknown age"
+	}
+	const day = 24 * time.Hour
+	return count(int(time.Since(t)/day), "day") + " old"
+}
+
+func mebibytes(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }

@@ -1,0 +1,81 @@
+package objectstore
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/client"
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/listing"
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/wire"
+)
+
+// Upload is a multipart upload that was begun and has not ended. Its parts take up
+// space, and no listing of objects shows them.
+type Upload struct {
+	Key, ID string
+	Begun   time.Time // zero if the storage does not say
+}
+
+// ListUploads returns the uploads of keys that begin with prefix which have not ended,
+// those under way included. The list is complete, or there is an error; but there are
+// storages that list only what they remember (MinIO, since its start).
+func (s *Store) ListUploads(ctx context.Context, bucket, prefix string) ([]Upload, error) {
+	begun := time.Now()
+	found, err := listing.Uploads(ctx, s.client, bucket, prefix)
+	if err == nil && len(found) == 0 && prefix != "" && !s.settings.Endpoint().AWS() {
+		// MinIO takes a prefix for a whole key, and lists all for an empty one.
+		found, err = listing.Uploads(ctx, s.client, bucket, "")
+	}
+	if err != nil {
+		return nil, s.failed(s3err.OpList, bucket, prefix, err)
+	}
+	var uploads []Upload
+	for _, u := range found {
+		if strings.HasPrefix(u.Key, prefix) {
+			uploads = append(uploads, Upload(u))
+		}
+	}
+	s.client.Summary("Listed uploads", bucket, "", -1, begun, logrus.Fields{"prefix": prefix, "count": len(uploads)})
+	return uploads, nil
+}
+
+// mostParts is how many parts an upload may have.
+const mostParts = 10000
+
+// UploadSize returns how many bytes the parts of an upload have that has not ended.
+// KindOf an error says KindNotFound if it has ended.
+func (s *Store) UploadSize(ctx context.Context, bucket string, u Upload) (int64, error) {
+	size := int64(0)
+	for marker := 0; marker < mostParts; {
+		var next int
+		err := s.client.Do(ctx, client.Brief, func(ctx context.Context) error {
+			found, err := s.client.ListObjectParts(wire.ExpectXML(ctx, "ListPartsResult"), bucket, u.Key, u.ID, marker, 0)
+			if err != nil {
+				return err
+			}
+			for _, part := range found.ObjectParts {
+				size += part.Size
+			}
+			next = mostParts
+			if found.IsTruncated {
+				next = found.NextPartNumberMarker
+			}
+			return nil
+		})
+		if s3err.KindOf(err) == s3err.NoUpload {
+			err = s3err.Errorf(s3err.NotFound, "the upload has ended")
+		}
+		if err == nil && next <= marker {
+			err = s3err.Errorf(s3err.NotS3, "the list of parts makes no progress")
+		}
+		if err != nil {
+			return 0, s.failed(s3err.OpList, bucket, u.Key, err)
+		}
+		marker = next
+	}
+	return size, nil
+}
