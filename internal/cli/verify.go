@@ -43,7 +43,7 @@ var errTold = errors.New("not all is well")
 // verifying are what a person says of a verification.
 type verifying struct {
 	*reading
-	publishing
+	metrics   publishing
 	all       bool
 	latestOf  string
 	noCluster bool
@@ -63,7 +63,7 @@ func runVerify(args []string, stdout, stderr io.Writer) int {
 	v.flags.BoolVar(&v.options.NoArchive, "no-archive", false, "read all but the archives")
 	v.flags.BoolVar(&v.options.RestoreVolumes, "restore-volumes", false, "make a volume from each snapshot, and remove it again")
 	v.flags.BoolVar(&v.noCluster, "no-cluster", false, "look at what is stored only; so it is, too, where --file or --config describe the location and no --kubeconfig or --context names a cluster")
-	v.publishing.add(v.flags)
+	v.metrics.add(v.flags)
 	return v.run(args, v.wants, v.verify)
 }
 
@@ -83,7 +83,7 @@ func (v *verifying) wants(args []string) error {
 			return err
 		}
 	}
-	return v.publishing.validate()
+	return v.metrics.validate()
 }
 
 func (v *verifying) verify(ctx context.Context, l *opened, args []string) error {
@@ -104,7 +104,7 @@ func (v *verifying) verify(ctx context.Context, l *opened, args []string) error 
 	if ctx.Err() != nil || err != nil && !errors.Is(err, errTold) { // it did not come to its end
 		return err
 	}
-	if failed := v.publish(ctx, verify.Job, verifier.Group(), verifier.Gauges()); failed != nil {
+	if failed := v.metrics.publish(ctx, verify.Job, verifier.Group(), verifier.Gauges()); failed != nil {
 		_ = report(v.stderr, failed)
 		return errors.Join(err, errTold)
 	}

@@ -63,6 +63,8 @@ func (i *installed) verify(t *testing.T) {
 	require.NoError(t, err)
 
 	i.verifyGood(id)
+	i.cronJob(id)
+	i.as(before)
 	for name, h := range i.lacking(id, late) {
 		t.Run(name, func(t *testing.T) {
 			i := &installed{t, i.Cluster, i.s3}

@@ -34,7 +34,7 @@ type Label struct{ Name, Value string }
 func Text(gauges []Gauge) []byte {
 	var text bytes.Buffer
 	for _, g := range gauges {
-		fmt.Fprintf(&text, "# HELP %s %s\n# TYPE %s gauge\n", g.Name, escape(g.Help), g.Name)
+		fmt.Fprintf(&text, "# HELP %s %s\n# TYPE %s gauge\n", g.Name, helpEscapes.Replace(g.Help), g.Name)
 		for _, s := range g.Samples {
 			fmt.Fprintf(&text, "%s%s %s\n", g.Name, labels(s.Labels), strconv.FormatFloat(s.Value, 'f', -1, 64))
 		}
@@ -54,9 +54,15 @@ func labels(all []Label) string {
 	return "{" + strings.Join(pairs, ",") + "}"
 }
 
-var escapes = strings.NewReplacer(`\`, `\\`, "\n", `\n`, `"`, `\"`)
+// In a help only OpenMetrics escapes quotes; the older format takes that for a mistake.
+var (
+	helpEscapes  = strings.NewReplacer(`\`, `\\`, "\n", `\n`, `"`, `'`)
+	valueEscapes = strings.NewReplacer(`\`, `\\`, "\n", `\n`, `"`, `\"`)
+)
 
-func escape(text string) string { return escapes.Replace(strings.ToValidUTF8(text, "\uFFFD")) }
+func escape(value string) string {
+	return valueEscapes.Replace(strings.ToValidUTF8(value, "\uFFFD"))
+}
 
 // WriteFile writes gauges to a file that appears whole, in place of the former one, and
 // that every user may read: the collector is another one. Until then it has a name

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 )
 
@@ -128,14 +130,16 @@ func checkDebianVersion(p Part, debs []string) error {
 	return nil
 }
 
-// keepNeeded moves the libraries and the part's programs to target.
+// keepNeeded moves the libraries, if there are any, and the part's programs to target.
 func keepNeeded(p Part, root, target string) error {
-	for _, path := range append([]string{"lib", "usr/lib"}, p.debian.programs...) {
+	libraries := []string{"lib", "usr/lib"}
+	for _, path := range append(libraries, p.debian.programs...) {
 		to := filepath.Join(target, path)
 		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 			return fmt.Errorf("fetch %s: %w", p.Name, err)
 		}
-		if err := os.Rename(filepath.Join(root, path), to); err != nil {
+		err := os.Rename(filepath.Join(root, path), to)
+		if err != nil && (!errors.Is(err, fs.ErrNotExist) || !slices.Contains(libraries, path)) {
 			return fmt.Errorf("fetch %s: %w", p.Name, err)
 		}
 	}

@@ -116,7 +116,7 @@ var (
 func Parts() []Part {
 	return []Part{
 		KubeAPIServer, KubeControllerManager, SnapshotController, CSISnapshotter,
-		CSIProvisioner, SnapshotCRDs, Velero, SeaweedFS, MinIO, Rclone, VersityGW, Age, Etcd, Ceph, Nginx, HAProxy, CSIDriver, Plugin,
+		CSIProvisioner, SnapshotCRDs, Velero, SeaweedFS, MinIO, Rclone, VersityGW, Age, Etcd, Ceph, Nginx, HAProxy, Prometheus, Pushgateway, CSIDriver, Plugin,
 	}
 }
 

@@ -89,7 +89,7 @@ func (v *Verifier) Gauges() []metrics.Gauge {
 }
 
 func (t *tally) gauges(group []metrics.Label) []metrics.Gauge {
-	seen := metrics.Gauge{Name: Job + "_backups", Help: "Backups that the last run verified, by schedule; those without one have the schedule \"\"."}
+	seen := metrics.Gauge{Name: Job + "_backups", Help: "Backups that the last run verified, by schedule; those without one have an empty schedule."}
 	failed := metrics.Gauge{Name: Job + "_failed_backups", Help: "Backups of which a check failed in the last run, by schedule."}
 	good := metrics.Gauge{Name: Job + "_good_backup_timestamp_seconds", Help: "When the newest backup began that passed the last run, as a Unix time, by schedule."}
 	for _, schedule := range slices.Sorted(maps.Keys(t.schedules)) {
