@@ -10,7 +10,8 @@ const Address = "https://github.com/longshore-dev/velero-plugin"
 // Page is the address of one of the documents, such as configuration.md.
 func Page(name string) string { return Address + "/blob/main/docs/" + name }
 
-// Files are the manifests for Kubernetes and the policies for the storage.
+// Files are the manifests for Kubernetes, the policies for the storage, and the
+// versions that were tested.
 //
-//go:embed rbac.yaml admission.yaml iam/bucket.json iam/prefix.json examples/lifecycle.json
+//go:embed rbac.yaml admission.yaml iam/bucket.json iam/prefix.json examples/lifecycle.json compatibility.json
 var Files embed.FS

@@ -33,7 +33,7 @@ func TerminalOf(w io.Writer) Terminal {
 	t := Terminal{Writer: w, Width: plainWidth}
 	file, isFile := w.(*os.File)
 	if isFile && term.IsTerminal(int(file.Fd())) {
-		t.Live = os.Getenv("TERM") != "dumb"
+		t.Live = os.Getenv("TERM") != "dumb" && escapes(file)
 		t.Colour = t.Live && os.Getenv("NO_COLOR") == ""
 		t.Width = usualWidth
 		if width, _, err := term.GetSize(int(file.Fd())); err == nil && width > 0 {

@@ -40,6 +40,8 @@ func Run(args []string, version string, stdout, stderr io.Writer) int {
 		return runSweep(args[1:], stdout, stderr)
 	case "print":
 		return runPrint(args[1:], stdout, stderr)
+	case "completion", "__complete", "__completeNoDesc":
+		return runCompletion(args, stdout, stderr)
 	case "version", "--version":
 		return runVersion(version, stdout, stderr)
 	case "help", "-h", "--help":

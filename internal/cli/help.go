@@ -30,6 +30,8 @@ Started by hand it knows these commands, and says more of each with --help:
       copy this binary into DIR, as Velero's init container does
   print rbac|admission|policy|lifecycle
       print a manifest for the cluster, or a policy for the storage
+  completion bash|zsh|fish|powershell
+      print a script with which the shell completes commands and flags
   version
       print the version
 
@@ -98,6 +100,9 @@ Exit status: 0 it is printed, 1 it could not be written, 2 it was called wrongly
 
 // show writes a help text as wide as the terminal is.
 func show(w io.Writer, text string, status int) int {
+	if collect(w, text, nil) {
+		return status
+	}
 	fmt.Fprint(w, check.TerminalOf(w).Fit(text))
 	return status
 }

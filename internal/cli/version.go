@@ -1,30 +1,57 @@
 package cli
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"runtime"
 	"runtime/debug"
+	"slices"
+	"strings"
 
 	"github.com/longshore-dev/velero-plugin/docs"
 )
 
+// commit is stamped by the build.
+var commit string
+
 // runVersion tells what this binary is made of.
 func runVersion(version string, stdout, stderr io.Writer) int {
-	commit, velero := "unknown", "unknown"
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" {
-				commit = s.Value
-			}
-		}
-		for _, m := range info.Deps {
-			if m.Path == "github.com/vmware-tanzu/velero" {
-				velero = m.Version
-			}
+	tested, err := testedVelero()
+	if err == nil {
+		_, err = fmt.Fprintf(stdout, "velero-plugin-longshore %s\ncommit: %s\nbuilt with: %s %s/%s\nVelero: 1.14 and later, tested with %s\n  %s\n",
+			version, revision(), runtime.Version(), runtime.GOOS, runtime.GOARCH, strings.Join(tested, ", "), docs.Page("compatibility.md"))
+	}
+	return report(stderr, err)
+}
+
+// revision is the commit of the sources; a plain go build knows it, too.
+func revision() string {
+	info, ok := debug.ReadBuildInfo()
+	if commit != "" || !ok {
+		return commit
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			return s.Value
 		}
 	}
-	_, err := fmt.Fprintf(stdout, "velero-plugin-longshore %s\ncommit: %s\nbuilt with: %s %s/%s\nVelero: plugin protocol of %s, for 1.14 and later; the versions it was tested with are in\n  %s\n",
-		version, commit, runtime.Version(), runtime.GOOS, runtime.GOARCH, velero, docs.Page("compatibility.md"))
-	return report(stderr, err)
+	return "unknown"
+}
+
+// testedVelero are the versions of Velero that docs/compatibility.md names.
+func testedVelero() ([]string, error) {
+	content, err := docs.Files.ReadFile("compatibility.json")
+	if err != nil {
+		return nil, err
+	}
+	var rows []struct{ Versions struct{ Velero string } }
+	if err := json.Unmarshal(content, &rows); err != nil {
+		return nil, fmt.Errorf("compatibility.json: %w", err)
+	}
+	var all []string
+	for _, row := range rows {
+		all = append(all, row.Versions.Velero)
+	}
+	return slices.Compact(all), nil
 }

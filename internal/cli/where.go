@@ -138,6 +138,9 @@ func parseFlags(command string, flags *pflag.FlagSet, args []string, help string
 	flags.Usage = func() {}
 	switch err = flags.Parse(args); {
 	case errors.Is(err, pflag.ErrHelp):
+		if collect(stdout, help, flags) {
+			return true, nil
+		}
 		terminal := check.TerminalOf(stdout)
 		fmt.Fprintf(stdout, "%s\n%s\n", terminal.Fit(help), strings.TrimRight(flags.FlagUsagesWrapped(terminal.Width), "\n"))
 		return true, nil
