@@ -5,17 +5,20 @@
 export GOFLAGS := -trimpath
 export CGO_ENABLED := 0
 
-VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-LDFLAGS := -s -w -buildid= -X main.version=$(VERSION)
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+REVISION ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+LDFLAGS  := -s -w -buildid= -X main.version=$(VERSION) \
+	-X github.com/longshore-dev/velero-plugin/internal/cli.commit=$(REVISION)
 # grpcnotrace leaves out gRPC's debug pages, and with them two template engines.
 TAGS    := grpcnotrace
 BINARY  := bin/velero-plugin-longshore
 # What is released depends on these, the sources and the Go that builds.
 DIST     ?= $(CURDIR)/dist
-REVISION ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 RELEASE   = cd hack/release && go run . -out '$(DIST)' -tags '$(TAGS)' -ldflags '$(LDFLAGS)' \
-	-version '$(VERSION)' -revision '$(REVISION)' -time '$(SOURCE_DATE_EPOCH)'
+	-version '$(VERSION)' -revision '$(REVISION)' -time '$(SOURCE_DATE_EPOCH)' -machines '$(MACHINES)'
+# Systems beside Linux for which `make release` builds the command.
+MACHINES ?= darwin,windows
 # The modules whose tests `make test` runs; the root comes first.
 MODULES := . internal/testbed/csidriver internal/e2e hack/bench hack/release
 # Two test programs at a time: most of what they do is wait for real servers.
@@ -24,7 +27,7 @@ GOTESTSUM := go tool -modfile=$(CURDIR)/hack/tools/gotestsum/go.mod gotestsum --
 GOTEST  := $(GOTESTSUM) -- -count=1 -timeout=40m -p=2
 
 .DEFAULT_GOAL := help
-.PHONY: help build parts test test-unit test-race test-oldest matrix verify lint tidy demo figures picture bench image push release licences clean
+.PHONY: help build parts test test-unit test-race test-oldest matrix verify lint cross tidy demo figures picture bench image push release sign licences vulncheck clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,12 +60,17 @@ test-oldest: ## run the snapshotter's main paths on the oldest snapshot controll
 matrix: ## run the cluster tests and the main job over older versions, and write docs/compatibility.md (hours; ROWS=regexp)
 	go run ./hack/matrix -rows '$(ROWS)'
 
-verify: lint ## check format, modules and lint
+verify: lint ## check format, modules, lint and workflows
 	@test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo "run gofmt -w on the files above"; exit 1; }
+	go tool -modfile=hack/tools/actionlint/go.mod actionlint -shellcheck= -pyflakes= .github/workflows/*.yml
 	@set -e; for module in $(MODULES); do (cd $$module && go mod tidy -diff && go vet ./...); done
 
 lint: ## run the linter
 	go tool -modfile=hack/tools/golangci-lint/go.mod golangci-lint run ./...
+
+cross: ## compile and vet the command for macOS and Windows
+	GOOS=darwin GOARCH=arm64 go vet -tags $(TAGS) .
+	GOOS=windows GOARCH=amd64 go vet -tags $(TAGS) .
 
 tidy: ## tidy every module
 	@set -e; for module in $(MODULES); do (cd $$module && go mod tidy); done
@@ -86,6 +94,12 @@ push: ## push the image of the last `make image` (IMAGE=registry/name:tag)
 
 release: ## build all that is published: archives, image, bills of materials, checksums in dist
 	@$(RELEASE) release
+
+sign: ## rehearse the signatures of a release with a key that is thrown away: dist/rehearsal
+	@$(RELEASE) sign
+
+vulncheck: ## look for known vulnerabilities in what is called (asks vuln.go.dev)
+	go tool -modfile=hack/tools/govulncheck/go.mod govulncheck -tags $(TAGS) .
 
 licences: ## judge the licences of all dependencies, and list them in docs/licences.md
 	@$(RELEASE) licences

@@ -13,23 +13,32 @@ import (
 
 const pluginPath = "plugins/" + name
 
+// program is the binary, which Windows wants to end in .exe.
+func (b *builder) program(p platform) string {
+	path := b.rootfs(p, filepath.FromSlash(pluginPath))
+	if p.os == "windows" {
+		path += ".exe"
+	}
+	return path
+}
+
 // build compiles the plugin into the image's folder.
-func (b *builder) build(ctx context.Context, arch string) error {
-	target := b.rootfs(arch, filepath.FromSlash(pluginPath))
+func (b *builder) build(ctx context.Context, p platform) error {
+	target := b.program(p)
 	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
 		return err
 	}
-	_, err := b.goTool(ctx, arch, "build", "-tags", b.tags, "-ldflags", b.ldflags, "-o", target, ".")
+	_, err := b.goTool(ctx, p, "build", "-tags", b.tags, "-ldflags", b.ldflags, "-o", target, ".")
 	if err != nil {
 		return err
 	}
 	return os.Chmod(target, 0o755)
 }
 
-// goTool runs the go command in the repository for an architecture, and returns
-// what it wrote.
-func (b *builder) goTool(ctx context.Context, arch string, args ...string) ([]byte, error) {
-	return b.goToolWith(ctx, []string{"GOOS=" + goos, "GOARCH=" + arch}, args...)
+// goTool runs the go command in the repository for a platform, and returns what it
+// wrote.
+func (b *builder) goTool(ctx context.Context, p platform, args ...string) ([]byte, error) {
+	return b.goToolWith(ctx, []string{"GOOS=" + p.os, "GOARCH=" + p.arch}, args...)
 }
 
 // goToolWith settles all that could make two builds differ: paths, the state of

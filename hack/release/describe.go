@@ -15,8 +15,8 @@ const (
 
 // describe puts beside the binary what its users are to know of it, and what it
 // needs to run by itself.
-func (b *builder) describe(ctx context.Context, arch string) error {
-	modules, err := b.modules(ctx, arch)
+func (b *builder) describe(ctx context.Context, p platform) error {
+	modules, err := b.modules(ctx, p)
 	if err != nil {
 		return err
 	}
@@ -28,26 +28,31 @@ func (b *builder) describe(ctx context.Context, arch string) error {
 	if err != nil {
 		return err
 	}
-	bill, err := b.billOfMaterials(ctx, arch, all)
+	bill, err := b.billOfMaterials(ctx, p, all)
 	if err != nil {
 		return err
 	}
-	if err := write(b.named(goos+"_"+arch+".cdx.json"), bill, 0o644); err != nil {
+	if err := write(b.named(p.file()+".cdx.json"), bill, 0o644); err != nil {
 		return err
 	}
-	for path, content := range map[string][]byte{
-		licensePath: license, noticesPath: notices(all), sbomPath: bill, rootsPath: caRoots(),
-	} {
-		if err := write(b.rootfs(arch, filepath.FromSlash(path)), content, 0o644); err != nil {
+	contents := map[string][]byte{licensePath: license, noticesPath: notices(all), sbomPath: bill}
+	if p.os == "linux" {
+		contents[rootsPath] = caRoots()
+	}
+	for path, content := range contents {
+		if err := write(b.rootfs(p, filepath.FromSlash(path)), content, 0o644); err != nil {
 			return err
 		}
 	}
-	return b.makeTemporary(arch)
+	if p.os != "linux" {
+		return nil
+	}
+	return b.makeTemporary(p)
 }
 
 // makeTemporary makes the folder for temporary files, which a check writes.
-func (b *builder) makeTemporary(arch string) error {
-	folder := b.rootfs(arch, "tmp")
+func (b *builder) makeTemporary(p platform) error {
+	folder := b.rootfs(p, "tmp")
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return err
 	}

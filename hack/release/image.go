@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -45,13 +47,13 @@ func (b *builder) labels() map[string]string {
 // all architectures, and the layout's archive.
 func (b *builder) writeImage() error {
 	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
-	for _, arch := range architectures {
-		image, err := b.imageFor(arch)
+	for _, p := range images {
+		image, err := b.imageFor(p)
 		if err != nil {
 			return err
 		}
 		index = mutate.AppendManifests(index, mutate.IndexAddendum{
-			Add: image, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: goos, Architecture: arch}},
+			Add: image, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: p.os, Architecture: p.arch}},
 		})
 	}
 	index = mutate.Annotations(index, b.labels()).(v1.ImageIndex)
@@ -74,16 +76,16 @@ func (b *builder) imageNames() map[string]string {
 	}
 }
 
-func (b *builder) imageFor(arch string) (v1.Image, error) {
+func (b *builder) imageFor(p platform) (v1.Image, error) {
 	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) {
-		return b.rootfsTar(arch), nil
+		return b.rootfsTar(p), nil
 	}, tarball.WithMediaType(types.OCILayer), tarball.WithCompressedCaching)
 	if err != nil {
 		return nil, err
 	}
 	base := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
 	image, err := mutate.ConfigFile(base, &v1.ConfigFile{
-		Architecture: arch, OS: goos, Created: v1.Time{Time: b.time}, Config: b.imageConfig(), RootFS: v1.RootFS{Type: "layers"},
+		Architecture: p.arch, OS: p.os, Created: v1.Time{Time: b.time}, Config: b.imageConfig(), RootFS: v1.RootFS{Type: "layers"},
 	})
 	if err != nil {
 		return nil, err
@@ -99,28 +101,58 @@ func (b *builder) imageFor(arch string) (v1.Image, error) {
 
 // rootfsTar is the image's only layer. Its entries begin below the root, which
 // belongs to no layer.
-func (b *builder) rootfsTar(arch string) io.ReadCloser {
+func (b *builder) rootfsTar(p platform) io.ReadCloser {
 	reader, writer := io.Pipe()
-	go func() { writer.CloseWithError(writeTree(writer, b.rootfs(arch), "", b.time)) }()
+	go func() { writer.CloseWithError(writeTree(writer, b.rootfs(p), "", b.time)) }()
 	return reader
 }
 
-// tellImage says what was made and what to do with it.
+// digest is what the image is known by in a registry, and those of its platforms.
+type digest struct{ of, sha256 string }
+
+// digests are those of the index and of the images in it.
+func (b *builder) digests() ([]digest, error) {
+	path, err := layout.ImageIndexFromPath(b.layout())
+	if err != nil {
+		return nil, err
+	}
+	outer, err := path.IndexManifest()
+	if err != nil {
+		return nil, err
+	}
+	if len(outer.Manifests) != 1 {
+		return nil, errors.New("the image's layout does not have exactly one entry")
+	}
+	hash := outer.Manifests[0].Digest
+	index, err := path.ImageIndex(hash)
+	if err != nil {
+		return nil, err
+	}
+	inner, err := index.IndexManifest()
+	if err != nil {
+		return nil, err
+	}
+	all := []digest{{"index", hash.Hex}}
+	for _, m := range inner.Manifests {
+		all = append(all, digest{m.Platform.Architecture, m.Digest.Hex})
+	}
+	return all, nil
+}
+
+// tellImage says what was made and what to do with it, to a person and, in the file
+// digests, to a workflow.
 func (b *builder) tellImage() error {
-	index, err := layout.ImageIndexFromPath(b.layout())
+	all, err := b.digests()
 	if err != nil {
 		return err
 	}
-	manifest, err := index.IndexManifest()
-	if err != nil {
-		return err
+	var lines bytes.Buffer
+	for _, d := range all {
+		fmt.Fprintf(&lines, "%s=sha256:%s\n", d.of, d.sha256)
 	}
-	if len(manifest.Manifests) != 1 {
-		return errors.New("the image's layout does not have exactly one entry")
-	}
-	fmt.Fprintf(b.progress, "\nimage %s %s\n\n  make push IMAGE=REGISTRY/%s:%s\n\npushes it; %s holds it as an OCI archive\n",
-		b.version, manifest.Manifests[0].Digest, imageName, b.version, b.named("image.tar"))
-	return nil
+	fmt.Fprintf(b.progress, "\nimage %s sha256:%s\n\n  make push IMAGE=REGISTRY/%s:%s\n\npushes it; %s holds it as an OCI archive\n",
+		b.version, all[0].sha256, imageName, b.version, b.named("image.tar"))
+	return write(filepath.Join(b.out, "image", "digests"), lines.Bytes(), 0o644)
 }
 
 func writeFile(path string, fill func(io.Writer) error) error {

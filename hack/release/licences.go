@@ -98,7 +98,7 @@ func licencesOf(content []byte) ([]string, error) {
 	return licences, nil
 }
 
-// licences judges the dependencies for every architecture and lists them in the
+// licences judges the dependencies for every platform and lists them in the
 // docs.
 func (b *builder) licences(ctx context.Context) error {
 	list, err := b.licenceList(ctx)
@@ -115,7 +115,7 @@ const licenceHead = `# Licences
 <!-- Written by "make licences" from the modules that are linked. -->
 
 Longshore is under the Apache License 2.0. These modules of others are linked
-into its binary for Linux. Their licences and notices, whole, are in the file
+into its binaries. Their licences and notices, whole, are in the file
 THIRD_PARTY_NOTICES of every archive and in the folder /licenses of the container
 image. The tests fail for a module under any licence but
 %s.
@@ -128,8 +128,8 @@ image. The tests fail for a module under any licence but
 // version, which is that of the Go that builds.
 func (b *builder) licenceList(ctx context.Context) (string, error) {
 	var rows []string
-	for _, arch := range architectures {
-		modules, err := b.modules(ctx, arch)
+	for _, p := range append(slices.Clone(images), machines...) {
+		modules, err := b.modules(ctx, p)
 		if err != nil {
 			return "", err
 		}

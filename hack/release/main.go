@@ -14,14 +14,17 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 )
 
-const usage = `go run . [flags] release|image|licences
+const usage = `go run . [flags] release|image|sign|licences
 
   release   archives, container image, bills of materials and checksums
   image     the container image only
+  sign      sign what release made, and attest it, with a key that is thrown away
   licences  judge the licences of all dependencies, and list them in docs/licences.md
 
 `
@@ -32,6 +35,7 @@ type options struct {
 	version, revision string
 	tags, ldflags     string
 	seconds           int64
+	machines          []platform // for which release builds the command
 }
 
 func main() {
@@ -56,10 +60,12 @@ func run(ctx context.Context, args []string, progress io.Writer) error {
 		return b.release(ctx)
 	case "image":
 		return b.image(ctx)
+	case "sign":
+		return b.sign()
 	case "licences":
 		return b.licences(ctx)
 	}
-	return fmt.Errorf("%q is not release, image or licences", what)
+	return fmt.Errorf("%q is not release, image, sign or licences", what)
 }
 
 func parse(args []string) (options, string, error) {
@@ -76,12 +82,14 @@ func parse(args []string) (options, string, error) {
 	flags.StringVar(&o.tags, "tags", "", "tags for go build")
 	flags.StringVar(&o.ldflags, "ldflags", "", "linker flags for go build")
 	flags.Int64Var(&o.seconds, "time", 0, "time of every file, in seconds since 1970")
+	wanted := flags.String("machines", "darwin,windows", "`systems` beside linux for which release builds the command")
 	if err := flags.Parse(args); err != nil {
 		return o, "", err
 	}
 	if flags.NArg() != 1 {
-		return o, "", errors.New("say one of release, image and licences")
+		return o, "", errors.New("say one of release, image, sign and licences")
 	}
+	o.machines = slices.DeleteFunc(slices.Clone(machines), func(p platform) bool { return !slices.Contains(strings.Split(*wanted, ","), p.os) })
 	return o, flags.Arg(0), o.complete(flags.Arg(0))
 }
 

@@ -36,8 +36,8 @@ type goListed struct {
 
 // modules returns all modules that are linked, sorted by path, without our own
 // and with Go's own library first.
-func (b *builder) modules(ctx context.Context, arch string) ([]module, error) {
-	listed, err := b.goTool(ctx, arch, "list", "-deps", "-tags", b.tags, "-json=Dir,Standard,Module", ".")
+func (b *builder) modules(ctx context.Context, p platform) ([]module, error) {
+	listed, err := b.goTool(ctx, p, "list", "-deps", "-tags", b.tags, "-json=Dir,Standard,Module", ".")
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +45,7 @@ func (b *builder) modules(ctx context.Context, arch string) ([]module, error) {
 	if err != nil {
 		return nil, err
 	}
-	library, err := b.standardLibrary(ctx, arch)
+	library, err := b.standardLibrary(ctx, p)
 	if err != nil {
 		return nil, err
 	}
@@ -80,8 +80,8 @@ func collect(listed []byte) (map[string]*module, error) {
 	}
 }
 
-func (b *builder) standardLibrary(ctx context.Context, arch string) (module, error) {
-	out, err := b.goTool(ctx, arch, "env", "GOROOT", "GOVERSION")
+func (b *builder) standardLibrary(ctx context.Context, p platform) (module, error) {
+	out, err := b.goTool(ctx, p, "env", "GOROOT", "GOVERSION")
 	if err != nil {
 		return module{}, err
 	}

@@ -13,10 +13,10 @@ const sbomModule = "hack/tools/cyclonedx-gomod/go.mod"
 
 // billOfMaterials lists the modules of the binary as CycloneDX. It is read from
 // the binary itself; the licences are those that we found.
-func (b *builder) billOfMaterials(ctx context.Context, arch string, all []judged) ([]byte, error) {
-	// The tool is a program for this machine, so it is not told the architecture.
+func (b *builder) billOfMaterials(ctx context.Context, p platform, all []judged) ([]byte, error) {
+	// The tool is a program for this machine, so it is not told the platform.
 	raw, err := b.goToolWith(ctx, nil, "tool", "-modfile="+filepath.FromSlash(sbomModule), "cyclonedx-gomod",
-		"bin", "-json", "-noserial", "-notimestamp", "-std", "-version", b.version, b.rootfs(arch, filepath.FromSlash(pluginPath)))
+		"bin", "-json", "-noserial", "-notimestamp", "-std", "-version", b.version, b.program(p))
 	if err != nil {
 		return nil, err
 	}

@@ -6,18 +6,29 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
 const (
 	name      = "velero-plugin-longshore"
 	imageName = "longshore/velero-plugin"
-	goos      = "linux"
 	homepage  = "https://github.com/longshore-dev/velero-plugin"
 )
 
-// architectures are those that Velero's own image has and people run.
-var architectures = []string{"amd64", "arm64"}
+// platform is what a binary is built for, as Go names it.
+type platform struct{ os, arch string }
+
+func (p platform) String() string { return p.os + "/" + p.arch }
+
+// file is the platform in the name of a file.
+func (p platform) file() string { return p.os + "_" + p.arch }
+
+// images are the platforms that Velero's own image has and people run.
+var images = []platform{{"linux", "amd64"}, {"linux", "arm64"}}
+
+// machines are those on which people run the command by hand.
+var machines = []platform{{"darwin", "amd64"}, {"darwin", "arm64"}, {"windows", "amd64"}}
 
 // builder makes things, one step after the other.
 type builder struct {
@@ -56,8 +67,12 @@ func (b *builder) image(ctx context.Context) error {
 // release makes all that is published.
 func (b *builder) release(ctx context.Context) error {
 	steps := b.imageSteps()
-	for _, arch := range architectures {
-		steps = append(steps, step{"archive for " + goos + "/" + arch, func(context.Context) error { return b.archive(arch) }})
+	for _, p := range b.machines {
+		steps = append(steps, b.binarySteps(p)...)
+	}
+	steps = append(steps, step{"manual", b.manual})
+	for _, p := range append(slices.Clone(images), b.machines...) {
+		steps = append(steps, step{"archive for " + p.String(), func(context.Context) error { return b.archive(p) }})
 	}
 	steps = append(steps, step{"checksums", func(context.Context) error { return b.checksums() }})
 	if err := b.take(ctx, steps); err != nil {
@@ -70,12 +85,17 @@ func (b *builder) release(ctx context.Context) error {
 // taken along.
 func (b *builder) imageSteps() []step {
 	steps := []step{{"empty " + b.out, func(context.Context) error { return b.empty() }}}
-	for _, arch := range architectures {
-		steps = append(steps,
-			step{"build for " + goos + "/" + arch, func(ctx context.Context) error { return b.build(ctx, arch) }},
-			step{"licences and contents of " + goos + "/" + arch, func(ctx context.Context) error { return b.describe(ctx, arch) }})
+	for _, p := range images {
+		steps = append(steps, b.binarySteps(p)...)
 	}
 	return append(steps, step{"container image", func(context.Context) error { return b.writeImage() }})
+}
+
+func (b *builder) binarySteps(p platform) []step {
+	return []step{
+		{"build for " + p.String(), func(ctx context.Context) error { return b.build(ctx, p) }},
+		{"licences and contents of " + p.String(), func(ctx context.Context) error { return b.describe(ctx, p) }},
+	}
 }
 
 // empty removes what an earlier run left. A folder that holds anything else is
@@ -95,9 +115,14 @@ func (b *builder) empty() error {
 	return write(marker, []byte("*\n"), 0o644)
 }
 
-// rootfs is the folder of what the image holds.
-func (b *builder) rootfs(arch string, elements ...string) string {
-	return filepath.Join(append([]string{b.out, "image", "rootfs", goos + "-" + arch}, elements...)...)
+// rootfs is the folder of what the image holds, or of the same for a platform that
+// has no image.
+func (b *builder) rootfs(p platform, elements ...string) string {
+	folder := filepath.Join(b.out, "image", "rootfs")
+	if p.os != "linux" {
+		folder = filepath.Join(b.out, "programs")
+	}
+	return filepath.Join(append([]string{folder, p.os + "-" + p.arch}, elements...)...)
 }
 
 func (b *builder) layout() string { return filepath.Join(b.out, "image", "oci") }
