@@ -170,7 +170,8 @@ func FuzzSettings(f *testing.F) {
 	for _, row := range settings.Rows(Default()) {
 		keys[row.Key] = true
 	}
-	f.Add("regoin", "eu", "uploadMemoryLimit", "1MiB")
+	f.Add("regoin", "eu", "partSize", "16MiB")
+	f.Add("region", "eu", "uploadMemoryLimit", "1MiB")
 	f.Add("s3Url", "http://minio:9000", "partSize", "16MiB")
 	f.Add("tagging", "a=b", "kmsContext", `{"a":"b"}`)
 	f.Add("proxyUrl", "http://u:p@h", "caCert", "-----BEGIN")
