@@ -171,7 +171,7 @@ func (t *trial) snapshot(ctx context.Context) (string, error) {
 		return "", Fail("the location does not take the volume "+t.volume.Name, "name its driver in drivers, or choose another class with --storage-class")
 	}
 	t.snapshotID, err = t.s.CreateSnapshot(ctx, id, "", map[string]string{"velero.io/backup": t.name})
-	return t.snapshotID, err
+	return cut(t.snapshotID, 100), err
 }
 
 // restore makes a second volume of the snapshot, and a claim that uses it.

@@ -124,7 +124,7 @@ func (p *Printer) Sum(results []Result) {
 	text := p.terminal.Green(p.Good + ".")
 	switch {
 	case failed > 0:
-		text = p.terminal.Red(fmt.Sprintf("%d of %d %s failed.", failed, len(results), plural(len(results), "step")))
+		text = p.terminal.Red(fmt.Sprintf("%d of the %d %s taken failed.", failed, len(results), plural(len(results), "step")))
 	case warned > 0:
 		text = p.terminal.yellow(p.Good + ", with warnings.")
 	}

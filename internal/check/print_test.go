@@ -62,7 +62,7 @@ func TestPrinter(t *testing.T) {
 	require.Contains(t, wide, "  2  list                     ✗    1.3 s   it was refused, and so on")
 	require.Contains(t, wide, "\n     → do this\n     → {\"Effect\"")
 	require.Contains(t, wide, "  3  put                      –    0.0 s\n")
-	require.Contains(t, wide, "\n1 of 3 steps failed.\n")
+	require.Contains(t, wide, "\n1 of the 3 steps taken failed.\n")
 	require.NotContains(t, wide, "\x1b")
 
 	narrow := printed(44)

@@ -60,7 +60,7 @@ func (v *volumeSnapshotter) locations(ctx context.Context) (string, error) {
 			return fmt.Sprintf("of %s Velero's server takes %s by default", strings.Join(names, ", "), name), nil
 		}
 	}
-	return "", Warn(fmt.Sprintf("of this provider there are %s, and Velero's server has no default: a backup that names none with --volume-snapshot-locations fails validation", strings.Join(names, ", ")),
+	return "", Warn(fmt.Sprintf("this provider has the locations %s, and Velero's server has no default among them: a backup that names none with --volume-snapshot-locations fails validation", strings.Join(names, ", ")),
 		fmt.Sprintf("add %s=%s:%s to the arguments of Deployment %s/velero", defaultLocation, defaults.Provider, names[0], v.Namespace))
 }
 

@@ -85,6 +85,7 @@ func TestCluster(t *testing.T) {
 	t.Run("good", i.good)
 	t.Run("two locations", i.twoLocations)
 	t.Run("full", i.full)
+	t.Run("full beside volumes of others", i.fullBesideOthers)
 	t.Run("interrupted", i.interrupted)
 	t.Run("sweep", i.sweep)
 	t.Run("verify", i.verify)
@@ -171,7 +172,7 @@ func (i *installed) twoLocations(t *testing.T) {
 	defer func() { require.NoError(t, api.Delete().AbsPath(path+"/second").Do(t.Context()).Error()) }()
 	step := i.steps(exitOK, "check", "snapshotter", "default")["locations"]
 	require.Equal(t, check.Warning, step.Outcome)
-	require.Contains(t, step.Detail, "of this provider there are default, second")
+	require.Contains(t, step.Detail, "this provider has the locations default, second")
 	require.Contains(t, step.Hint, "--default-volume-snapshot-locations=longshore.dev/s3-csi:default")
 	i.args(`["server","--features=","--default-volume-snapshot-locations=other:x,longshore.dev/s3-csi:second"]`)
 	defer i.args(`["server","--features="]`)
@@ -212,6 +213,24 @@ func (i *installed) full(t *testing.T) {
 	require.NoError(t, i.ControlDriver(testbed.DriverControl{}))
 	require.Contains(t, steps["snapshot"].Detail, "the array is on fire")
 	i.as(before)
+}
+
+// fullBesideOthers: a full check has volumes of its own where Available ones of its
+// class, with somebody's data, would do.
+func (i *installed) fullBesideOthers(t *testing.T) {
+	i = &installed{t, i.Cluster, i.s3}
+	foreign, err := i.AddForeign(t.Context(), testbed.ForeignOptions{Classes: []string{testbed.ClassImmediate}})
+	require.NoError(t, err)
+	available, err := foreign.Available(t.Context())
+	require.NoError(t, err)
+	require.NotEmpty(t, available)
+	before, err := i.Leftovers(t.Context())
+	require.NoError(t, err)
+	steps := i.steps(exitOK, "check", "snapshotter", "--full", "--storage-class", testbed.ClassImmediate)
+	require.Equal(t, check.OK, steps["restore"].Outcome)
+	i.as(before)
+	require.NoError(t, foreign.Verify(t.Context()))
+	require.NoError(t, foreign.Remove(t.Context()))
 }
 
 // stopAt interrupts a check at a step.
@@ -357,6 +376,24 @@ func (i *installed) permissions(t *testing.T) {
 		var stdout, stderr bytes.Buffer
 		return Run([]string{"check", "snapshotter", "--kubeconfig", i.Kubeconfig}, "test", &stdout, &stderr) == exitOK
 	}, 10*time.Second, 200*time.Millisecond, "what is printed grants all that is checked")
+	i.stagingRights(t)
+}
+
+// stagingRights: with stagingNamespace, some rights are needed there and no others.
+func (i *installed) stagingRights(t *testing.T) {
+	t.Helper()
+	_, err := i.Kube.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "staging"}}, metav1.CreateOptions{})
+	require.NoError(t, err)
+	args := []string{"check", "snapshotter", "--config", "stagingNamespace=staging"}
+	lacking := i.steps(exitFailed, args...)["permissions"]
+	require.Contains(t, lacking.Detail, "create persistentvolumeclaims in namespace staging")
+	require.NotContains(t, lacking.Detail, "configmaps")
+	require.Contains(t, lacking.Hint, "--staging-namespace staging")
+	require.NoError(t, i.Apply(t.Context(), printed(t, exitOK, "rbac", "--staging-namespace", "staging")))
+	require.Eventually(t, func() bool {
+		var stdout, stderr bytes.Buffer
+		return Run(append(args, "--kubeconfig", i.Kubeconfig), "test", &stdout, &stderr) == exitOK
+	}, 10*time.Second, 200*time.Millisecond)
 }
 
 func (i *installed) noClass(t *testing.T) {
