@@ -28,7 +28,7 @@ Started by hand it knows these commands, and says more of each with --help:
       remove what killed plugin processes left in the cluster
   install [DIR]
       copy this binary into DIR, as Velero's init container does
-  print rbac|admission|policy|lifecycle
+  print rbac|admission|policy|lifecycle|cronjob
       print a manifest for the cluster, or a policy for the storage
   completion bash|zsh|fish|powershell
       print a script with which the shell completes commands and flags
@@ -81,7 +81,7 @@ Velero's plugins. The copy appears whole or not at all.
 Exit status: 0 it is there, 1 it is not, 2 it was called wrongly.
 `
 
-const printUsage = `velero-plugin-longshore print rbac|admission|policy|lifecycle [flags]
+const printUsage = `velero-plugin-longshore print rbac|admission|policy|lifecycle|cronjob [flags]
 
 Prints what a cluster or a storage needs, with your names in it:
 
@@ -91,6 +91,7 @@ Prints what a cluster or a storage needs, with your names in it:
               ValidatingAdmissionPolicy, for Kubernetes 1.30 and later
   policy      the storage's policy of least privilege for the credentials
   lifecycle   a lifecycle configuration that removes what broken uploads leave
+  cronjob     a CronJob that verifies all backups every night, with its rights
 
   velero-plugin-longshore print rbac -n velero | kubectl apply -f -
   velero-plugin-longshore print policy --bucket my-bucket > policy.json

@@ -18,6 +18,7 @@ import (
 type printFlags struct {
 	namespace, account, staging string // of Velero in the cluster
 	bucket, prefix              string // of the location
+	image                       string
 }
 
 // printable is a text of the documentation, adapted to the flags.
@@ -28,6 +29,7 @@ var printables = map[string]printable{
 	"admission": func(f *printFlags) (string, error) { return f.manifest("admission.yaml") },
 	"policy":    (*printFlags).policy,
 	"lifecycle": (*printFlags).lifecycle,
+	"cronjob":   (*printFlags).cronJob,
 }
 
 func runPrint(args []string, stdout, stderr io.Writer) int {
@@ -38,16 +40,17 @@ func runPrint(args []string, stdout, stderr io.Writer) int {
 	flags.StringVar(&f.staging, "staging-namespace", "", "the setting stagingNamespace, where it is another than Velero's")
 	flags.StringVar(&f.bucket, "bucket", "", "`bucket` of the location")
 	flags.StringVar(&f.prefix, "prefix", "", "`prefix` of the location")
+	flags.StringVar(&f.image, "image", "", "`image` of the CronJob")
 	done, err := parseFlags("print", flags, args, printUsage, stdout)
 	if done {
 		return exitOK
 	}
 	if err == nil && flags.NArg() != 1 {
-		err = fmt.Errorf("print takes one of rbac, admission, policy and lifecycle, not %q", strings.Join(flags.Args(), " "))
+		err = fmt.Errorf("print takes one of rbac, admission, policy, lifecycle and cronjob, not %q", strings.Join(flags.Args(), " "))
 	}
 	text := printables[flags.Arg(0)]
 	if err == nil && text == nil {
-		err = fmt.Errorf("print %q: there are rbac, admission, policy and lifecycle", flags.Arg(0))
+		err = fmt.Errorf("print %q: there are rbac, admission, policy, lifecycle and cronjob", flags.Arg(0))
 	}
 	if err != nil {
 		return usageError(stderr, err)
@@ -104,4 +107,15 @@ func (f *printFlags) lifecycle() (string, error) {
 		text = strings.ReplaceAll(text, `"Prefix": ""`, fmt.Sprintf(`"Prefix": %q`, prefix+"/"))
 	}
 	return text, err
+}
+
+var imageLine = regexp.MustCompile(`image: \S+`)
+
+// cronJob verifies all backups every night.
+func (f *printFlags) cronJob() (string, error) {
+	text, err := read("examples/verify-cronjob.yaml")
+	if f.image != "" {
+		text = imageLine.ReplaceAllLiteralString(text, "image: "+f.image)
+	}
+	return strings.ReplaceAll(text, "namespace: velero", "namespace: "+f.namespace), err
 }

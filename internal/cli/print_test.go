@@ -42,6 +42,16 @@ func TestPrintManifests(t *testing.T) {
 	require.Contains(t, printed(t, exitOK, "admission", "-n", "backup"), "system:serviceaccount:backup:velero")
 }
 
+func TestPrintCronJob(t *testing.T) {
+	file, err := docs.Files.ReadFile("examples/verify-cronjob.yaml")
+	require.NoError(t, err)
+	require.Equal(t, string(file), printed(t, exitOK, "cronjob"))
+	text := printed(t, exitOK, "cronjob", "-n", "backup", "--image", "registry.example.com/longshore:v1")
+	require.Contains(t, text, "image: registry.example.com/longshore:v1\n")
+	require.Contains(t, text, "{kind: ServiceAccount, namespace: backup, name: longshore-verify}")
+	require.NotContains(t, text, "namespace: velero")
+}
+
 func TestPrintPolicies(t *testing.T) {
 	text := printed(t, exitOK, "policy", "--bucket", "mine", "--prefix", "/a/b/")
 	require.True(t, json.Valid([]byte(text)))
@@ -52,6 +62,6 @@ func TestPrintPolicies(t *testing.T) {
 	require.Contains(t, text, `"Prefix": "a/"`)
 
 	require.Contains(t, printed(t, exitUsage, "policy"), "print policy needs --bucket")
-	require.Contains(t, printed(t, exitUsage, "roles"), `print "roles": there are rbac, admission, policy and lifecycle`)
+	require.Contains(t, printed(t, exitUsage, "roles"), `print "roles": there are rbac, admission, policy, lifecycle and cronjob`)
 	require.Contains(t, printed(t, exitUsage), "print takes one of")
 }
