@@ -27,10 +27,10 @@ GOTESTSUM := go tool -modfile=$(CURDIR)/hack/tools/gotestsum/go.mod gotestsum --
 GOTEST  := $(GOTESTSUM) -- -count=1 -timeout=40m -p=2
 
 .DEFAULT_GOAL := help
-.PHONY: help build parts test test-unit test-race test-oldest matrix verify lint cross tidy demo figures picture bench image push release sign licences vulncheck clean
+.PHONY: help build parts test test-unit test-race test-oldest test-promtool matrix verify lint cross tidy demo figures picture bench image push release sign licences vulncheck clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build the plugin: bin/velero-plugin-longshore
 	go build -tags $(TAGS) -ldflags '$(LDFLAGS)' -o $(BINARY) .
@@ -56,6 +56,10 @@ OLDEST := snapshotter=6.3.0 provisioner=5.3.0 metadata=yes class=hostpath-retain
 test-oldest: ## run the snapshotter's main paths on the oldest snapshot controllers
 	LONGSHORE_MATRIX='$(OLDEST)' go run ./hack/parts snapshot-controller csi-snapshotter csi-provisioner snapshot-crds
 	LONGSHORE_MATRIX='$(OLDEST)' $(GOTEST) -run '^TestCluster(RoundTrip|StorageClasses|DriverFails|Shares)$$' ./snapshotter
+
+test-promtool: ## check metrics and alerts with the newest promtool, which takes minutes to build
+	cd hack/tools/promtool && go build -tags remove_all_sd -o $(CURDIR)/bin/promtool github.com/prometheus/prometheus/cmd/promtool
+	LONGSHORE_PROMTOOL=$(CURDIR)/bin/promtool $(GOTEST) -run '^Test(Rules|Metrics)$$' ./hack/docs ./internal/cli
 
 matrix: ## run the cluster tests and the main job over older versions, and write docs/compatibility.md (hours; ROWS=regexp)
 	go run ./hack/matrix -rows '$(ROWS)'

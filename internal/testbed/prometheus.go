@@ -70,13 +70,21 @@ func (b *Bed) StartPrometheus(ctx context.Context, config string) (p *Process, u
 	return p, url, err
 }
 
+// PromtoolVariable is the environment variable with the path of another promtool than
+// that of Prometheus, such as the newest.
+const PromtoolVariable = "LONGSHORE_PROMTOOL"
+
 // Promtool runs promtool and returns what it wrote; input is for its standard input.
 func Promtool(ctx context.Context, input string, args ...string) (string, error) {
-	part, err := path(ctx, stderr, Prometheus)
-	if err != nil {
-		return "", err
+	program := os.Getenv(PromtoolVariable)
+	if program == "" {
+		part, err := path(ctx, stderr, Prometheus)
+		if err != nil {
+			return "", err
+		}
+		program = filepath.Join(part, "usr/bin/promtool")
 	}
-	cmd := exec.CommandContext(ctx, filepath.Join(part, "usr/bin/promtool"), args...)
+	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Stdin = strings.NewReader(input)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
