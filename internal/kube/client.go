@@ -43,6 +43,9 @@ type Client struct {
 	secrets Resource[corev1.Secret, corev1.SecretList]
 	core    rest.Interface
 	retry   retrier
+
+	config    *rest.Config
+	transport *http.Client
 }
 
 // Options of a Client.
@@ -73,7 +76,7 @@ func New(config *rest.Config, o Options) (*Client, error) {
 	core, errCore := groupClient(config, transport, "/api", corev1.SchemeGroupVersion)
 	storage, errStorage := groupClient(config, transport, "/apis", storagev1.SchemeGroupVersion)
 	snapshots, errSnapshots := groupClient(config, transport, "/apis", snapshotv1.SchemeGroupVersion)
-	c := &Client{core: core, retry: retrier{grace: o.Grace, log: o.Log}}
+	c := &Client{core: core, retry: retrier{grace: o.Grace, log: o.Log}, config: config, transport: transport}
 	set(&c.PersistentVolumes, c, core, "PersistentVolume", "persistentvolumes")
 	set(&c.Claims, c, core, "PersistentVolumeClaim", "persistentvolumeclaims")
 	set(&c.ConfigMaps, c, core, "ConfigMap", "configmaps")
