@@ -80,6 +80,8 @@ func (l *Location) key(backup string, p Part) string {
 	return l.prefix + backupsFolder + path.Join(backup, p.Object(backup))
 }
 
-func (l *Location) restoreLogKey(restore string) string {
-	return l.prefix + restoresFolder + path.Join(restore, "restore-"+restore+"-logs.gz")
+func (l *Location) restoreLogKey(restore string) string { return l.restoreKey(restore, "-logs.gz") }
+
+func (l *Location) restoreKey(restore, end string) string {
+	return l.prefix + restoresFolder + path.Join(restore, "restore-"+restore+end)
 }

@@ -47,6 +47,16 @@ func (l *Location) Results(ctx context.Context, backup string) (Results, error) 
 	return readList[Results](ctx, l, backup, PartResults)
 }
 
+// RestoreResults reads the errors and warnings of a restore.
+func (l *Location) RestoreResults(ctx context.Context, restore string) (results Results, err error) {
+	const end = "-results.gz"
+	object, err := l.store.GetObject(ctx, l.bucket, l.restoreKey(restore, end))
+	if err != nil {
+		return results, err
+	}
+	return results, named("restore-"+restore+end, object, func(r io.Reader) error { return decodeGzip(r, &results) })
+}
+
 // Check reads a list of which nothing more is known here to its end.
 func (l *Location) Check(ctx context.Context, backup string, part Part) error {
 	_, err := readList[[]struct{}](ctx, l, backup, part)

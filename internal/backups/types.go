@@ -1,6 +1,10 @@
 package backups
 
-import "time"
+import (
+	"maps"
+	"slices"
+	"time"
+)
 
 // Backup is velero-backup.json, as far as it is read here. Velero writes times in
 // RFC 3339 and leaves zero values out.
@@ -164,7 +168,16 @@ func (m Messages) Count() int {
 	return n
 }
 
-// Results are the errors and warnings of a backup.
+// All are the messages, those of Velero first.
+func (m Messages) All() []string {
+	all := slices.Concat(m.Velero, m.Cluster)
+	for _, namespace := range slices.Sorted(maps.Keys(m.Namespaces)) {
+		all = append(all, m.Namespaces[namespace]...)
+	}
+	return all
+}
+
+// Results are the errors and warnings of a backup or a restore.
 type Results struct {
 	Errors   Messages `json:"errors"`
 	Warnings Messages `json:"warnings"`

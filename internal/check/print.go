@@ -14,8 +14,8 @@ import (
 type Printer struct {
 	// NameWidth is the room for the names of the steps, in characters.
 	NameWidth int
-	// Good is what it comes to when no step failed.
-	Good string
+	// Doing begins the title, and Good is what it comes to when no step failed.
+	Doing, Good string
 
 	terminal Terminal
 	number   int
@@ -25,12 +25,12 @@ type Printer struct {
 
 // NewPrinter returns a Printer for the terminal.
 func NewPrinter(t Terminal) *Printer {
-	return &Printer{NameWidth: 24, Good: "It works", terminal: t, shown: func() {}}
+	return &Printer{NameWidth: 24, Doing: "Checking", Good: "It works", terminal: t, shown: func() {}}
 }
 
 // Title writes what is checked.
 func (p *Printer) Title(text string) {
-	for _, line := range wrap("Checking "+strings.Map(shown, text), p.terminal.Width) {
+	for _, line := range wrap(p.Doing+" "+strings.Map(shown, text), p.terminal.Width) {
 		fmt.Fprintln(p.terminal, p.terminal.Bold(line))
 	}
 	fmt.Fprintln(p.terminal)
