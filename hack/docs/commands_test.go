@@ -120,7 +120,10 @@ func TestCommands(t *testing.T) {
 func requireOurs(t *testing.T, c command) {
 	t.Helper()
 	args := c.words[1:]
-	if len(args) > 0 && slices.Contains([]string{"check", "sweep", "verify", "logs", "describe", "download", "rewrap"}, args[0]) {
+	if i := slices.Index(args, "--"); i >= 0 { // behind it is the command of a test
+		args = args[:i]
+	}
+	if len(args) > 0 && slices.Contains([]string{"check", "sweep", "verify", "drill", "logs", "describe", "download", "rewrap"}, args[0]) {
 		args = append(slices.Clone(args), "--help")
 	}
 	var stdout, stderr bytes.Buffer

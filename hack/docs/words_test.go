@@ -53,7 +53,7 @@ func prose(t *testing.T) map[string]string {
 	content, err := os.ReadFile(values)
 	require.NoError(t, err)
 	texts[values] = string(content)
-	for _, command := range []string{"help", "check", "check objectstore", "check snapshotter", "verify", "logs", "describe", "download", "rewrap", "sweep", "install", "print"} {
+	for _, command := range []string{"help", "check", "check objectstore", "check snapshotter", "verify", "drill", "logs", "describe", "download", "rewrap", "sweep", "install", "print"} {
 		texts["help of "+command] = help(t, strings.Fields(command))
 	}
 	return texts

@@ -28,6 +28,8 @@ func Run(args []string, version string, stdout, stderr io.Writer) int {
 		return runCheck(args[1:], stdout, stderr)
 	case "verify":
 		return runVerify(args[1:], stdout, stderr)
+	case "drill":
+		return runDrill(args[1:], stdout, stderr)
 	case "logs":
 		return runLogs(args[1:], stdout, stderr)
 	case "describe":

@@ -20,6 +20,8 @@ Started by hand it knows these commands, and says more of each with --help:
       try all that a location needs, and say what to change
   verify BACKUP... | --all | --latest-of SCHEDULE
       prove that backups can be restored: what is stored, the snapshots, the cluster
+  drill BACKUP [-- COMMAND...]
+      restore a backup into scratch namespaces, test it there, and remove it again
   logs BACKUP|RESTORE, describe BACKUP, download BACKUP [PATH...]
       read what is stored, without Velero and without signed URLs
   rewrap BACKUP... | --all

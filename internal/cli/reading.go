@@ -22,6 +22,8 @@ type reading struct {
 	at             string // the location
 	stdout, stderr io.Writer
 	flags          *pflag.FlagSet
+	// locate, if set, finds out which location is meant where nobody says.
+	locate func(ctx context.Context, args []string) error
 }
 
 // opened is the location that a command reads.
@@ -66,6 +68,11 @@ func (r *reading) run(args []string, wants func(args []string) error, do func(ct
 }
 
 func (r *reading) open(ctx context.Context) (*opened, error) {
+	if r.locate != nil {
+		if err := r.locate(ctx, r.flags.Args()); err != nil {
+			return nil, err
+		}
+	}
 	location, err := r.location(ctx, r.at, r.stderr)
 	if err != nil {
 		return nil, err

@@ -23,6 +23,7 @@ var programs string
 // TestMain plays Velero. Velero's registry starts its own program, too, with
 // the argument run-plugins, to ask for the plugins built into it: here none.
 func TestMain(m *testing.M) {
+	runDrillTest()
 	if slices.Contains(os.Args, "run-plugins") {
 		framework.NewServer().Serve()
 		return

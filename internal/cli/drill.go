@@ -1,0 +1,170 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/longshore-dev/velero-plugin/internal/check"
+	"github.com/longshore-dev/velero-plugin/internal/drill"
+)
+
+const drillUsage = `velero-plugin-longshore drill BACKUP [flags] [-- COMMAND...]
+
+Proves a backup by restoring it: Velero restores it into scratch namespaces, the
+drill waits until the claims are Bound and the workloads Ready, runs your test, and
+removes all of it again, volumes included. What a drill leaves whose process is
+killed, the next one removes.
+
+The drill first proves that it can fail: in an empty namespace your test must not
+succeed. COMMAND finds the namespace that it looks into in DRILL_NAMESPACE, and with
+several in DRILL_NAMESPACES (ORIGINAL=SCRATCH,...); it succeeds by the exit status 0.
+A Job is run in the namespace itself, and needs no shell here.
+
+What belongs to the cluster and not to a namespace is left out.
+
+  velero-plugin-longshore drill nightly-20260101020000 --max-age 26h -- ./test.sh
+  velero-plugin-longshore drill nightly-20260101020000 --test-job test.yaml -o json
+  velero-plugin-longshore drill nightly-1 --expect configmaps/settings --until bound
+
+Exit status: 0 the drill passed, 1 it failed, 2 it could not begin.
+`
+
+// drilling are what a person says of a drill.
+type drilling struct {
+	*reading
+	until, job        string
+	expect, expectNot []string
+	options           drill.Options
+	inCluster         *drill.Cluster
+}
+
+// drilled is a finished drill for a program.
+type drilled struct {
+	check.Report
+	Backup     string            `json:"backup"`
+	Drill      string            `json:"drill,omitempty"`
+	Namespaces map[string]string `json:"namespaces,omitempty"` // scratch by original
+	Age        float64           `json:"ageSeconds"`
+	Recovery   float64           `json:"recoverySeconds,omitempty"`
+}
+
+func runDrill(args []string, stdout, stderr io.Writer) int {
+	d := &drilling{reading: newReading("drill", drillUsage, stdout, stderr)}
+	d.goingOn, d.locate = drill.CleanUpNotice, d.findBackup
+	o := &d.options
+	d.flags.StringSliceVar(&o.Namespaces, "include-namespaces", nil, "`namespaces` of the backup to drill; without it all but those of Kubernetes and Velero")
+	d.flags.StringSliceVar(&o.ExcludeResources, "exclude-resources", nil, "`resources` to leave out, such as ingresses.networking.k8s.io")
+	d.flags.DurationVar(&o.MaxAge, "max-age", 0, "fail if the data that comes back is older; 0 accepts any `age`")
+	d.flags.StringVar(&d.until, "until", string(drill.UntilReady), "what to wait for before the test: restored, bound (the claims) or ready (the workloads too)")
+	d.flags.DurationVar(&o.Timeout, "timeout", 30*time.Minute, "`time` for the restore, the claims and the workloads together")
+	d.flags.StringVar(&d.job, "test-job", "", "YAML `file` with a Job that is the test")
+	d.flags.DurationVar(&o.TestTimeout, "test-timeout", 10*time.Minute, "`time` for the test")
+	d.flags.StringArrayVar(&d.expect, "expect", nil, "`[NAMESPACE/]RESOURCE/NAME` that must be there afterwards, repeatable; one of each namespace is chosen anyway")
+	d.flags.StringArrayVar(&d.expectNot, "expect-not", nil, "`[NAMESPACE/]RESOURCE/NAME` that must not be there, such as what was made after the backup; repeatable")
+	return d.run(args, d.wants, d.drill)
+}
+
+// wants a backup, and behind -- the command of the test.
+func (d *drilling) wants(args []string) error {
+	if at := d.flags.ArgsLenAtDash(); at >= 0 {
+		if len(args) == at {
+			return errors.New("there is no command behind --")
+		}
+		d.options.Test = drill.Command(args[at:])
+		args = args[:at]
+	}
+	o := &d.options
+	o.Until = drill.Until(d.until)
+	switch {
+	case !slices.Contains([]drill.Until{drill.UntilRestored, drill.UntilBound, drill.UntilReady}, o.Until):
+		return fmt.Errorf("--until %q is not accepted; it takes restored, bound or ready", d.until)
+	case o.Timeout <= 0 || o.TestTimeout <= 0 || o.MaxAge < 0:
+		return errors.New("--timeout and --test-timeout must be more than 0, --max-age not less")
+	case o.Test != nil && d.job != "":
+		return errors.New("--test-job and a command exclude each other")
+	case slices.Contains(o.ExcludeResources, "persistentvolumes"):
+		return errors.New("--exclude-resources persistentvolumes is not accepted: claims would wait for the original volumes; leave persistentvolumeclaims out")
+	}
+	if err := d.readTest(); err != nil {
+		return err
+	}
+	return errors.Join(d.readMarkers(), one("backup")(args))
+}
+
+func (d *drilling) readTest() error {
+	if d.job == "" {
+		return nil
+	}
+	file, err := os.Open(filepath.Clean(d.job))
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	job, err := drill.ReadJob(file)
+	if err != nil {
+		return fmt.Errorf("--test-job %s: %w", d.job, err)
+	}
+	d.options.Test = job
+	return nil
+}
+
+func (d *drilling) readMarkers() error {
+	for _, list := range []struct {
+		texts   []string
+		markers *[]drill.Marker
+	}{{d.expect, &d.options.Expect}, {d.expectNot, &d.options.ExpectNot}} {
+		for _, text := range list.texts {
+			marker, err := drill.ParseMarker(text)
+			if err != nil {
+				return err
+			}
+			*list.markers = append(*list.markers, marker)
+		}
+	}
+	return nil
+}
+
+// findBackup asks the cluster for the Backup, and reads its location.
+func (d *drilling) findBackup(ctx context.Context, args []string) error {
+	cluster, err := d.cluster()
+	if err != nil {
+		return err
+	}
+	if d.inCluster, err = drill.NewCluster(cluster); err != nil {
+		return err
+	}
+	defer d.progress(d.stderr, "looking for the backup")()
+	location, err := d.inCluster.FindBackup(ctx, args[0])
+	if err != nil {
+		return err
+	}
+	if d.at == "" && !d.described("") {
+		d.at = location
+	}
+	return nil
+}
+
+func (d *drilling) drill(ctx context.Context, l *opened, args []string) error {
+	name := args[0]
+	if d.output == "json" {
+		report := drill.Run(ctx, d.inCluster, l.Location, name, d.options, check.Silent{})
+		told := drilled{
+			Report: check.NewReport(l.subject, report.Results), Backup: name, Drill: report.Drill, Namespaces: report.Namespaces,
+			Age: report.Age.Round(time.Second).Seconds(), Recovery: report.Recovery.Round(time.Millisecond).Seconds(),
+		}
+		told.OK = report.Passed()
+		return errors.Join(writeJSON(d.stdout, told), sound(told.OK))
+	}
+	printer := check.NewPrinter(check.TerminalOf(d.stdout))
+	printer.Doing, printer.Good = "Drilling", "The backup was restored"
+	printer.Title("backup " + name + " of " + l.subject)
+	report := drill.Run(ctx, d.inCluster, l.Location, name, d.options, printer)
+	printer.Sum(report.Results)
+	return sound(report.Passed())
+}

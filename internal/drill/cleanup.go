@@ -1,0 +1,217 @@
+package drill
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/longshore-dev/velero-plugin/internal/check"
+	"github.com/longshore-dev/velero-plugin/internal/kube"
+)
+
+// cleanUpTimeout bounds the removal of what a drill made.
+const cleanUpTimeout = 10 * time.Minute
+
+// CleanUpNotice tells somebody who interrupts a drill what it does before it ends.
+var CleanUpNotice = fmt.Sprintf("removing what the drill made, for %s at most; Ctrl-C once more ends it at once, and the next drill removes the rest...", cleanUpTimeout)
+
+// later is the hint where something could not be removed.
+const later = "the next drill tries again; what it finds bears the labels longshore.dev/purpose=drill"
+
+// cleanUp removes all that this drill made.
+func (d *drill) cleanUp(ctx context.Context) (string, error) {
+	removed, err := d.remove(ctx, d.report.Drill)
+	if err != nil {
+		return "", check.Fail(err.Error(), later)
+	}
+	return removed + " gone", nil
+}
+
+// remains removes what drills left whose process was killed. What of theirs cannot be
+// removed keeps no new drill from being made.
+func (d *drill) remains(ctx context.Context) (string, error) {
+	ids, running, err := d.dead(ctx)
+	if err != nil {
+		return "", err
+	}
+	var removed, failed []string
+	for _, id := range ids {
+		what, err := d.remove(ctx, id)
+		if err != nil {
+			failed = append(failed, "of drill "+id+": "+err.Error())
+			continue
+		}
+		removed = append(removed, what+" of drill "+id)
+	}
+	detail := "none"
+	if len(removed) > 0 {
+		detail = "removed " + strings.Join(removed, "; ")
+	}
+	if len(running) > 0 {
+		detail += "; under way: " + few(running)
+	}
+	if ctx.Err() == nil && len(failed) > 0 {
+		return "", check.Warn(strings.Join(append(failed, detail), "; "), later)
+	}
+	return detail, nil
+}
+
+// dead are the drills whose process is gone, and those that are under way.
+func (c *Cluster) dead(ctx context.Context) (ids, running []string, err error) {
+	found, err := c.found(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	names := slices.Sorted(maps.Keys(found))
+	states := make([]bool, len(names))
+	group, within := errgroup.WithContext(ctx)
+	for i, id := range names {
+		if found[id] == nil { // its Lease is made first and removed last
+			states[i] = true
+			continue
+		}
+		group.Go(func() (err error) {
+			states[i], err = c.isDead(within, found[id])
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, nil, err
+	}
+	for i, id := range names {
+		if states[i] {
+			ids = append(ids, id)
+		} else {
+			running = append(running, id+" by "+holder(found[id]))
+		}
+	}
+	return ids, running, nil
+}
+
+// found are all drills of which there is anything, with their Leases. These are
+// listed last: one that begins meanwhile has none of the others without it.
+func (c *Cluster) found(ctx context.Context) (map[string]*object, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	all := map[string]*object{}
+	for _, kind := range []kube.Unstructured{c.namespaces, c.restores, c.leases} {
+		list, err := kind.List(ctx, c.selector(""))
+		if err != nil {
+			return nil, err
+		}
+		for _, o := range list {
+			if id := drillOf(o); id != "" {
+				all[id] = nil
+				if o.GetKind() == "Lease" {
+					all[id] = o
+				}
+			}
+		}
+	}
+	return all, nil
+}
+
+// remove removes what a drill made, and says what that was. The Restore goes first:
+// as long as it is there Velero may be restoring, and would make a namespace again.
+func (c *Cluster) remove(ctx context.Context, id string) (removed string, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, cleanUpTimeout, fmt.Errorf("not gone after %s", cleanUpTimeout))
+	defer cancel()
+	restores, err := c.deleteAll(ctx, c.restores, id)
+	if err != nil {
+		return "", fmt.Errorf("the Restore, which Velero deletes if it runs: %w", err)
+	}
+	namespaces, err := c.list(ctx, c.namespaces, id)
+	if err != nil {
+		return "", err
+	}
+	names := []string{}
+	for _, n := range namespaces {
+		names = append(names, n.GetName())
+	}
+	volumes, err := c.freeVolumes(ctx, holderName(id), names)
+	if err != nil {
+		return "", err
+	}
+	if err := c.deleteClaims(ctx, names); err != nil {
+		return "", err
+	}
+	if _, err := c.deleteAll(ctx, c.namespaces, id); err != nil {
+		return "", err
+	}
+	if err := c.volumesGone(ctx, holderName(id), names); err != nil {
+		return "", err
+	}
+	_, err = c.deleteAll(ctx, c.leases, id)
+	return fmt.Sprintf("%s, %s and %s", count(restores, "Restore"), count(len(names), "namespace"), count(volumes, "volume")), err
+}
+
+// drillOf is the ID of the drill that made an object, "" if its name and its labels do
+// not fit together.
+func drillOf(o *object) string {
+	id, name := o.GetLabels()[labelDrill], o.GetName()
+	if id != "" && (name == holderName(id) || name == controlName(id) || strings.HasPrefix(name, controlName(id)+"-")) {
+		return id
+	}
+	return ""
+}
+
+// list returns the objects of one kind that a drill made.
+func (c *Cluster) list(ctx context.Context, kind kube.Unstructured, id string) ([]*object, error) {
+	all, err := kind.List(ctx, c.selector(id))
+	return slices.DeleteFunc(all, func(o *object) bool { return drillOf(o) != id }), err
+}
+
+// deleteAll deletes the objects of a drill of one kind, and waits until they are gone.
+func (c *Cluster) deleteAll(ctx context.Context, kind kube.Unstructured, id string) (int, error) {
+	all, err := c.list(ctx, kind, id)
+	if err != nil {
+		return 0, err
+	}
+	for _, o := range all {
+		if _, err := kind.Delete(ctx, o, nil); err != nil {
+			return 0, err
+		}
+	}
+	for _, o := range all {
+		if err := kind.UntilGone(ctx, o); err != nil {
+			return 0, err
+		}
+	}
+	return len(all), nil
+}
+
+// claimsWait is how long claims may take to go before their namespace is deleted too.
+// Kubernetes looks after a namespace again only after some seconds if anything in it
+// has a finalizer; a claim with a pod goes with the namespace.
+const claimsWait = 3 * time.Second
+
+func (c *Cluster) deleteClaims(ctx context.Context, namespaces []string) error {
+	var all []*corev1.PersistentVolumeClaim
+	for _, name := range namespaces {
+		list, err := c.Kube.Claims.In(name).List(ctx, "")
+		if err != nil {
+			return err
+		}
+		for _, claim := range list {
+			if _, err := c.Kube.Claims.In(name).Delete(ctx, claim, nil); err != nil {
+				return err
+			}
+		}
+		all = append(all, list...)
+	}
+	within, cancel := context.WithTimeout(ctx, claimsWait)
+	defer cancel()
+	for _, claim := range all {
+		if err := c.Kube.Claims.In(claim.Namespace).UntilGone(within, claim); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,227 @@
+package drill
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/longshore-dev/velero-plugin/internal/backups"
+	"github.com/longshore-dev/velero-plugin/internal/check"
+)
+
+func TestScratchNames(t *testing.T) {
+	long := strings.Repeat("a", 63)
+	names := scratchNames("abcd2345", []string{"shop", "b", long, long[:62] + "b"})
+	require.Equal(t, "drill-abcd2345-shop", names["shop"])
+	seen := map[string]bool{}
+	for _, scratch := range names {
+		require.LessOrEqual(t, len(scratch), longestName)
+		require.Regexp(t, `^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`, scratch)
+		require.False(t, seen[scratch], scratch)
+		require.NotEqual(t, controlName("abcd2345"), scratch)
+		seen[scratch] = true
+	}
+	require.Len(t, seen, 4)
+}
+
+func TestDrillOf(t *testing.T) {
+	for name, ours := range map[string]bool{
+		"longshore-drill-abcd2345": true, "drill-abcd2345": true, "drill-abcd2345-shop": true,
+		"drill-abcd2345x": false, "drill-other": false, "shop": false, "longshore-drill-abcd": false,
+	} {
+		o := &object{Object: map[string]any{}}
+		o.SetName(name)
+		o.SetLabels(map[string]string{labelDrill: "abcd2345"})
+		require.Equal(t, ours, drillOf(o) == "abcd2345", name)
+	}
+	nameless := &object{Object: map[string]any{}}
+	nameless.SetName("drill-")
+	require.Empty(t, drillOf(nameless))
+}
+
+func TestTooOld(t *testing.T) {
+	for _, c := range []struct {
+		age, limit time.Duration
+		says       string
+		fails      bool
+	}{
+		{time.Hour, 0, "1h0m0s, and no limit is set", false},
+		{time.Hour, 2 * time.Hour, "1h0m0s, of at most 2h0m0s", false},
+		{3 * time.Hour, 2 * time.Hour, "3h0m0s old, and 2h0m0s is the limit", true},
+		{-time.Hour, 2 * time.Hour, "1h0m0s from now", true},
+		{-time.Second, time.Hour, "-1s, of at most 1h0m0s", false},
+	} {
+		detail, err := tooOld(c.age, c.limit)
+		require.Equal(t, c.fails, err != nil, c.says)
+		require.Contains(t, detail+fmt.Sprint(err), c.says)
+	}
+}
+
+func TestVerdict(t *testing.T) {
+	verdict, reason := verdictOf([]check.Result{{Step: "claims"}, {Step: "markers", Outcome: check.Warning}}, 12400*time.Millisecond)
+	require.Equal(t, "passed, restored in 12s", verdict)
+	require.Equal(t, "DrillPassed", reason)
+	failed := []check.Result{{Step: "age", Outcome: check.Failed}, {Step: "claims"}, {Step: "test", Outcome: check.Failed}}
+	verdict, reason = verdictOf(failed, time.Second)
+	require.Equal(t, "failed: age, test", verdict)
+	require.Equal(t, "DrillFailed", reason)
+	require.False(t, (&Report{Recovery: time.Second, Results: failed}).Passed())
+	require.False(t, (&Report{}).Passed(), "a drill that restored nothing has not passed")
+	require.True(t, (&Report{Recovery: time.Second}).Passed())
+}
+
+func TestParseMarker(t *testing.T) {
+	for text, want := range map[string]Marker{
+		"configmaps/settings":       {"", "configmaps", "settings"},
+		"shop/deployments.apps/web": {"shop", "deployments.apps", "web"},
+	} {
+		got, err := ParseMarker(text)
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+	}
+	for _, text := range []string{"", "settings", "/settings", "configmaps/", "a/b/c/d", "shop//web"} {
+		_, err := ParseMarker(text)
+		require.ErrorContains(t, err, "[NAMESPACE/]RESOURCE/NAME", text)
+	}
+}
+
+func TestBetterMarker(t *testing.T) {
+	marker := func(resource, name string) Marker { return Marker{"shop", resource, name} }
+	var now Marker
+	for _, step := range []struct{ other, want Marker }{
+		{marker("pods", "p"), Marker{}},
+		{marker("configmaps", "kube-root-ca.crt"), Marker{}},
+		{marker("services", "web"), marker("services", "web")},
+		{marker("configmaps", "settings"), marker("configmaps", "settings")},
+		{marker("configmaps", "other"), marker("configmaps", "settings")},
+		{marker("deployments.apps", "web"), marker("configmaps", "settings")},
+		{marker("persistentvolumeclaims", "data"), marker("persistentvolumeclaims", "data")},
+	} {
+		now = better(now, step.other)
+		require.Equal(t, step.want, now)
+	}
+}
+
+// item is one of an archive.
+func item(t *testing.T, text string) *backups.Item {
+	t.Helper()
+	var i backups.Item
+	require.NoError(t, json.Unmarshal([]byte(text), &i))
+	return &i
+}
+
+func TestOutside(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"kind": "Service", "metadata": {"namespace": "shop", "name": "web"}, "spec": {"type": "ClusterIP"}}`:                                           "",
+		`{"kind": "Service", "metadata": {"namespace": "shop", "name": "db"}, "spec": {"type": "ExternalName", "externalName": "db.example.com"}}`:       "Service shop/db leads to db.example.com",
+		`{"kind": "Service", "metadata": {"name": "web"}, "spec": {"type": "LoadBalancer"}}`:                                                             "Service web asks for a load balancer",
+		`{"kind": "Service", "metadata": {"name": "web"}, "spec": {"type": "LoadBalancer", "loadBalancerIP": "192.0.2.1"}}`:                              "Service web asks for a load balancer with the address 192.0.2.1",
+		`{"kind": "Service", "metadata": {"name": "web", "annotations": {"metallb.io/loadBalancerIPs": "192.0.2.2"}}, "spec": {"type": "LoadBalancer"}}`: "with metallb.io/loadBalancerIPs=192.0.2.2",
+		`{"kind": "Service", "metadata": {"name": "web"}, "spec": {"type": "ClusterIP", "externalIPs": ["192.0.2.3"]}}`:                                  "takes the addresses 192.0.2.3",
+		`{"kind": "Service", "metadata": {"name": "web", "annotations": {"external-dns.alpha.kubernetes.io/hostname": "shop.example.com"}}, "spec": {}}`: "asks for the DNS name shop.example.com",
+		`{"kind": "Ingress", "metadata": {"name": "web"}, "spec": {"rules": [{"host": "shop.example.com"}]}}`:                                            "answers for shop.example.com",
+		`{"kind": "Ingress", "metadata": {"name": "web"}, "spec": {"rules": [{}]}}`:                                                                      "",
+		`{"kind": "HTTPRoute", "metadata": {"name": "web"}, "spec": {"hostnames": ["shop.example.com"]}}`:                                                "answers for shop.example.com",
+		`{"kind": "Route", "metadata": {"name": "web"}, "spec": {"host": "shop.example.com"}}`:                                                           "answers for shop.example.com",
+		`{"kind": "CronJob", "metadata": {"name": "mail"}, "spec": {"schedule": "* * * * *"}}`:                                                           "CronJob mail runs at * * * * *",
+		`{"kind": "CronJob", "metadata": {"name": "mail"}, "spec": {"schedule": "* * * * *", "suspend": true}}`:                                          "",
+		`{"kind": "ConfigMap", "metadata": {"name": "settings"}}`:                                                                                        "",
+		`{"kind": "Service", "metadata": {"name": "odd"}, "spec": "text"}`:                                                                               "",
+	} {
+		got := strings.Join(outside(item(t, text)), "; ")
+		if want == "" {
+			require.Empty(t, got, text)
+			continue
+		}
+		require.Contains(t, got, want, text)
+	}
+}
+
+// planned is the plan of an archive with these items, as resource and text.
+func planned(t *testing.T, excluded []string, items ...string) *plan {
+	t.Helper()
+	p := newPlan()
+	for i := 0; i < len(items); i += 2 {
+		one := item(t, items[i+1])
+		p.note(one, backups.Place{Resource: items[i], Namespace: one.Metadata.Namespace, Name: one.Metadata.Name}, func(name string) bool { return name == "shop" }, excluded)
+	}
+	return p
+}
+
+const (
+	shop   = `{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "labels": {"pod-security.kubernetes.io/enforce": "baseline", "argocd.argoproj.io/instance": "shop"}}}`
+	data   = `{"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"namespace": "shop", "name": "data"}, "spec": {"volumeName": "pv"}}`
+	waits  = `{"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"namespace": "shop", "name": "waits"}, "spec": {}}`
+	kept   = `{"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "pv"}, "spec": {"persistentVolumeReclaimPolicy": "Retain"}}`
+	gone   = `{"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "pv"}, "spec": {"persistentVolumeReclaimPolicy": "Delete"}}`
+	reader = `{"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "reader"}}`
+	other  = `{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"namespace": "other", "name": "c"}}`
+	mail   = `{"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"namespace": "shop", "name": "mail"}, "spec": {"schedule": "@daily"}}`
+)
+
+func TestPlan(t *testing.T) {
+	p := planned(t, nil, "namespaces", shop, "persistentvolumeclaims", data, "persistentvolumeclaims", waits, "persistentvolumes", gone,
+		"clusterroles.rbac.authorization.k8s.io", reader, "configmaps", other, "cronjobs.batch", mail)
+	require.Equal(t, []string{"shop"}, p.names())
+	require.Equal(t, map[string]string{"data": "pv"}, p.namespaces["shop"].claims, "a claim that was not bound is not waited for")
+	require.Equal(t, map[string]string{"pod-security.kubernetes.io/enforce": "baseline"}, p.namespaces["shop"].labels)
+	require.Equal(t, "shop/persistentvolumeclaims/data", p.namespaces["shop"].marker.String())
+	require.Equal(t, "batch/v1", p.kinds["cronjobs.batch"])
+	require.Len(t, p.reaches, 1)
+	require.Equal(t, "1 namespace with 1 claim; left out: namespaces other; left out, since they are of the cluster: clusterroles.rbac.authorization.k8s.io", p.outline())
+
+	d := &drill{name: "nightly", plan: *p, o: Options{ExcludeResources: []string{"cronjobs.batch"}}, report: Report{Namespaces: map[string]string{"shop": "drill-x-shop"}}}
+	spec := d.restoreSpec()
+	require.Equal(t, []any{"shop"}, spec["includedNamespaces"])
+	require.Equal(t, map[string]any{"shop": "drill-x-shop"}, spec["namespaceMapping"])
+	require.Equal(t, []any{"cronjobs.batch", "clusterroles.rbac.authorization.k8s.io"}, spec["excludedResources"])
+	require.Empty(t, planned(t, []string{"cronjobs.batch"}, "cronjobs.batch", mail).reaches)
+}
+
+// TestUnsaved wants a drill to touch no original volume.
+func TestUnsaved(t *testing.T) {
+	native := []backups.Volume{{Name: "pv", Method: backups.MethodNative}}
+	for name, c := range map[string]struct {
+		pv              string
+		volumes         []backups.Volume
+		original, empty bool
+	}{
+		"saved, kept":     {kept, native, false, false},
+		"saved, deleted":  {gone, native, false, false},
+		"unsaved, kept":   {kept, []backups.Volume{{Name: "pv", Skipped: true}}, true, false},
+		"unknown, kept":   {kept, nil, true, false},
+		"unsaved, goes":   {gone, []backups.Volume{{Name: "pv", Skipped: true}}, false, true},
+		"volume left out": {"", nil, true, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			items := []string{"persistentvolumeclaims", data}
+			if c.pv != "" {
+				items = append(items, "persistentvolumes", c.pv)
+			}
+			d := &drill{plan: *planned(t, nil, items...)}
+			original, empty := d.plan.unsaved(c.volumes)
+			require.Equal(t, c.original, len(original) == 1)
+			require.Equal(t, c.empty, len(empty) == 1)
+			detail, err := d.judge(c.volumes)
+			switch {
+			case c.original:
+				require.ErrorContains(t, err, "the original volumes, not copies: shop/data")
+			case c.empty:
+				require.ErrorContains(t, err, "come back empty")
+			default:
+				require.NoError(t, err)
+				require.Equal(t, "1 namespace with 1 claim", detail)
+			}
+		})
+	}
+	empty := &drill{plan: *newPlan()}
+	_, err := empty.judge(nil)
+	require.ErrorContains(t, err, "nothing of the backup")
+	named := &drill{plan: *planned(t, nil, "configmaps", other), o: Options{Namespaces: []string{"shop"}}}
+	_, err = named.judge(nil)
+	require.ErrorContains(t, err, "the backup has no namespace shop, only other")
+}

@@ -1,0 +1,90 @@
+package drill
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/yaml"
+
+	"github.com/longshore-dev/velero-plugin/internal/kube"
+)
+
+// Job is a test that is run in the cluster: it succeeds when the Job is Complete. Its
+// namespace is one of the backup's, and may be missing where only one is drilled.
+type Job struct{ manifest object }
+
+// ReadJob reads the manifest of one Job, as YAML or JSON.
+func ReadJob(r io.Reader) (*Job, error) {
+	document, err := yaml.NewYAMLReader(bufio.NewReader(r)).Read()
+	if err != nil {
+		return nil, err
+	}
+	text, err := yaml.ToJSON(document)
+	if err != nil {
+		return nil, err
+	}
+	var j Job
+	if err := j.manifest.UnmarshalJSON(text); err != nil {
+		return nil, err
+	}
+	if j.manifest.GetAPIVersion() != "batch/v1" || j.manifest.GetKind() != "Job" || j.manifest.GetName() == "" {
+		return nil, fmt.Errorf("it is %s %s with the name %q, and must be a batch/v1 Job with a name", clean(j.manifest.GetAPIVersion()), clean(j.manifest.GetKind()), clean(j.manifest.GetName()))
+	}
+	return &j, nil
+}
+
+func (j *Job) run(ctx context.Context, c *Cluster, p place) (string, error) {
+	of := j.manifest.GetNamespace()
+	if of == "" && len(p.namespaces) == 1 {
+		of = slices.Collect(maps.Keys(p.namespaces))[0]
+	}
+	namespace := p.namespaces[of]
+	if namespace == "" {
+		return "", fmt.Errorf("the Job is for namespace %q, and drilled are %s: name one of these in its metadata.namespace", of, few(slices.Sorted(maps.Keys(p.namespaces))))
+	}
+	wanted := j.manifest.DeepCopy()
+	wanted.SetNamespace(namespace)
+	jobs := c.jobs.In(namespace)
+	made, err := jobs.Create(ctx, wanted)
+	if err != nil {
+		return "", err
+	}
+	target := kube.Target{Name: made.GetName(), Object: jobs.Describe(made.GetName()), Until: "its end"}
+	_, err = jobs.Until(ctx, target, made, func(now *object) (bool, string, error) {
+		if now == nil {
+			return false, "", errors.New(target.Object + " was deleted by someone else")
+		}
+		return ended(now)
+	})
+	if err != nil {
+		return "", err
+	}
+	return "Job " + made.GetName() + " is Complete", nil
+}
+
+// ended tells whether a Job is over; where it has failed it is a failed.
+func ended(job *object) (bool, string, error) {
+	conditions, _, _ := unstructured.NestedSlice(job.Object, "status", "conditions")
+	var seen []string
+	for _, c := range conditions {
+		condition, _ := c.(map[string]any)
+		if condition["status"] != "True" {
+			continue
+		}
+		switch condition["type"] {
+		case "Complete":
+			return true, "", nil
+		case "Failed":
+			return true, "", &failed{clean(fmt.Sprintf("Job %s has failed: %v: %v", job.GetName(), condition["reason"], condition["message"]))}
+		}
+		seen = append(seen, fmt.Sprint(condition["type"]))
+	}
+	return false, strings.Join(seen, ", "), nil
+}

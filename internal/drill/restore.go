@@ -1,0 +1,93 @@
+package drill
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/longshore-dev/velero-plugin/internal/backups"
+	"github.com/longshore-dev/velero-plugin/internal/check"
+	"github.com/longshore-dev/velero-plugin/internal/kube"
+)
+
+// restore has Velero restore, and waits for the end of it.
+func (d *drill) restore(ctx context.Context) (string, error) {
+	wanted := d.newObject("velero.io/v1", "Restore", d.Namespace, holderName(d.report.Drill))
+	wanted.Object["spec"] = d.restoreSpec()
+	made, err := d.restores.Create(ctx, wanted)
+	if err != nil {
+		return "", err
+	}
+	target := kube.Target{Name: made.GetName(), Object: d.restores.Describe(made.GetName()), Until: "Velero to end it"}
+	ended, err := d.restores.Until(ctx, target, made, func(now *object) (bool, string, error) {
+		if now == nil {
+			return false, "", fmt.Errorf("%s was deleted by someone else", target.Object)
+		}
+		phase := phaseOf(now)
+		return slices.Contains(ends, phase), fmt.Sprintf("phase %q", phase), nil
+	})
+	if err != nil {
+		return "", inTime(ctx, err, "if its phase is still empty or New, Velero's server does not run or restores something else: look at its log; else raise --timeout")
+	}
+	return d.restoreEnded(ctx, ended)
+}
+
+// restoreSpec maps each namespace, and leaves all that belongs to the cluster out but
+// the volumes of the claims. Velero asks for what an item needs, too, and of that
+// only what is excluded by its kind stays out.
+func (d *drill) restoreSpec() map[string]any {
+	excluded := slices.Clone(d.o.ExcludeResources)
+	for _, resource := range slices.Sorted(maps.Keys(d.plan.clusterScoped)) {
+		if !d.plan.csi || !strings.HasSuffix(resource, ".snapshot.storage.k8s.io") {
+			excluded = append(excluded, resource)
+		}
+	}
+	mapping := map[string]any{}
+	for name, scratch := range d.report.Namespaces {
+		mapping[name] = scratch
+	}
+	return map[string]any{
+		"backupName": d.name, "includedNamespaces": anys(d.plan.names()), "excludedResources": anys(excluded),
+		"namespaceMapping": mapping, "existingResourcePolicy": "none",
+	}
+}
+
+func anys(words []string) []any {
+	all := []any{}
+	for _, word := range words {
+		all = append(all, word)
+	}
+	return all
+}
+
+// ends are the phases that a Restore does not leave.
+var ends = []string{backups.PhaseCompleted, backups.PhasePartiallyFailed, "Failed", "FailedValidation"}
+
+func phaseOf(o *object) string {
+	phase, _, _ := unstructured.NestedString(o.Object, "status", "phase")
+	return phase
+}
+
+// restoreEnded says what came of the Restore.
+func (d *drill) restoreEnded(ctx context.Context, r *object) (string, error) {
+	phase := phaseOf(r)
+	if phase == backups.PhaseCompleted {
+		if warnings, _, _ := unstructured.NestedInt64(r.Object, "status", "warnings"); warnings > 0 {
+			return fmt.Sprintf("%s, with %s", phase, count(int(warnings), "warning")), nil
+		}
+		return phase, nil
+	}
+	why, _, _ := unstructured.NestedStringSlice(r.Object, "status", "validationErrors")
+	if reason, _, _ := unstructured.NestedString(r.Object, "status", "failureReason"); reason != "" {
+		why = append(why, reason)
+	}
+	results, err := d.l.RestoreResults(ctx, r.GetName())
+	if err == nil {
+		why = append(why, results.Errors.All()...)
+	}
+	return "", check.Fail("the Restore is "+phase+": "+few(why), "a restore in earnest would end so too; its log is gone with it: read it by velero restore create with the same mapping")
+}

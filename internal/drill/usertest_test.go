@@ -1,0 +1,98 @@
+package drill
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/longshore-dev/velero-plugin/internal/check"
+)
+
+func TestCommand(t *testing.T) {
+	p := place{"abcd2345", "nightly", map[string]string{"shop": "drill-1-shop", "bank": "drill-1-bank"}}
+	run := func(words ...string) (string, error) { return Command(words).run(t.Context(), nil, p) }
+
+	detail, err := run("sh", "-c", `echo first; echo "$DRILL_BACKUP $DRILL_NAMESPACE $DRILL_NAMESPACES"`)
+	require.NoError(t, err)
+	require.Equal(t, "succeeds: nightly drill-1-bank bank=drill-1-bank,shop=drill-1-shop", detail)
+
+	var no *failed
+	_, err = run("sh", "-c", "echo no orders >&2; exit 3")
+	require.ErrorAs(t, err, &no)
+	require.Equal(t, "exit status 3: no orders", err.Error())
+	_, err = run("/does/not/exist")
+	require.Error(t, err)
+	require.False(t, errors.As(err, &no), "it was not run, so it has not failed: %v", err)
+
+	_, err = run("sh", "-c", `head -c 100000 /dev/zero | tr '\0' x; printf '\033[2J\n'; exit 1`)
+	require.ErrorAs(t, err, &no)
+	require.Less(t, len(err.Error()), 2*longestText)
+	require.NotContains(t, err.Error(), "\033")
+
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	began := time.Now()
+	_, err = Command{"sh", "-c", "sleep 60 & wait"}.run(ctx, nil, p)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.Less(t, time.Since(began), 20*time.Second, "its children end with it")
+}
+
+// TestMustFail wants a test that succeeds in an empty namespace to be told of, and one
+// that could not be run not to count as one that fails.
+func TestMustFail(t *testing.T) {
+	for says, command := range map[string]Command{
+		"the test succeeds in an empty namespace": {"true"},
+		"the test could not be run":               {"/does/not/exist"},
+	} {
+		d := &drill{o: Options{Test: command, TestTimeout: time.Minute}, report: Report{Namespaces: map[string]string{"shop": "s"}}}
+		_, err := d.mustFail(t.Context())
+		require.ErrorContains(t, err, says)
+		require.True(t, check.IsFinding(err))
+	}
+	d := &drill{o: Options{Test: Command{"sh", "-c", "echo $DRILL_NAMESPACE; exit 1"}, TestTimeout: time.Minute}, report: Report{Drill: "x", Namespaces: map[string]string{"shop": "s"}}}
+	how, err := d.mustFail(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "exit status 1: drill-x", how)
+	d.o = Options{Test: Command{"sleep", "60"}, TestTimeout: 100 * time.Millisecond}
+	how, err = d.mustFail(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "it does not end", how)
+	_, err = d.test(t.Context())
+	require.ErrorContains(t, err, "did not end in 100ms")
+}
+
+func TestReadJob(t *testing.T) {
+	job, err := ReadJob(strings.NewReader("apiVersion: batch/v1\nkind: Job\nmetadata: {name: orders}\nspec: {backoffLimit: 0}\n"))
+	require.NoError(t, err)
+	require.Equal(t, "orders", job.manifest.GetName())
+	for _, text := range []string{"kind: Job\napiVersion: v1\nmetadata: {name: a}", "apiVersion: batch/v1\nkind: CronJob\nmetadata: {name: a}", "apiVersion: batch/v1\nkind: Job\n"} {
+		_, err := ReadJob(strings.NewReader(text))
+		require.ErrorContains(t, err, "must be a batch/v1 Job with a name", text)
+	}
+	_, err = ReadJob(strings.NewReader("no: [yaml"))
+	require.Error(t, err)
+	_, err = job.run(t.Context(), nil, place{"x", "nightly", map[string]string{"bank": "b", "shop": "s"}})
+	require.ErrorContains(t, err, `the Job is for namespace ""`)
+}
+
+func TestJobEnded(t *testing.T) {
+	for _, c := range []struct {
+		kind, status string
+		done, fails  bool
+	}{{"Complete", "True", true, false}, {"Complete", "False", false, false}, {"Failed", "True", true, true}, {"Suspended", "True", false, false}} {
+		job := &object{Object: map[string]any{"status": map[string]any{"conditions": []any{
+			map[string]any{"type": c.kind, "status": c.status, "reason": "BackoffLimitExceeded", "message": "no"},
+		}}}}
+		done, _, err := ended(job)
+		require.Equal(t, c.done, done, fmt.Sprint(c))
+		require.Equal(t, c.fails, errors.As(err, new(*failed)), fmt.Sprint(c))
+	}
+	done, _, err := ended(&object{Object: map[string]any{}})
+	require.NoError(t, err)
+	require.False(t, done)
+}

@@ -1,0 +1,140 @@
+package drill
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/longshore-dev/velero-plugin/internal/kube"
+)
+
+// What provisioners and the controller that binds claims write on PersistentVolumes
+// (https://kubernetes.io/docs/reference/labels-annotations-taints/).
+const (
+	annotationProvisionedBy     = "pv.kubernetes.io/provisioned-by"
+	annotationBoundByController = "pv.kubernetes.io/bound-by-controller"
+	labelRestore                = "velero.io/restore-name" // Velero's, on all that it restores
+)
+
+// made returns nil if a volume whose claimRef is in a scratch namespace was made for
+// that: by the drill's Restore, or by a provisioner for exactly this claim. Any other
+// may be somebody's only copy. Kubernetes binds a claim also to an Available volume of
+// its class (https://github.com/kubernetes/kubernetes/issues/101878). claim is nil
+// where it is gone already, all are the volumes of the cluster.
+func made(pv *corev1.PersistentVolume, claim *corev1.PersistentVolumeClaim, restore string, all []*corev1.PersistentVolume) error {
+	switch ref := pv.Spec.ClaimRef; {
+	case pv.Labels[labelRestore] == restore && ref.UID == "": // not bound yet
+	case claim == nil && pv.Status.Phase != corev1.VolumeReleased:
+		return errors.New("its claim is not there")
+	case claim != nil && ref.UID != claim.UID:
+		return errors.New("it belongs to another claim of this name")
+	case pv.Labels[labelRestore] == restore:
+	case pv.Annotations[annotationProvisionedBy] == "":
+		return errors.New("neither the drill's Restore nor a provisioner made it")
+	case pv.Annotations[annotationBoundByController] != "", claim != nil && pv.CreationTimestamp.Unix() < claim.CreationTimestamp.Unix():
+		return errors.New("it was there before its claim was bound to it")
+	}
+	for _, other := range all {
+		if other.Name != pv.Name && sameStorage(pv, other) {
+			return fmt.Errorf("PersistentVolume %s is the same volume of the storage", other.Name)
+		}
+	}
+	return nil
+}
+
+func sameStorage(a, b *corev1.PersistentVolume) bool {
+	return a.Spec.CSI != nil && b.Spec.CSI != nil && a.Spec.CSI.Driver == b.Spec.CSI.Driver && a.Spec.CSI.VolumeHandle == b.Spec.CSI.VolumeHandle
+}
+
+// volumesOf are the volumes whose claimRef is in one of the namespaces, and all.
+func (c *Cluster) volumesOf(ctx context.Context, namespaces []string) (theirs, all []*corev1.PersistentVolume, err error) {
+	all, err = c.Kube.PersistentVolumes.List(ctx, "")
+	for _, pv := range all {
+		if ref := pv.Spec.ClaimRef; ref != nil && slices.Contains(namespaces, ref.Namespace) {
+			theirs = append(theirs, pv)
+		}
+	}
+	return theirs, all, err
+}
+
+// freeVolumes has the volumes of the claims in scratch namespaces go with their
+// claims, whatever their class says, and counts them. It changes none before it has
+// the proof for each: an error leaves all as they are.
+func (c *Cluster) freeVolumes(ctx context.Context, restore string, namespaces []string) (int, error) {
+	volumes, all, err := c.volumesOf(ctx, namespaces)
+	if err != nil {
+		return 0, err
+	}
+	ours := map[*corev1.PersistentVolume]types.UID{} // of their claims
+	var doubts []error
+	for _, pv := range volumes {
+		ref := pv.Spec.ClaimRef
+		claim, err := c.Kube.Claims.In(ref.Namespace).Find(ctx, ref.Name)
+		switch {
+		case err != nil:
+			return 0, err
+		case claim == nil: // for volumesGone
+			continue
+		}
+		ours[pv] = claim.UID
+		if err := made(pv, claim, restore, all); err != nil {
+			doubts = append(doubts, fmt.Errorf("PersistentVolume %s of claim %s/%s is left alone, and with it the claim: %w", pv.Name, ref.Namespace, ref.Name, err))
+		}
+	}
+	if len(doubts) > 0 {
+		return 0, errors.Join(doubts...)
+	}
+	for pv, claim := range ours {
+		if err := c.deleteWithClaim(ctx, pv, claim); err != nil {
+			return 0, err
+		}
+	}
+	return len(ours), nil
+}
+
+// volumesGone waits until no volume is left of claims that are gone. A provisioner may
+// have made one after its claim was deleted, with the policy of its class.
+func (c *Cluster) volumesGone(ctx context.Context, restore string, namespaces []string) error {
+	return poll(ctx, "the volumes to go from the cluster and from the storage", func(ctx context.Context) (bool, string, error) {
+		volumes, all, err := c.volumesOf(ctx, namespaces)
+		var left []string
+		for _, pv := range volumes {
+			text := fmt.Sprintf("PersistentVolume %s is %s", pv.Name, pv.Status.Phase)
+			if doubt := made(pv, nil, restore, all); doubt != nil {
+				text += ": " + doubt.Error()
+			} else if err := c.deleteWithClaim(ctx, pv, pv.UID); err != nil {
+				return false, "", err
+			}
+			left = append(left, text)
+		}
+		return len(left) == 0, few(left), err
+	})
+}
+
+// deleteWithClaim has a volume go when its claim goes. One that was not bound yet gets
+// the UID of the claim, since the controller releases only what was bound; any UID will
+// do where no claim is there.
+func (c *Cluster) deleteWithClaim(ctx context.Context, pv *corev1.PersistentVolume, claim types.UID) error {
+	_, err := c.Kube.PersistentVolumes.Edit(ctx, pv, func(now *corev1.PersistentVolume) (kube.Patch, error) {
+		spec := map[string]any{}
+		if now.Spec.PersistentVolumeReclaimPolicy != corev1.PersistentVolumeReclaimDelete {
+			spec["persistentVolumeReclaimPolicy"] = corev1.PersistentVolumeReclaimDelete
+		}
+		if now.Spec.ClaimRef != nil && now.Spec.ClaimRef.UID == "" {
+			spec["claimRef"] = map[string]any{"uid": claim}
+		}
+		if len(spec) == 0 {
+			return nil, nil
+		}
+		return kube.Patch{"spec": spec}, nil
+	})
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
+}
