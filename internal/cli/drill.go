@@ -26,7 +26,8 @@ succeed. COMMAND finds the namespace that it looks into in DRILL_NAMESPACE, and 
 several in DRILL_NAMESPACES (ORIGINAL=SCRATCH,...); it succeeds by the exit status 0.
 A Job is run in the namespace itself, and needs no shell here.
 
-What belongs to the cluster and not to a namespace is left out.
+What belongs to the cluster and not to a namespace is left out, unless its kind is
+named by --include-cluster-resources: then it is there for the time of the drill.
 
   velero-plugin-longshore drill nightly-20260101020000 --max-age 26h -- ./test.sh
   velero-plugin-longshore drill nightly-20260101020000 --test-job test.yaml -o json
@@ -60,6 +61,7 @@ func runDrill(args []string, stdout, stderr io.Writer) int {
 	o := &d.options
 	d.flags.StringSliceVar(&o.Namespaces, "include-namespaces", nil, "`namespaces` of the backup to drill; without it all but those of Kubernetes and Velero")
 	d.flags.StringSliceVar(&o.ExcludeResources, "exclude-resources", nil, "`resources` to leave out, such as ingresses.networking.k8s.io")
+	d.flags.StringSliceVar(&o.ClusterResources, "include-cluster-resources", nil, "`resources` of the cluster to restore for the time of the drill, such as clusterroles.rbac.authorization.k8s.io")
 	d.flags.DurationVar(&o.MaxAge, "max-age", 0, "fail if the data that comes back is older; 0 accepts any `age`")
 	d.flags.StringVar(&d.until, "until", string(drill.UntilReady), "what to wait for before the test: restored, bound (the claims) or ready (the workloads too)")
 	d.flags.DurationVar(&o.Timeout, "timeout", 30*time.Minute, "`time` for the restore, the claims and the workloads together")
@@ -90,6 +92,11 @@ func (d *drilling) wants(args []string) error {
 		return errors.New("--test-job and a command exclude each other")
 	case slices.Contains(o.ExcludeResources, "persistentvolumes"):
 		return errors.New("--exclude-resources persistentvolumes is not accepted: claims would wait for the original volumes; leave persistentvolumeclaims out")
+	}
+	for _, resource := range o.ClusterResources {
+		if err := drill.ValidateClusterResource(resource); err != nil {
+			return fmt.Errorf("--include-cluster-resources: %w", err)
+		}
 	}
 	if err := d.readTest(); err != nil {
 		return err

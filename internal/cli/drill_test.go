@@ -26,6 +26,7 @@ func TestDrillArguments(t *testing.T) {
 		"it is v1 Pod with the name \"a\", and must be":      {"a", "--test-job", job},
 		"no such file":                      {"a", "--test-job", job + "x"},
 		"persistentvolumes is not accepted": {"a", "--exclude-resources", "persistentvolumes"},
+		`"nodes" is no kind of the cluster`: {"a", "--include-cluster-resources", "nodes"},
 		`"settings" is not of the form`:     {"a", "--expect", "settings"},
 		`invalid argument "old"`:            {"a", "--max-age", "old"},
 		"no cluster in KUBECONFIG":          {"a", "--", "true"},

@@ -148,15 +148,23 @@ func (c *Cluster) remove(ctx context.Context, id string) (removed string, err er
 	if err := c.volumesGone(ctx, holderName(id), names); err != nil {
 		return "", err
 	}
+	ofCluster, err := c.removeOfCluster(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	removed = fmt.Sprintf("%s, %s and %s", count(restores, "Restore"), count(len(names), "namespace"), count(volumes, "volume"))
+	if ofCluster > 0 {
+		removed += fmt.Sprintf(", and %s of the cluster", count(ofCluster, "object"))
+	}
 	_, err = c.deleteAll(ctx, c.leases, id)
-	return fmt.Sprintf("%s, %s and %s", count(restores, "Restore"), count(len(names), "namespace"), count(volumes, "volume")), err
+	return removed, err
 }
 
 // drillOf is the ID of the drill that made an object, "" if its name and its labels do
 // not fit together.
 func drillOf(o *object) string {
 	id, name := o.GetLabels()[labelDrill], o.GetName()
-	if id != "" && (name == holderName(id) || name == controlName(id) || strings.HasPrefix(name, controlName(id)+"-")) {
+	if id != "" && (name == holderName(id) || name == clusterRestoreName(id) || name == controlName(id) || strings.HasPrefix(name, controlName(id)+"-")) {
 		return id
 	}
 	return ""
@@ -170,10 +178,15 @@ func (c *Cluster) list(ctx context.Context, kind kube.Unstructured, id string) (
 
 // deleteAll deletes the objects of a drill of one kind, and waits until they are gone.
 func (c *Cluster) deleteAll(ctx context.Context, kind kube.Unstructured, id string) (int, error) {
-	all, err := c.list(ctx, kind, id)
+	return deleteEach(ctx, kind, c.selector(id), func(o *object) bool { return drillOf(o) == id })
+}
+
+func deleteEach(ctx context.Context, kind kube.Unstructured, selector string, ours func(*object) bool) (int, error) {
+	all, err := kind.List(ctx, selector)
 	if err != nil {
 		return 0, err
 	}
+	all = slices.DeleteFunc(all, func(o *object) bool { return !ours(o) })
 	for _, o := range all {
 		if _, err := kind.Delete(ctx, o, nil); err != nil {
 			return 0, err

@@ -21,7 +21,8 @@
 //	clean up            Restore, namespaces and volumes are gone
 //	record              the verdict is written to the Backup
 //
-// Nothing is restored outside the scratch namespaces but the volumes of their claims.
+// Nothing is restored outside the scratch namespaces but the volumes of their claims,
+// and objects of the cluster of kinds that were named.
 package drill
 
 import (
@@ -51,6 +52,9 @@ type Options struct {
 	Namespaces []string
 	// ExcludeResources are left out, such as ingresses.networking.k8s.io.
 	ExcludeResources []string
+	// ClusterResources are kinds of the cluster that are restored for the time of the
+	// drill, such as clusterroles.rbac.authorization.k8s.io; none by default.
+	ClusterResources []string
 	// MaxAge is the age that the backup may have, 0 for any.
 	MaxAge time.Duration
 	Until  Until

@@ -43,6 +43,19 @@ func TestDrillOf(t *testing.T) {
 	require.Empty(t, drillOf(nameless))
 }
 
+func TestValidateClusterResource(t *testing.T) {
+	require.NoError(t, ValidateClusterResource("clusterroles.rbac.authorization.k8s.io"))
+	for _, resource := range []string{"", "nodes", "persistentvolumes", "validatingwebhookconfigurations.admissionregistration.k8s.io", "volumesnapshotcontents.snapshot.storage.k8s.io"} {
+		require.ErrorContains(t, ValidateClusterResource(resource), "is no kind of the cluster that a drill restores", resource)
+	}
+	d := &drill{plan: *planned(t, nil, "clusterroles.rbac.authorization.k8s.io", reader, "configmaps", other), o: Options{ClusterResources: []string{"clusterroles.rbac.authorization.k8s.io"}}}
+	require.NoError(t, d.wantedOfCluster())
+	d.plan.kinds["clusterroles.rbac.authorization.k8s.io"] = "rbac.authorization.k8s.io/v1beta1"
+	require.ErrorContains(t, d.wantedOfCluster(), "restores v1 only")
+	d.o.ClusterResources = []string{"clusterroles"}
+	require.ErrorContains(t, d.wantedOfCluster(), "the backup has nothing of the cluster's kind clusterroles")
+}
+
 func TestTooOld(t *testing.T) {
 	for _, c := range []struct {
 		age, limit time.Duration
@@ -172,7 +185,7 @@ func TestPlan(t *testing.T) {
 	require.Equal(t, "shop/persistentvolumeclaims/data", p.namespaces["shop"].marker.String())
 	require.Equal(t, "batch/v1", p.kinds["cronjobs.batch"])
 	require.Len(t, p.reaches, 1)
-	require.Equal(t, "1 namespace with 1 claim; left out: namespaces other; left out, since they are of the cluster: clusterroles.rbac.authorization.k8s.io", p.outline())
+	require.Equal(t, "1 namespace with 1 claim; left out: namespaces other; left out, since they are of the cluster: clusterroles.rbac.authorization.k8s.io", p.outline(nil))
 
 	d := &drill{name: "nightly", plan: *p, o: Options{ExcludeResources: []string{"cronjobs.batch"}}, report: Report{Namespaces: map[string]string{"shop": "drill-x-shop"}}}
 	spec := d.restoreSpec()

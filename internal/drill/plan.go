@@ -88,6 +88,7 @@ func (p *plan) note(i *backups.Item, place backups.Place, wanted func(string) bo
 		return
 	case place.Namespace == "":
 		p.clusterScoped[place.Resource]++
+		p.kinds[place.Resource] = i.APIVersion
 		return
 	case !wanted(place.Namespace):
 		p.others[place.Namespace] = true
@@ -154,6 +155,9 @@ func (d *drill) judge(volumes []backups.Volume) (string, error) {
 	if len(p.namespaces) == 0 {
 		return "", check.Fail("nothing of the backup is in a namespace that is drilled", "name one by --include-namespaces")
 	}
+	if err := d.wantedOfCluster(); err != nil {
+		return "", err
+	}
 	original, empty := p.unsaved(volumes)
 	if len(original) > 0 {
 		return "", check.Fail("a restore would give these claims the original volumes, not copies: "+few(original),
@@ -164,6 +168,9 @@ func (d *drill) judge(volumes []backups.Volume) (string, error) {
 	if len(empty) > 0 {
 		doubts = append(doubts, "these claims come back empty, since their volumes were not saved: "+few(empty))
 	}
+	if len(d.o.ClusterResources) > 0 {
+		doubts = append(doubts, "these come back for the whole cluster until the drill ends: "+few(d.o.ClusterResources))
+	}
 	if len(p.reaches) > 0 {
 		doubts = append(doubts, "what is restored may reach outside: "+strings.Join(p.reaches, "; "))
 	}
@@ -171,13 +178,13 @@ func (d *drill) judge(volumes []backups.Volume) (string, error) {
 		doubts = append(doubts, fmt.Sprintf("and so may %d more", p.more))
 	}
 	if len(doubts) > 0 {
-		return "", check.Warn(p.outline()+"; "+strings.Join(doubts, "; "),
+		return "", check.Warn(p.outline(d.o.ClusterResources)+"; "+strings.Join(doubts, "; "),
 			"leave kinds out by --exclude-resources, or make sure that they do no harm beside the originals")
 	}
-	return p.outline(), nil
+	return p.outline(d.o.ClusterResources), nil
 }
 
-func (p *plan) outline() string {
+func (p *plan) outline(named []string) string {
 	claims := 0
 	for _, n := range p.namespaces {
 		claims += len(n.claims)
@@ -186,7 +193,8 @@ func (p *plan) outline() string {
 	if len(p.others) > 0 {
 		detail += "; left out: namespaces " + few(slices.Sorted(maps.Keys(p.others)))
 	}
-	if resources := slices.Sorted(maps.Keys(p.clusterScoped)); len(resources) > 0 {
+	resources := slices.DeleteFunc(slices.Sorted(maps.Keys(p.clusterScoped)), func(r string) bool { return slices.Contains(named, r) })
+	if len(resources) > 0 {
 		detail += "; left out, since they are of the cluster: " + few(resources)
 	}
 	return detail

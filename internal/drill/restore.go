@@ -14,15 +14,27 @@ import (
 	"github.com/longshore-dev/velero-plugin/internal/kube"
 )
 
-// restore has Velero restore, and waits for the end of it.
+// restore has Velero restore, what was named of the cluster first.
 func (d *drill) restore(ctx context.Context) (string, error) {
-	wanted := d.newObject("velero.io/v1", "Restore", d.Namespace, holderName(d.report.Drill))
-	wanted.Object["spec"] = d.restoreSpec()
+	spec := d.restoreSpec()
+	if len(d.o.ClusterResources) > 0 {
+		mapping, _ := spec["namespaceMapping"].(map[string]any)
+		if detail, err := d.restoreBy(ctx, clusterRestoreName(d.report.Drill), d.clusterSpec(mapping)); err != nil {
+			return detail, err
+		}
+	}
+	return d.restoreBy(ctx, holderName(d.report.Drill), spec)
+}
+
+// restoreBy makes a Restore and waits for its end.
+func (d *drill) restoreBy(ctx context.Context, name string, spec map[string]any) (string, error) {
+	wanted := d.newObject("velero.io/v1", "Restore", d.Namespace, name)
+	wanted.Object["spec"] = spec
 	made, err := d.restores.Create(ctx, wanted)
 	if err != nil {
 		return "", err
 	}
-	target := kube.Target{Name: made.GetName(), Object: d.restores.Describe(made.GetName()), Until: "Velero to end it"}
+	target := kube.Target{Name: name, Object: d.restores.Describe(name), Until: "Velero to end it"}
 	ended, err := d.restores.Until(ctx, target, made, func(now *object) (bool, string, error) {
 		if now == nil {
 			return false, "", fmt.Errorf("%s was deleted by someone else", target.Object)

@@ -28,6 +28,8 @@ const (
 	drilledApp  = "shop"
 	// order is what the application's volume holds.
 	order = "one order"
+	// clusterRoles is a kind of the cluster; the role shop-reader is lost after the backup.
+	clusterRoles = "clusterroles.rbac.authorization.k8s.io"
 	// ofDrills selects all that drills make.
 	ofDrills = "longshore.dev/purpose=drill"
 )
@@ -41,16 +43,16 @@ func TestDrill(t *testing.T) {
 	before := d.leftovers()
 
 	d.killed()
-	passed := d.run(0, "orders", "--max-age", "1h", "--expect", "configmaps/settings", "--expect-not", "configmaps/later", "--", d.program, asksForOrder)
-	require.Contains(t, passed.step("remains").Detail, "removed 1 Restore, 2 namespaces and 2 volumes of drill")
+	passed := d.run(0, "orders", "--max-age", "1h", "--include-cluster-resources", clusterRoles, "--expect", "configmaps/settings", "--expect-not", "configmaps/later", "--", d.program, asksForOrder)
+	require.Contains(t, passed.step("remains").Detail, "removed 2 Restores, 2 namespaces and 2 volumes, and 1 object of the cluster of drill")
 	require.Equal(t, check.Warning, passed.step("archive").Outcome)
 	require.Contains(t, passed.step("archive").Detail, "Service shop/elsewhere leads to db.example.com")
-	require.Contains(t, passed.step("archive").Detail, "clusterroles.rbac.authorization.k8s.io")
+	require.Contains(t, passed.step("archive").Detail, "left out, since they are of the cluster: apiservices.apiregistration.k8s.io")
 	require.Equal(t, "2 claims Bound", passed.step("claims").Detail)
 	require.Equal(t, "1 workload ready", passed.step("workloads").Detail)
 	require.Equal(t, "2 there, 2 missing, as they must be", passed.step("markers").Detail)
 	require.Contains(t, passed.step("test").Detail, order)
-	require.Equal(t, "1 Restore, 2 namespaces and 2 volumes gone", passed.step("clean up").Detail)
+	require.Equal(t, "2 Restores, 2 namespaces and 2 volumes, and 1 object of the cluster gone", passed.step("clean up").Detail)
 	require.Positive(t, passed.RecoverySeconds)
 	d.requireVerdict("orders", "passed, restored in ", "DrillPassed")
 	d.nothingLeft(before)
@@ -199,7 +201,7 @@ func (d *drills) run(status int, args ...string) *drillTold {
 func (d *drills) underWay() *exec.Cmd {
 	d.Helper()
 	reached := filepath.Join(d.TempDir(), "reached")
-	command := d.command(context.WithoutCancel(d.Context()), "orders", "--", d.program, holds)
+	command := d.command(context.WithoutCancel(d.Context()), "orders", "--include-cluster-resources", clusterRoles, "--", d.program, holds)
 	command.Env = append(command.Env, "DRILL_TEST_REACHED="+reached)
 	require.NoError(d, command.Start())
 	d.Cleanup(func() { _ = command.Process.Kill() })
@@ -214,7 +216,7 @@ func (d *drills) killed() {
 	require.NoError(d, command.Process.Kill())
 	require.Error(d, command.Wait())
 	require.Len(d, d.namespaces(), 2, "the one that it restored into and the empty one")
-	require.Len(d, d.objects("restores"), 1)
+	require.Len(d, d.objects("restores"), 2)
 	require.Len(d, d.leftovers().StorageVolumes, 5, "two of the application, one of the bank, and two restored ones")
 	d.neverClaimed()
 }
@@ -253,7 +255,7 @@ func (d *drills) failsBesideInterrupted() {
 	require.Equal(d, "exit status 3: no such order", failed.step("test").Detail)
 	d.requireVerdict("orders", "failed: age, markers, test", "DrillFailed")
 	require.Len(d, d.namespaces(), 2)
-	require.Len(d, d.objects("restores"), 1)
+	require.Len(d, d.objects("restores"), 2)
 
 	before := d.annotation("orders")
 	require.NoError(d, command.Process.Signal(os.Interrupt))
@@ -378,7 +380,7 @@ const (
 // drillTest is the user's test of a drill: it wants to read the order in the volume
 // of the namespace that it is given.
 func drillTest(what string) error {
-	content, err := readOrder(context.Background(), os.Getenv("DRILL_NAMESPACE"), os.Getenv("DRILL_TEST_STORAGE"))
+	content, err := readOrder(context.Background(), what, os.Getenv("DRILL_NAMESPACE"), os.Getenv("DRILL_TEST_STORAGE"))
 	switch {
 	case err != nil:
 		return err
@@ -398,7 +400,7 @@ func drillTest(what string) error {
 	return nil
 }
 
-func readOrder(ctx context.Context, namespace, storage string) (string, error) {
+func readOrder(ctx context.Context, what, namespace, storage string) (string, error) {
 	config, err := kube.Config("", "")
 	if err != nil {
 		return "", err
@@ -414,6 +416,11 @@ func readOrder(ctx context.Context, namespace, storage string) (string, error) {
 	pv, err := client.PersistentVolumes.Get(ctx, claim.Spec.VolumeName)
 	if err != nil {
 		return "", err
+	}
+	if what == asksForOrder {
+		if _, err := client.Raw(ctx, "/apis/rbac.authorization.k8s.io/v1/clusterroles/shop-reader", nil, nil); err != nil {
+			return "", err
+		}
 	}
 	content, err := os.ReadFile(filepath.Join(storage, "volumes", pv.Spec.CSI.VolumeHandle, "data", "file"))
 	return string(content), err
