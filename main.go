@@ -15,6 +15,7 @@ import (
 	"github.com/longshore-dev/velero-plugin/internal/cli"
 	"github.com/longshore-dev/velero-plugin/internal/defaults"
 	"github.com/longshore-dev/velero-plugin/internal/pluginserver"
+	"github.com/longshore-dev/velero-plugin/internal/storedlists"
 	"github.com/longshore-dev/velero-plugin/objectstore"
 	"github.com/longshore-dev/velero-plugin/snapshotter"
 )
@@ -37,10 +38,11 @@ func main() {
 	debug.SetGCPercent(garbage)
 	flags := pluginserver.ParseFlags(os.Args[1:])
 	log := pluginserver.NewLogger(os.Stderr, flags.LogLevel)
+	lists := storedlists.New(log)
 	pluginserver.Serve(pluginserver.Plugins{
 		Name:              provider,
-		ObjectStore:       openObjectStore(log),
-		VolumeSnapshotter: openSnapshotter(log, flags.Has("EnableCSI")),
+		ObjectStore:       lists.ObjectStores(openObjectStore(log)),
+		VolumeSnapshotter: openSnapshotter(log, lists, flags.Has("EnableCSI")),
 	}, log)
 }
 
@@ -52,13 +54,17 @@ func openObjectStore(log logrus.FieldLogger) pluginserver.Open[pluginserver.Obje
 
 // openSnapshotter warns once where Velero runs with the feature EnableCSI: it
 // then snapshots CSI volumes itself and never asks a plugin.
-func openSnapshotter(log logrus.FieldLogger, enableCSI bool) pluginserver.Open[pluginserver.VolumeSnapshotter] {
+func openSnapshotter(log logrus.FieldLogger, lists *storedlists.Process, enableCSI bool) pluginserver.Open[pluginserver.VolumeSnapshotter] {
 	var warn sync.Once
 	return defaults.Open(defaults.VolumeSnapshotter, log, func(ctx context.Context, config map[string]string) (pluginserver.VolumeSnapshotter, error) {
 		if enableCSI {
 			warn.Do(func() { log.Warn(enableCSIWarning + docs.Page("migrate-from-enablecsi.md")) })
 		}
-		return snapshotter.Open(ctx, log, config)
+		opened, err := snapshotter.Open(ctx, log, config)
+		if err != nil {
+			return nil, err
+		}
+		return lists.Snapshotter(opened), nil
 	})
 }
 

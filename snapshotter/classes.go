@@ -2,7 +2,6 @@ package snapshotter
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -10,7 +9,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/longshore-dev/velero-plugin/internal/kube"
 	"github.com/longshore-dev/velero-plugin/snapshotter/internal/classes"
@@ -32,32 +30,16 @@ func explainMissingAPI(err error) error {
 }
 
 // snapshotClassFor chooses the VolumeSnapshotClass of a volume.
-func (s *Snapshotter) snapshotClassFor(ctx context.Context, driver string, v source, backup string) (*snapshotv1.VolumeSnapshotClass, error) {
+func (s *Snapshotter) snapshotClassFor(ctx context.Context, driver string, v source, backup veleroBackup) (*snapshotv1.VolumeSnapshotClass, error) {
 	list, err := s.kube.VolumeSnapshotClasses.List(ctx, "")
 	if err != nil {
 		return nil, explainMissingAPI(err)
 	}
-	wish := classes.SnapshotWish{Driver: driver, Backup: s.backupAnnotations(ctx, backup), PerDriver: s.settings.SnapshotClasses, General: s.settings.SnapshotClass}
+	wish := classes.SnapshotWish{Driver: driver, Backup: backup.Annotations, PerDriver: s.settings.SnapshotClasses, General: s.settings.SnapshotClass}
 	if v.claim != nil {
 		wish.Claim = v.claim.Annotations
 	}
 	return classes.ForSnapshot(wish, list)
-}
-
-// backupAnnotations are those of a Velero Backup, none if it cannot be read.
-func (s *Snapshotter) backupAnnotations(ctx context.Context, name string) map[string]string {
-	if name == "" {
-		return nil
-	}
-	raw, err := s.kube.Raw(ctx, fmt.Sprintf("/apis/velero.io/v1/namespaces/%s/backups/%s", s.owner.Velero, name), nil, nil)
-	var backup metav1.PartialObjectMetadata
-	if err == nil {
-		err = json.Unmarshal(raw, &backup)
-	}
-	if err != nil && !apierrors.IsNotFound(err) {
-		s.log.WithError(err).WithField("backup", name).Warn("the Backup cannot be read; a VolumeSnapshotClass that its annotations choose does not count")
-	}
-	return backup.Annotations
 }
 
 // MappingLabels are those of the ConfigMap with Velero's own mapping of storage

@@ -20,8 +20,8 @@ import (
 const tagBackup = "velero.io/backup"
 
 // CreateSnapshot takes a snapshot of the volume and returns its ID. When it
-// returns, no object of it is left in the cluster; the snapshot is in the
-// storage, and only its ID knows it.
+// returns, the snapshot is in the storage, and no object of it is left in the cluster
+// but its ID in the journal of the backup, until that has stored its list.
 //
 // The snapshot is asked for by a VolumeSnapshotContent alone. A VolumeSnapshot
 // would stand in the application's namespace, and take the snapshot along when
@@ -38,12 +38,12 @@ func (s *Snapshotter) CreateSnapshot(ctx context.Context, volumeID, _ string, ta
 	if err != nil {
 		return "", err
 	}
-	snapshot, err := s.snapshot(ctx, id, tags[tagBackup])
+	snapshot, err := s.snapshot(ctx, id, tags[tagBackup], keys)
 	if err != nil {
 		return "", fmt.Errorf("take a snapshot of volume %s of driver %s (PersistentVolume %s): %w", ids.Short(id.Handle), id.Driver, id.PV, err)
 	}
 	s.sweepOnce(ctx)
-	return keys.Sign(snapshot), nil
+	return snapshot, nil
 }
 
 // creation is one snapshot being taken.
@@ -51,44 +51,53 @@ type creation struct {
 	*Snapshotter
 	source
 	call  objects.Call
-	id    ids.VolumeID
-	class *snapshotv1.VolumeSnapshotClass
-	log   logrus.FieldLogger
+	id     ids.VolumeID
+	backup veleroBackup // empty if it cannot be read
+	class  *snapshotv1.VolumeSnapshotClass
+	keys   ids.Keys
+	log    logrus.FieldLogger
 }
 
-func (s *Snapshotter) snapshot(ctx context.Context, id ids.VolumeID, backup string) (ids.SnapshotID, error) {
+func (s *Snapshotter) snapshot(ctx context.Context, id ids.VolumeID, name string, keys ids.Keys) (string, error) {
 	volume, err := s.find(ctx, id)
 	if err != nil {
-		return ids.SnapshotID{}, err
+		return "", err
 	}
+	backup := s.backupOf(ctx, name)
 	class, err := s.snapshotClassFor(ctx, id.Driver, volume, backup)
 	if err != nil {
-		return ids.SnapshotID{}, fmt.Errorf("claim %s: %w", cmp.Or(volume.claimRef().String(), "(none)"), err)
+		return "", fmt.Errorf("claim %s: %w", cmp.Or(volume.claimRef().String(), "(none)"), err)
 	}
 	call := s.newCall(objects.Snapshot, s.settings.SnapshotTimeout)
-	call.Backup = backup
+	call.Backup = name
 	log := s.logFor(call).WithFields(logrus.Fields{"persistentVolume": id.PV, "claim": volume.claimRef().String(), "snapshotClass": class.Name})
-	return creation{s, volume, call, id, class, log}.take(ctx)
+	return creation{s, volume, call, id, backup, class, keys, log}.take(ctx)
 }
 
-func (c creation) take(ctx context.Context) (ids.SnapshotID, error) {
+// take takes the snapshot. At every moment the cluster knows it, by the content or by
+// the journal.
+func (c creation) take(ctx context.Context) (id string, err error) {
 	wanted, err := c.content(ctx)
 	if err != nil {
-		return ids.SnapshotID{}, err
+		return "", err
 	}
 	content, err := c.kube.VolumeSnapshotContents.Create(ctx, wanted)
 	if err == nil {
 		content, err = c.waitTaken(ctx, content)
 	}
 	if err == nil {
+		id = c.keys.Sign(c.describe(content))
+		err = c.writeDown(ctx, id)
+	}
+	if err == nil {
 		err = c.detach(ctx, content)
 	}
 	if err != nil {
-		c.discard(ctx, content)
-		return ids.SnapshotID{}, err
+		c.discard(ctx, content, id)
+		return "", err
 	}
 	c.log.WithField("handle", ids.Short(objects.Handle(content))).Info("snapshot taken")
-	return c.describe(content), nil
+	return id, nil
 }
 
 // content is the VolumeSnapshotContent that asks for the snapshot. Its
@@ -184,7 +193,7 @@ const cleanUpTimeout = 30 * time.Second
 // discard removes the content of a failed call together with the snapshot that may
 // have been taken. Once the deletion is asked for, csi-snapshotter finishes it
 // however long the driver takes; what it cannot finish is named.
-func (c creation) discard(ctx context.Context, content *snapshotv1.VolumeSnapshotContent) {
+func (c creation) discard(ctx context.Context, content *snapshotv1.VolumeSnapshotContent, id string) {
 	if content == nil {
 		return
 	}
@@ -192,6 +201,8 @@ func (c creation) discard(ctx context.Context, content *snapshotv1.VolumeSnapsho
 	defer cancel()
 	if err := c.deleteWithSnapshot(ctx, content); err != nil {
 		c.log.WithError(err).Warn("the unfinished snapshot is still being removed; csi-snapshotter goes on with it, and so does the next sweep")
+	} else if id != "" {
+		c.noteDeleted(ctx, id)
 	}
 }
 

@@ -27,6 +27,7 @@ func (s *Snapshotter) DeleteSnapshot(ctx context.Context, snapshotID string) err
 	if err := s.delete(ctx, id); err != nil {
 		return fmt.Errorf("delete snapshot %s of driver %s: %w", ids.Short(id.Handle), id.Driver, err)
 	}
+	s.noteDeleted(ctx, snapshotID)
 	s.sweepOnce(ctx)
 	return nil
 }

@@ -15,7 +15,7 @@ func (s *Snapshotter) Settings() Settings { return s.settings }
 // ClassOf returns the VolumeSnapshotClass for the volumes of a driver whose
 // claims name none.
 func (s *Snapshotter) ClassOf(ctx context.Context, driver string) (*snapshotv1.VolumeSnapshotClass, error) {
-	return s.snapshotClassFor(ctx, driver, source{}, "")
+	return s.snapshotClassFor(ctx, driver, source{}, veleroBackup{})
 }
 
 // Provisioned returns nil if the PersistentVolume was made by the driver's

@@ -38,8 +38,9 @@ func (s Settings) Rights() []Right {
 		{"", "persistentvolumeclaims", "", []string{"get", "list", "watch", "create", "delete"}, InStaging, ""},
 		{snapshot, "volumesnapshots", "", []string{"get", "list", "watch", "create", "delete"}, InStaging, ""},
 		{"", "events", "", []string{"list"}, InStaging, ""},
-		{"", "configmaps", "", []string{"list"}, InVelero, ""},
+		{"", "configmaps", "", []string{"get", "list", "create", "patch", "delete"}, InVelero, ""},
 		{"velero.io", "backups", "", []string{"get"}, InVelero, ""},
+		{"velero.io", "backupstoragelocations", "", []string{"get"}, InVelero, ""},
 	}
 	if name, _, _ := strings.Cut(s.SigningKeySecret, "/"); name != "" {
 		rights = append(rights, Right{"", "secrets", "", []string{"get"}, InVelero, name})

@@ -26,6 +26,7 @@ type Snapshotter struct {
 	kube     *kube.Client
 	log      logrus.FieldLogger
 	owner    objects.Owner
+	lists    StoredLists // nil where there are none
 	now      func() time.Time
 }
 

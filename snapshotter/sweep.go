@@ -64,7 +64,8 @@ func (s *Snapshotter) FindLeftovers(ctx context.Context) ([]Leftover, error) {
 			found = appendLeftover(s, found, "VolumeSnapshotContent", content, remedy, remove)
 		}
 	}
-	return found, nil
+	known, err := s.journalLeftovers(ctx)
+	return append(found, known...), err
 }
 
 // Sweep removes what FindLeftovers finds, and returns that. It goes on after an

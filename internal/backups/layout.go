@@ -85,3 +85,9 @@ func (l *Location) restoreLogKey(restore string) string { return l.restoreKey(re
 func (l *Location) restoreKey(restore, end string) string {
 	return l.prefix + restoresFolder + path.Join(restore, "restore-"+restore+end)
 }
+
+// ListOf returns the backup whose list of snapshots has that key, if one has.
+func (l *Location) ListOf(key string) (backup string, is bool) {
+	folder, _, _ := strings.Cut(strings.TrimPrefix(key, l.prefix+backupsFolder), "/")
+	return folder, folder != "" && key == l.key(folder, PartSnapshots)
+}

@@ -71,7 +71,11 @@ func (f *sweepFlags) open(ctx context.Context, name string, stderr io.Writer) (*
 	if err := cluster.ReadDefaults(ctx, check.VolumeSnapshot, location); err != nil {
 		return nil, err
 	}
-	return snapshotter.OpenOn(cluster.Kube, cluster.Namespace, f.log(stderr), location.Settings())
+	s, err := snapshotter.OpenOn(cluster.Kube, cluster.Namespace, f.log(stderr), location.Settings())
+	if err != nil {
+		return nil, err
+	}
+	return s.WithLists(clusterLists{cluster, f.log(stderr)}), nil
 }
 
 const sweepTimeout = 15 * time.Minute

@@ -44,6 +44,7 @@ const (
 	Snapshot Purpose = "snapshot"
 	Restore  Purpose = "restore"
 	Delete   Purpose = "delete"
+	Journal  Purpose = "journal" // of snapshots that no stored list names yet
 )
 
 // Owner says whose an object is.

@@ -1,0 +1,164 @@
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/longshore-dev/velero-plugin/internal/testbed"
+)
+
+const journalBucket = "journal"
+
+// TestVeleroKilledBeforeTheList kills Velero and the plugin with SIGKILL when the
+// snapshots of a backup have been taken and the list that names them is not stored.
+// The journal knows them, and a sweep removes exactly them.
+func TestVeleroKilledBeforeTheList(t *testing.T) {
+	bed := testbed.ForTest(t)
+	s3, err := bed.StartS3(t.Context(), testbed.S3Options{Buckets: []string{journalBucket}})
+	require.NoError(t, err)
+	cluster, err := bed.StartCluster(t.Context(), testbed.ClusterOptions{})
+	require.NoError(t, err)
+	server, err := bed.StartVelero(t.Context(), cluster, testbed.VeleroOptions{S3: s3, Bucket: journalBucket})
+	require.NoError(t, err)
+	claim(t, cluster, "app", "data")
+	_, err = cluster.CreateClaim(t.Context(), testbed.ClaimOptions{Namespace: "app", Name: "more"})
+	require.NoError(t, err)
+
+	backUpUntilList(t, server, s3, "stored")
+	known := journalOf(t, cluster)
+	require.Len(t, known.Data, 2)
+	require.NoError(t, s3.Signal(syscall.SIGCONT))
+	require.NoError(t, server.WaitBackup(t.Context(), "stored", waitLimit))
+	stored := snapshotsIn(t, cluster)
+	require.Len(t, stored, 2)
+	require.Empty(t, journals(t, cluster), "the backup's list names its snapshots, and the journal still does")
+
+	backUpUntilList(t, server, s3, "lost")
+	require.NoError(t, server.Kill())
+	require.NoError(t, s3.Signal(syscall.SIGCONT))
+	require.NoError(t, server.Start(t.Context()))
+	_, err = server.WaitPhase(t.Context(), "backups", "lost", waitLimit, "Failed")
+	require.NoError(t, err)
+	requireNotInBucket(t, s3, "backups/lost/lost-volumesnapshots.json.gz")
+	lost := journalOf(t, cluster)
+	require.Len(t, lost.Data, 2)
+	require.Len(t, snapshotsIn(t, cluster), 4)
+
+	require.Contains(t, sweep(t, cluster, 0), "Nothing is left.", "its Velero may still be at work")
+	endedLongAgo(t, server, "lost", "Failed")
+	require.NoError(t, cluster.Kube.CoreV1().ConfigMaps("velero").Delete(t.Context(), lost.Name, metav1.DeleteOptions{}))
+	plantJournal(t, cluster, lost)
+	setBucket(t, server, "elsewhere")
+	require.Contains(t, sweep(t, cluster, 1), "is at another place now")
+	require.Len(t, snapshotsIn(t, cluster), 4, "in doubt nothing is removed")
+	setBucket(t, server, journalBucket)
+
+	// As if the process had died between the end of the upload and the removal of the
+	// IDs, and Velero had then counted the backup as failed.
+	plantJournal(t, cluster, known)
+	endedLongAgo(t, server, "stored", "Failed")
+	said := sweep(t, cluster, 0)
+	require.Equal(t, 2, strings.Count(said, "the backup ended Failed, and no stored list names it"), said)
+	require.Equal(t, stored, snapshotsIn(t, cluster), "those of the list, and no others")
+	require.Empty(t, journals(t, cluster))
+	require.Contains(t, sweep(t, cluster, 0), "Nothing is left.")
+}
+
+// backUpUntilList makes a backup of the application and halts the object store while
+// the snapshots are being taken. It returns when all of them are written down.
+func backUpUntilList(t *testing.T, server *testbed.VeleroServer, s3 *testbed.S3, name string) {
+	t.Helper()
+	cluster := server.Cluster
+	require.NoError(t, cluster.ControlDriver(testbed.DriverControl{Rules: []testbed.DriverRule{{Method: "CreateSnapshot", Delay: "1500ms"}}}))
+	before := snapshotsIn(t, cluster)
+	veleroCLI(t, server, "backup", "create", name, "--include-namespaces", "app")
+	require.NoError(t, testbed.Poll(t.Context(), waitLimit, "a snapshot to be asked for", func(ctx context.Context) (bool, string, error) {
+		contents, err := cluster.Snapshots.VolumeSnapshotContents().List(ctx, metav1.ListOptions{})
+		return err == nil && len(contents.Items) > 0, "", err
+	}))
+	require.NoError(t, s3.Signal(syscall.SIGSTOP))
+	require.NoError(t, testbed.Poll(t.Context(), waitLimit, "the snapshots to be taken", func(ctx context.Context) (bool, string, error) {
+		left, err := cluster.Leftovers(ctx)
+		return err == nil && len(left.StorageSnapshots) == len(before)+2 && len(left.VolumeSnapshotContents) == 0, fmt.Sprintf("%+v", left), err
+	}))
+	status, err := server.Status(t.Context(), "backups", name)
+	require.NoError(t, err)
+	require.Equal(t, "InProgress", status["phase"])
+}
+
+func journals(t *testing.T, cluster *testbed.Cluster) []corev1.ConfigMap {
+	t.Helper()
+	all, err := cluster.Kube.CoreV1().ConfigMaps("velero").List(t.Context(), metav1.ListOptions{LabelSelector: "longshore.dev/purpose=journal"})
+	require.NoError(t, err)
+	return all.Items
+}
+
+func journalOf(t *testing.T, cluster *testbed.Cluster) corev1.ConfigMap {
+	t.Helper()
+	all := journals(t, cluster)
+	require.Len(t, all, 1)
+	return all[0]
+}
+
+// plantJournal writes a journal that was removed again, as that of calls of long ago.
+func plantJournal(t *testing.T, cluster *testbed.Cluster, journal corev1.ConfigMap) {
+	t.Helper()
+	journal.ResourceVersion, journal.UID, journal.ManagedFields = "", "", nil
+	journal.Annotations["longshore.dev/deadline"] = time.Now().Add(-2 * time.Hour).UTC().Format(time.RFC3339)
+	_, err := cluster.Kube.CoreV1().ConfigMaps("velero").Create(t.Context(), &journal, metav1.CreateOptions{})
+	require.NoError(t, err)
+}
+
+// endedLongAgo has a backup be one that ended two hours ago.
+func endedLongAgo(t *testing.T, server *testbed.VeleroServer, name, phase string) {
+	t.Helper()
+	status := map[string]any{"phase": phase, "completionTimestamp": time.Now().Add(-2 * time.Hour).UTC().Format(time.RFC3339)}
+	patchVelero(t, server, "backups", name, map[string]any{"status": status})
+}
+
+func setBucket(t *testing.T, server *testbed.VeleroServer, bucket string) {
+	t.Helper()
+	patchVelero(t, server, "backupstoragelocations", testbed.DefaultLocation, map[string]any{"spec": map[string]any{"objectStorage": map[string]any{"bucket": bucket}}})
+}
+
+func patchVelero(t *testing.T, server *testbed.VeleroServer, kind, name string, change map[string]any) {
+	t.Helper()
+	patch, err := json.Marshal(change)
+	require.NoError(t, err)
+	_, err = server.Objects(kind).Patch(t.Context(), name, types.MergePatchType, patch, metav1.PatchOptions{})
+	require.NoError(t, err)
+}
+
+func requireNotInBucket(t *testing.T, s3 *testbed.S3, key string) {
+	t.Helper()
+	for object := range s3Client(t, s3).ListObjects(t.Context(), journalBucket, minio.ListObjectsOptions{Prefix: key}) {
+		require.NoError(t, object.Err)
+		t.Fatalf("%s is in the bucket: the kill came too late", object.Key)
+	}
+}
+
+// sweep sweeps by hand, wants that exit status, and returns what was said.
+func sweep(t *testing.T, cluster *testbed.Cluster, status int) string {
+	t.Helper()
+	plugin, err := testbed.Plugin.Path(t.Context())
+	require.NoError(t, err)
+	command := exec.CommandContext(t.Context(), plugin, "sweep", "--kubeconfig", cluster.Kubeconfig)
+	command.Env = []string{"HOME=" + t.TempDir(), "AWS_EC2_METADATA_DISABLED=true", "TMPDIR=" + os.TempDir()}
+	out, _ := command.CombinedOutput()
+	require.Equal(t, status, command.ProcessState.ExitCode(), "%s", out)
+	t.Logf("%s", out)
+	return string(out)
+}

@@ -1,0 +1,172 @@
+// Package journal writes down in the cluster which snapshots the backups of a Velero
+// were given, until their stored lists name them: docs/architecture.md says what for.
+//
+// A backup has a ConfigMap in Velero's namespace, or several where one would grow too
+// large, each a [Page]. A page without an ID is removed.
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/google/uuid"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/longshore-dev/velero-plugin/internal/kube"
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/objects"
+)
+
+const (
+	// limit bounds the bytes of IDs in a page. The API takes ConfigMaps up to 1 MiB
+	// (https://kubernetes.io/docs/concepts/configuration/configmap/).
+	limit = 512 << 10
+
+	annotationUID      = "longshore.dev/backup-uid"
+	annotationLocation = "longshore.dev/backup-location"
+	annotationStore    = "longshore.dev/backup-store"
+)
+
+// ConfigMaps is the client for the ConfigMaps of Velero's namespace.
+type ConfigMaps = kube.Resource[corev1.ConfigMap, corev1.ConfigMapList]
+
+// Journal is that of one Velero.
+type Journal struct {
+	ConfigMaps ConfigMaps
+	Namespace  string // Velero's
+	Owner      objects.Owner
+}
+
+// Backup says whose the snapshots are. What is not known is "".
+type Backup struct {
+	Name string
+	UID  types.UID
+	// Location is the name of the backup storage location where the list of snapshots
+	// belongs, Store what that was when the snapshots were taken.
+	Location, Store string
+}
+
+// Page is a ConfigMap of the journal.
+type Page struct {
+	Backup
+	Deadline time.Time         // when the last of the calls that wrote to it has ended for sure
+	IDs      map[string]string // of snapshots, each under the UID of the call that took it
+
+	state *corev1.ConfigMap
+}
+
+// Name is the name of the page's ConfigMap.
+func (p Page) Name() string { return p.state.Name }
+
+// errFull says that an ID does not fit into a page.
+var errFull = errors.New("the page is full")
+
+// Add writes the ID down that the call has for the backup.
+func (j Journal) Add(ctx context.Context, backup Backup, call objects.Call, id string) error {
+	for number := 0; ; number++ {
+		err := j.addTo(ctx, backup, number, call, id)
+		for apierrors.IsNotFound(err) { // it was empty, and has just been removed
+			err = j.addTo(ctx, backup, number, call, id)
+		}
+		if !errors.Is(err, errFull) {
+			return err
+		}
+	}
+}
+
+func (j Journal) addTo(ctx context.Context, backup Backup, number int, call objects.Call, id string) error {
+	wanted := j.page(backup, number, call)
+	wanted.Data = map[string]string{string(call.UID): id}
+	page, err := j.ConfigMaps.Find(ctx, wanted.Name)
+	if err == nil && page == nil {
+		page, err = j.ConfigMaps.Create(ctx, wanted)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = j.ConfigMaps.Edit(ctx, page, func(now *corev1.ConfigMap) (kube.Patch, error) {
+		if now.Data[string(call.UID)] != "" {
+			return nil, nil
+		}
+		if size(now)+len(id) > limit {
+			return nil, errFull
+		}
+		annotations := map[string]string{objects.AnnotationDeadline: objects.FormatTime(call.Deadline)}
+		return kube.Patch{"metadata": map[string]any{"annotations": annotations}, "data": wanted.Data}, nil
+	})
+	return err
+}
+
+// page is a new ConfigMap of a backup. Its name tells the backup.
+func (j Journal) page(backup Backup, number int, call objects.Call) *corev1.ConfigMap {
+	text := fmt.Sprintf("%s/%s/%s/%d", j.Owner.Velero, backup.Name, backup.UID, number)
+	call.Purpose, call.Backup, call.UID = objects.Journal, backup.Name, types.UID(uuid.NewSHA1(uuid.NameSpaceURL, []byte(text)).String())
+	return &corev1.ConfigMap{ObjectMeta: call.Meta(j.Namespace, map[string]string{
+		annotationUID: string(backup.UID), annotationLocation: backup.Location, annotationStore: backup.Store,
+	})}
+}
+
+func size(page *corev1.ConfigMap) (bytes int) {
+	for key, id := range page.Data {
+		bytes += len(key) + len(id)
+	}
+	return bytes
+}
+
+// Pages returns all pages.
+func (j Journal) Pages(ctx context.Context) ([]Page, error) {
+	all, err := j.ConfigMaps.List(ctx, j.Owner.Selector()+","+objects.LabelPurpose+"="+string(objects.Journal))
+	if err != nil {
+		return nil, fmt.Errorf("read the journal of snapshots: %w", err)
+	}
+	var pages []Page
+	for _, m := range all {
+		if objects.PurposeOf(m) != objects.Journal {
+			continue
+		}
+		deadline, _ := objects.DeadlineOf(m) // PurposeOf has looked at it
+		pages = append(pages, Page{
+			Backup: Backup{
+				Name: m.Annotations[objects.AnnotationBackup], UID: types.UID(m.Annotations[annotationUID]),
+				Location: m.Annotations[annotationLocation], Store: m.Annotations[annotationStore],
+			},
+			Deadline: deadline, IDs: maps.Clone(m.Data), state: m,
+		})
+	}
+	return pages, nil
+}
+
+// Remove takes IDs out of a page, by their keys, and the page with the last of them.
+func (j Journal) Remove(ctx context.Context, page Page, keys ...string) error {
+	now, err := j.ConfigMaps.Edit(ctx, page.state, func(now *corev1.ConfigMap) (kube.Patch, error) {
+		gone := map[string]any{}
+		for _, key := range keys {
+			if _, there := now.Data[key]; there {
+				gone[key] = nil
+			}
+		}
+		if len(gone) == 0 {
+			return nil, nil
+		}
+		return kube.Patch{"data": gone}, nil
+	})
+	if err == nil && len(now.Data) == 0 {
+		_, err = j.ConfigMaps.Delete(ctx, now, func(now *corev1.ConfigMap) (kube.Patch, error) {
+			if len(now.Data) > 0 {
+				return nil, errInUse
+			}
+			return nil, nil
+		})
+	}
+	if apierrors.IsNotFound(err) || errors.Is(err, errInUse) {
+		return nil
+	}
+	return err
+}
+
+// errInUse says that a page has got an ID meanwhile.
+var errInUse = errors.New("the page is in use")

@@ -1,0 +1,181 @@
+package snapshotter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/ids"
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/journal"
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/objects"
+)
+
+// docs/architecture.md has these rules as a table.
+const (
+	// lateList is how long after the end of its backup a snapshot is kept that no list
+	// names: a Velero that was replaced while its node was cut off may still store one.
+	lateList = time.Hour
+	// goneBackup is the same after the last snapshot of a backup whose object is gone:
+	// when it ended is not known.
+	goneBackup = 24 * time.Hour
+)
+
+// Phases of a Backup in which it has ended
+// (https://velero.io/docs/main/api-types/backup/).
+const (
+	phaseCompleted       = "Completed"
+	phasePartiallyFailed = "PartiallyFailed"
+	phaseFailed          = "Failed"
+)
+
+// ending is how a backup of the journal has ended.
+type ending struct {
+	phase string    // "" if the Backup is gone
+	final time.Time // from when on no list is stored any more; zero if it has not ended
+}
+
+// endingOf tells how the backup of a page has ended. backup is the object that has
+// its name, nil if none has.
+func endingOf(page journal.Page, backup *veleroBackup) ending {
+	if backup == nil || backup.UID != page.UID {
+		return ending{final: page.Deadline.Add(goneBackup)}
+	}
+	end := backup.Status.CompletionTimestamp
+	switch phase := backup.Status.Phase; phase {
+	case phaseCompleted, phasePartiallyFailed, phaseFailed:
+		if end != nil {
+			return ending{phase, end.Add(lateList)}
+		}
+	}
+	return ending{phase: backup.Status.Phase}
+}
+
+func (e ending) String() string {
+	if e.phase == "" {
+		return "the backup is gone"
+	}
+	return "the backup ended " + e.phase
+}
+
+// journalLeftovers finds the snapshots that are written down for a backup that is
+// over. Where a page is for another process to judge, it is not found.
+func (s *Snapshotter) journalLeftovers(ctx context.Context) ([]Leftover, error) {
+	if s.lists == nil {
+		return nil, nil
+	}
+	pages, err := s.journal().Pages(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var found []Leftover
+	for _, page := range pages {
+		of, err := s.judge(ctx, page)
+		switch elsewhere := new(ErrNotOpen); {
+		case errors.As(err, elsewhere):
+		case err != nil:
+			found = append(found, s.doubtful(page, err))
+		default:
+			found = append(found, of...)
+		}
+	}
+	return found, nil
+}
+
+// judge says what is done about the snapshots of a page. An error is a doubt. The list
+// is read after the end of the backup is known, so that it is the last one.
+func (s *Snapshotter) judge(ctx context.Context, page journal.Page) ([]Leftover, error) {
+	if page.UID == "" || page.Location == "" || page.Store == "" {
+		return nil, errors.New("its Backup or its storage location could not be read when the snapshots were taken")
+	}
+	backup, err := s.findBackup(ctx, page.Backup.Name)
+	if err != nil {
+		return nil, err
+	}
+	end := endingOf(page, backup)
+	if end.final.IsZero() || s.now().Before(end.final) || s.now().Before(page.Deadline) {
+		return nil, nil
+	}
+	if end.phase == phaseCompleted {
+		return []Leftover{s.named(page, allOf(page))}, nil
+	}
+	list, stored, err := s.lists.SnapshotIDs(ctx, page.Location, page.Store, page.Backup.Name)
+	if err != nil {
+		return nil, err
+	}
+	if !stored && end.phase == phasePartiallyFailed {
+		return nil, fmt.Errorf("%s, which says that it has stored its list of snapshots, and the list is not there", end)
+	}
+	return s.compare(page, end, list)
+}
+
+// compare tells the snapshots of a page that the list names from those that no list
+// will ever name.
+func (s *Snapshotter) compare(page journal.Page, end ending, list []string) (found []Leftover, err error) {
+	named, err := keysOf(list)
+	if err != nil {
+		return nil, err
+	}
+	var settled []string
+	for _, call := range allOf(page) {
+		key, err := keyOf(page.IDs[call])
+		switch {
+		case err != nil:
+			return nil, err
+		case named[key]:
+			settled = append(settled, call)
+		default:
+			found = append(found, s.unnamed(page, end, call, key))
+		}
+	}
+	if len(settled) > 0 {
+		found = append(found, s.named(page, settled))
+	}
+	return found, nil
+}
+
+// allOf are the keys of a page's IDs, in their order.
+func allOf(page journal.Page) (calls []string) {
+	for call := range page.IDs {
+		calls = append(calls, call)
+	}
+	slices.Sort(calls)
+	return calls
+}
+
+func (s *Snapshotter) leftoverOf(page journal.Page, kind, name, remedy string, remove func(ctx context.Context) error) Leftover {
+	return Leftover{
+		Kind: kind, Name: name, Purpose: string(objects.Snapshot), Backup: page.Backup.Name,
+		Since: s.now().Sub(page.Deadline), Remedy: remedy, remove: remove,
+	}
+}
+
+func (s *Snapshotter) named(page journal.Page, calls []string) Leftover {
+	return s.leftoverOf(page, "ConfigMap", page.Name(), "forget it: the backup has its snapshots", func(ctx context.Context) error {
+		return s.journal().Remove(ctx, page, calls...)
+	})
+}
+
+func (s *Snapshotter) unnamed(page journal.Page, end ending, call string, key snapshotKey) Leftover {
+	remedy := fmt.Sprintf("remove it: %s, and no stored list names it", end)
+	return s.leftoverOf(page, "Snapshot", ids.Short(key.handle), remedy, func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, leftoverTimeout)
+		defer cancel()
+		id, err := s.parseSnapshotID(ctx, page.IDs[call])
+		if err == nil {
+			err = s.delete(ctx, id)
+		}
+		if err != nil {
+			return err
+		}
+		return s.journal().Remove(ctx, page, call)
+	})
+}
+
+func (s *Snapshotter) doubtful(page journal.Page, doubt error) Leftover {
+	remedy := fmt.Sprintf("leave it: whether the backup has its snapshots cannot be told (%v)", doubt)
+	return s.leftoverOf(page, "ConfigMap", page.Name(), remedy, func(context.Context) error {
+		return fmt.Errorf("whether backup %s has its %d snapshots cannot be told, so they are left alone: %w", page.Backup.Name, len(page.IDs), doubt)
+	})
+}
