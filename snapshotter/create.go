@@ -50,7 +50,7 @@ func (s *Snapshotter) CreateSnapshot(ctx context.Context, volumeID, _ string, ta
 type creation struct {
 	*Snapshotter
 	source
-	call  objects.Call
+	call   objects.Call
 	id     ids.VolumeID
 	backup veleroBackup // empty if it cannot be read
 	class  *snapshotv1.VolumeSnapshotClass

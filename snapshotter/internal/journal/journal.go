@@ -62,14 +62,17 @@ type Page struct {
 // Name is the name of the page's ConfigMap.
 func (p Page) Name() string { return p.state.Name }
 
-// errFull says that an ID does not fit into a page.
-var errFull = errors.New("the page is full")
+var (
+	errFull    = errors.New("the page is full")
+	errRemoved = errors.New("the page was empty, and has just been removed")
+	errInUse   = errors.New("the page has got an ID meanwhile")
+)
 
 // Add writes the ID down that the call has for the backup.
 func (j Journal) Add(ctx context.Context, backup Backup, call objects.Call, id string) error {
 	for number := 0; ; number++ {
 		err := j.addTo(ctx, backup, number, call, id)
-		for apierrors.IsNotFound(err) { // it was empty, and has just been removed
+		for errors.Is(err, errRemoved) {
 			err = j.addTo(ctx, backup, number, call, id)
 		}
 		if !errors.Is(err, errFull) {
@@ -98,6 +101,9 @@ func (j Journal) addTo(ctx context.Context, backup Backup, number int, call obje
 		annotations := map[string]string{objects.AnnotationDeadline: objects.FormatTime(call.Deadline)}
 		return kube.Patch{"metadata": map[string]any{"annotations": annotations}, "data": wanted.Data}, nil
 	})
+	if apierrors.IsNotFound(err) {
+		return errRemoved
+	}
 	return err
 }
 
@@ -167,6 +173,3 @@ func (j Journal) Remove(ctx context.Context, page Page, keys ...string) error {
 	}
 	return err
 }
-
-// errInUse says that a page has got an ID meanwhile.
-var errInUse = errors.New("the page is in use")
