@@ -33,14 +33,15 @@ type leftError struct{ what string }
 
 func (e *leftError) Error() string { return e.what }
 
-// FindLeftovers lists what the calls of this Velero have left. It goes by what the
-// objects say of themselves alone: whose they are, and until when their call may
+// FindLeftovers lists what the calls of this Velero have left, with an error where it
+// cannot look everywhere. It goes by what the objects say of themselves alone: whose they are, and until when their call may
 // run. Objects of another Velero, of a call under way, and such as only look like
 // ours are not listed.
 //
 // A call hands its result to Velero only when all but a restore's record is gone or
 // being deleted. So nobody knows of what is found here: a snapshot or volume behind
-// it can go too. The record says itself whether Velero was given the volume.
+// it can go too. The record says itself whether Velero was given the volume. Whether a
+// backup has the snapshots that it was given is told by the journal and the stored list.
 func (s *Snapshotter) FindLeftovers(ctx context.Context) ([]Leftover, error) {
 	records, err := s.kube.StorageClasses.List(ctx, s.owner.Selector())
 	if err != nil {
@@ -64,18 +65,15 @@ func (s *Snapshotter) FindLeftovers(ctx context.Context) ([]Leftover, error) {
 			found = appendLeftover(s, found, "VolumeSnapshotContent", content, remedy, remove)
 		}
 	}
-	known, err := s.journalLeftovers(ctx)
-	return append(found, known...), err
+	unnamed, err := s.journalLeftovers(ctx)
+	return append(found, unnamed...), err
 }
 
 // Sweep removes what FindLeftovers finds, and returns that. It goes on after an
 // error.
 func (s *Snapshotter) Sweep(ctx context.Context) ([]Leftover, error) {
 	found, err := s.FindLeftovers(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var errs []error
+	errs := []error{err}
 	for _, l := range found {
 		if err := l.remove(ctx); err != nil {
 			errs = append(errs, fmt.Errorf("sweep %s %s: %w", l.Kind, l.Name, err))

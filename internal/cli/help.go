@@ -66,7 +66,9 @@ const sweepUsage = `velero-plugin-longshore sweep [NAME] [flags]
 Removes what plugin processes that were killed left in the cluster: objects with
 the label app.kubernetes.io/managed-by=longshore whose deadline has passed, with
 the snapshots and volumes behind them that no backup or restore knows of. The
-plugin does so by itself from time to time (sweepAfter). NAME is the volume
+plugin does so by itself from time to time (sweepAfter). The snapshots of a
+backup are removed when it has ended and its stored list does not name them; if
+that is not certain, they are left alone and reported. NAME is the volume
 snapshot location whose settings apply; without it, the default one.
 
   velero-plugin-longshore sweep --dry-run
