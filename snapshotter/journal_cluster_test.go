@@ -109,7 +109,7 @@ func TestClusterJournalRules(t *testing.T) {
 		}
 		return l
 	}
-	const forget, remove, leave = "forget it", "remove it", "leave it"
+	const forget, remove, leave = "forget it", "remove it", "leave it:"
 	for name, c := range map[string]struct {
 		phase  string // "" if the Backup is gone
 		uid    types.UID

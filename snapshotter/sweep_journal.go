@@ -1,6 +1,7 @@
 package snapshotter
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -158,7 +159,8 @@ func (s *Snapshotter) named(page journal.Page, calls []string) Leftover {
 }
 
 func (s *Snapshotter) unnamed(page journal.Page, end ending, call string, key snapshotKey) Leftover {
-	remedy := fmt.Sprintf("remove it: %s, and no stored list names it", end)
+	stored, _, _ := ReadID(page.IDs[call]) // keyOf has read it
+	remedy := fmt.Sprintf("remove it, of PersistentVolume %s: %s, and no stored list names it", cmp.Or(stored.PV, "(unknown)"), end)
 	return s.leftoverOf(page, "Snapshot", ids.Short(key.handle), remedy, func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, leftoverTimeout)
 		defer cancel()

@@ -63,7 +63,7 @@ type Page struct {
 func (p Page) Name() string { return p.state.Name }
 
 var (
-	errFull    = errors.New("the page is full")
+	errFull    = errors.New("the page is full, or about to go")
 	errRemoved = errors.New("the page was empty, and has just been removed")
 	errInUse   = errors.New("the page has got an ID meanwhile")
 )
@@ -95,7 +95,7 @@ func (j Journal) addTo(ctx context.Context, backup Backup, number int, call obje
 		if now.Data[string(call.UID)] != "" {
 			return nil, nil
 		}
-		if size(now)+len(id) > limit {
+		if now.DeletionTimestamp != nil || size(now)+len(id) > limit {
 			return nil, errFull
 		}
 		annotations := map[string]string{objects.AnnotationDeadline: objects.FormatTime(call.Deadline)}
