@@ -14,14 +14,12 @@ type StoredLists interface {
 	// SnapshotIDs returns the IDs in the list of a backup. stored is false if the
 	// location surely has no list for it; what leaves that open is an error. location
 	// is the name of the backup storage location, store what it has to be, see
-	// StoreName. The error is an ErrNotOpen where the location is for others to read.
+	// StoreName. The error is ErrNotOpen where the location is for others to read.
 	SnapshotIDs(ctx context.Context, location, store, backup string) (ids []string, stored bool, err error)
 }
 
-// ErrNotOpen says that a process does not read a location.
-type ErrNotOpen struct{ Store string }
-
-func (e ErrNotOpen) Error() string { return e.Store + " is not open in this process" }
+// ErrNotOpen says that this process does not read a location.
+var ErrNotOpen = errors.New("the location is not open in this process")
 
 // WithLists returns the Snapshotter with what its sweep needs to judge snapshots by.
 // Without lists it leaves the journal as it is.

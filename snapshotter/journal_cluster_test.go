@@ -124,7 +124,7 @@ func TestClusterJournalRules(t *testing.T) {
 		"failed, the list has another plugin": {phase: phaseFailed, list: storedList{ids: []string{"snap-0123", ""}, stored: true}, remedy: remove},
 		"failed, an ID that cannot be read":   {phase: phaseFailed, list: storedList{ids: []string{"csi://driver/mine?v=9"}, stored: true}, remedy: leave},
 		"failed, the storage is away":         {phase: phaseFailed, list: storedList{err: errors.New("connection refused")}, remedy: leave},
-		"failed, the location is for others":  {phase: phaseFailed, list: storedList{err: ErrNotOpen{"bucket"}}},
+		"failed, the location is for others":  {phase: phaseFailed, list: storedList{err: fmt.Errorf("bucket: %w", ErrNotOpen)}},
 		"partially failed, named":             {phase: phasePartiallyFailed, list: list("mine"), remedy: forget},
 		"partially failed, not named":         {phase: phasePartiallyFailed, list: list("other"), remedy: remove},
 		"partially failed, no list":           {phase: phasePartiallyFailed, remedy: leave},

@@ -73,8 +73,8 @@ func (s *Snapshotter) journalLeftovers(ctx context.Context) ([]Leftover, error) 
 	var found []Leftover
 	for _, page := range pages {
 		of, err := s.judge(ctx, page)
-		switch elsewhere := new(ErrNotOpen); {
-		case errors.As(err, elsewhere):
+		switch {
+		case errors.Is(err, ErrNotOpen):
 		case err != nil:
 			found = append(found, s.doubtful(page, err))
 		default:

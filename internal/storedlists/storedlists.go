@@ -55,7 +55,7 @@ func (p *Process) SnapshotIDs(ctx context.Context, _, store, backup string) (ids
 	location := p.locations[store]
 	p.mu.Unlock()
 	if location == nil {
-		return nil, false, snapshotter.ErrNotOpen{Store: store}
+		return nil, false, fmt.Errorf("%s: %w", store, snapshotter.ErrNotOpen)
 	}
 	return Read(ctx, location, backup)
 }

@@ -34,7 +34,7 @@ func TestProcess(t *testing.T) {
 	store := snapshotter.StoreName(config["s3Url"], bucket, "/p/")
 
 	_, _, err = process.SnapshotIDs(t.Context(), "default", store, "b")
-	require.ErrorIs(t, err, snapshotter.ErrNotOpen{Store: store})
+	require.ErrorIs(t, err, snapshotter.ErrNotOpen)
 	opened, err := open(t.Context(), config)
 	require.NoError(t, err)
 	put := func(name string, content []byte) {
