@@ -14,6 +14,7 @@ import (
 	"github.com/minio/minio-go/v7"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -46,21 +47,11 @@ func TestVeleroKilledBeforeTheList(t *testing.T) {
 	require.Len(t, stored, 2)
 	require.Empty(t, journals(t, cluster), "the backup's list names its snapshots, and the journal still does")
 
-	backUpUntilList(t, server, s3, "lost")
-	require.NoError(t, server.Kill())
-	require.NoError(t, s3.Signal(syscall.SIGCONT))
-	require.NoError(t, server.Start(t.Context()))
-	_, err = server.WaitPhase(t.Context(), "backups", "lost", waitLimit, "Failed")
-	require.NoError(t, err)
-	requireNotInBucket(t, s3, "backups/lost/lost-volumesnapshots.json.gz")
-	lost := journalOf(t, cluster)
-	require.Len(t, lost.Data, 2)
-	require.Len(t, snapshotsIn(t, cluster), 4)
+	lost := killBeforeList(t, server, s3, "lost")
 
 	require.Contains(t, sweep(t, cluster, 0), "Nothing is left.", "its Velero may still be at work")
 	endedLongAgo(t, server, "lost", "Failed")
-	require.NoError(t, cluster.Kube.CoreV1().ConfigMaps("velero").Delete(t.Context(), lost.Name, metav1.DeleteOptions{}))
-	plantJournal(t, cluster, lost)
+	replaceJournal(t, cluster, lost, 2*time.Hour)
 	setBucket(t, server, "elsewhere")
 	require.Contains(t, sweep(t, cluster, 1), "is at another place now")
 	require.Len(t, snapshotsIn(t, cluster), 4, "in doubt nothing is removed")
@@ -68,13 +59,44 @@ func TestVeleroKilledBeforeTheList(t *testing.T) {
 
 	// As if the process had died between the end of the upload and the removal of the
 	// IDs, and Velero had then counted the backup as failed.
-	plantJournal(t, cluster, known)
+	replaceJournal(t, cluster, known, 2*time.Hour)
 	endedLongAgo(t, server, "stored", "Failed")
 	said := sweep(t, cluster, 0)
 	require.Equal(t, 2, strings.Count(said, "the backup ended Failed, and no stored list names it"), said)
 	require.Equal(t, stored, snapshotsIn(t, cluster), "those of the list, and no others")
 	require.Empty(t, journals(t, cluster))
-	require.Contains(t, sweep(t, cluster, 0), "Nothing is left.")
+
+	// What people do with a backup that failed.
+	lost = killBeforeList(t, server, s3, "deleted")
+	veleroCLI(t, server, "backup", "delete", "deleted", "--confirm")
+	require.NoError(t, testbed.Poll(t.Context(), waitLimit, "the Backup to be gone", func(ctx context.Context) (bool, string, error) {
+		_, err := server.Objects("backups").Get(ctx, "deleted", metav1.GetOptions{})
+		return apierrors.IsNotFound(err), "", nil
+	}))
+	replaceJournal(t, cluster, lost, 2*time.Hour)
+	require.Contains(t, sweep(t, cluster, 0), "Nothing is left.", "it may have been deleted while it ran")
+	replaceJournal(t, cluster, lost, 25*time.Hour)
+	said = sweep(t, cluster, 0)
+	require.Equal(t, 2, strings.Count(said, "the backup is gone, and no stored list names it"), said)
+	require.Equal(t, stored, snapshotsIn(t, cluster))
+	require.Empty(t, journals(t, cluster))
+}
+
+// killBeforeList kills Velero and the plugin when the snapshots of a backup are taken
+// and its list is not stored, and starts Velero again. It returns the journal.
+func killBeforeList(t *testing.T, server *testbed.VeleroServer, s3 *testbed.S3, name string) corev1.ConfigMap {
+	t.Helper()
+	backUpUntilList(t, server, s3, name)
+	require.NoError(t, server.Kill())
+	require.NoError(t, s3.Signal(syscall.SIGCONT))
+	require.NoError(t, server.Start(t.Context()))
+	_, err := server.WaitPhase(t.Context(), "backups", name, waitLimit, "Failed")
+	require.NoError(t, err)
+	requireNotInBucket(t, s3, "backups/"+name+"/"+name+"-volumesnapshots.json.gz")
+	written := journalOf(t, server.Cluster)
+	require.Len(t, written.Data, 2)
+	require.Len(t, snapshotsIn(t, server.Cluster), 4)
+	return written
 }
 
 // backUpUntilList makes a backup of the application and halts the object store while
@@ -113,12 +135,17 @@ func journalOf(t *testing.T, cluster *testbed.Cluster) corev1.ConfigMap {
 	return all[0]
 }
 
-// plantJournal writes a journal that was removed again, as that of calls of long ago.
-func plantJournal(t *testing.T, cluster *testbed.Cluster, journal corev1.ConfigMap) {
+// replaceJournal writes a journal anew, as that of calls which ended so long ago. It may
+// have been removed.
+func replaceJournal(t *testing.T, cluster *testbed.Cluster, journal corev1.ConfigMap, ago time.Duration) {
 	t.Helper()
+	maps := cluster.Kube.CoreV1().ConfigMaps("velero")
+	if err := maps.Delete(t.Context(), journal.Name, metav1.DeleteOptions{}); !apierrors.IsNotFound(err) {
+		require.NoError(t, err)
+	}
 	journal.ResourceVersion, journal.UID, journal.ManagedFields = "", "", nil
-	journal.Annotations["longshore.dev/deadline"] = time.Now().Add(-2 * time.Hour).UTC().Format(time.RFC3339)
-	_, err := cluster.Kube.CoreV1().ConfigMaps("velero").Create(t.Context(), &journal, metav1.CreateOptions{})
+	journal.Annotations["longshore.dev/deadline"] = time.Now().Add(-ago).UTC().Format(time.RFC3339)
+	_, err := maps.Create(t.Context(), &journal, metav1.CreateOptions{})
 	require.NoError(t, err)
 }
 
