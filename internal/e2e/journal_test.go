@@ -76,10 +76,22 @@ func TestVeleroKilledBeforeTheList(t *testing.T) {
 	replaceJournal(t, cluster, lost, 2*time.Hour)
 	require.Contains(t, sweep(t, cluster, 0), "Nothing is left.", "it may have been deleted while it ran")
 	replaceJournal(t, cluster, lost, 25*time.Hour)
-	said = sweep(t, cluster, 0)
-	require.Equal(t, 2, strings.Count(said, "the backup is gone, and no stored list names it"), said)
-	require.Equal(t, stored, snapshotsIn(t, cluster))
-	require.Empty(t, journals(t, cluster))
+	taken := sweptByBackups(t, server)
+	require.Len(t, snapshotsIn(t, cluster), len(stored)+taken)
+	require.Subset(t, snapshotsIn(t, cluster), stored)
+}
+
+// sweptByBackups makes backups until the plugin's own sweep is done, and returns how
+// many snapshots they took. The end of a backup may end the sweep of its process.
+func sweptByBackups(t *testing.T, server *testbed.VeleroServer) (taken int) {
+	t.Helper()
+	for ; len(journals(t, server.Cluster)) > 0; taken += 2 {
+		require.Less(t, taken, 6, "three backups have not swept the journal")
+		name := fmt.Sprint("next-", taken)
+		veleroCLI(t, server, "backup", "create", name, "--include-namespaces", "app")
+		require.NoError(t, server.WaitBackup(t.Context(), name, waitLimit))
+	}
+	return taken
 }
 
 // killBeforeList kills Velero and the plugin when the snapshots of a backup are taken
