@@ -34,9 +34,9 @@ type leftError struct{ what string }
 func (e *leftError) Error() string { return e.what }
 
 // FindLeftovers lists what the calls of this Velero have left, with an error where it
-// cannot look everywhere. It goes by what the objects say of themselves alone: whose they are, and until when their call may
-// run. Objects of another Velero, of a call under way, and such as only look like
-// ours are not listed.
+// cannot look everywhere. It goes by what the objects say of themselves alone: whose
+// they are, and until when their call may run. Objects of another Velero, of a call
+// under way, and such as only look like ours are not listed.
 //
 // A call hands its result to Velero only when all but a restore's record is gone or
 // being deleted. So nobody knows of what is found here: a snapshot or volume behind
