@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -50,7 +51,9 @@ func conformance(t *testing.T, server *server, more map[string]string, without .
 		}
 		t.Run(c.name, func(t *testing.T) {
 			bucket := server.bucket(t)
-			c.run(t, &fixture{server: server, bucket: bucket, more: more, Store: server.open(t, bucket, more)})
+			store := server.open(t, bucket, more)
+			store.downloader.Ranges = alwaysInRanges()
+			c.run(t, &fixture{server: server, bucket: bucket, more: more, Store: store})
 		})
 	}
 }
@@ -106,6 +109,10 @@ func testSizes(t *testing.T, f *fixture) {
 			f.put(t, key, data)
 			require.True(t, bytes.Equal(data, f.get(t, key)), "the content differs")
 			require.True(t, f.exists(t, key))
+			if size > 3*part {
+				read := regexp.MustCompile(fmt.Sprintf("bucket=%s .*key=%s .*ranges=[1-9]", f.bucket, key))
+				require.True(t, read.MatchString(everyLog.text()), "it was read as one stream")
+			}
 		})
 	}
 	require.Empty(t, f.server.uploads(t, f.bucket))

@@ -17,7 +17,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/semaphore"
 
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/download"
 	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
 )
 
@@ -60,26 +62,30 @@ const (
 )
 
 // FuzzDownload has a server that breaks off where it likes, frames its answers in
-// any way, and lies about ranges. What is read is the object whole, or there is an
-// error; and where the server tells the truth in the end, it is no error.
+// any way, and lies about ranges. What is read, as one stream or in ranges, is the
+// object whole, or there is an error; and where the server tells the truth in the
+// end, it is no error.
 func FuzzDownload(f *testing.F) {
-	f.Add(1000, 10, 500, 0, 0, 0, 0)
-	f.Add(5000, 4999, 1, 1, 0, 0, 1)
-	f.Add(70000, 65536, 3, 0, 1, 1, 2)
-	f.Add(0, 0, 0, 0, 0, 1, 1)
-	f.Add(40000, 20000, 0, 0, 0, 2, 0)
-	f.Add(40000, 40000, 0, 0, 0, 3, 0)
+	f.Add(1000, 10, 500, 0, 0, 0, 0, 0)
+	f.Add(5000, 4999, 1, 1, 0, 0, 1, 0)
+	f.Add(70000, 65536, 3, 0, 1, 1, 2, 0)
+	f.Add(0, 0, 0, 0, 0, 1, 1, 0)
+	f.Add(40000, 20000, 0, 0, 0, 2, 0, 0)
+	f.Add(40000, 40000, 0, 0, 0, 3, 0, 0)
 	random := rand.New(rand.NewPCG(1, 2))
 	for range 300 {
-		f.Add(random.IntN(100_000), random.IntN(100_000), random.IntN(100_000), random.IntN(4)/3, random.IntN(4)/3, random.IntN(framings), random.IntN(3))
+		f.Add(random.IntN(100_000), random.IntN(100_000), random.IntN(100_000), random.IntN(4)/3, random.IntN(4)/3, random.IntN(framings), random.IntN(3), random.IntN(6))
 	}
 	z := newFuzzed(f, map[string]string{"maxRetries": "5"})
-	f.Fuzz(func(t *testing.T, size, cut1, cut2, shift, grow, framing, kind int) {
+	f.Fuzz(func(t *testing.T, size, cut1, cut2, shift, grow, framing, kind, atOnce int) {
 		d := &deceiver{
 			object: []func([]byte) *object{ours, foreign, inParts}[bound(kind, 3)](content(bound(size, 100_000), 7)),
 			shift:  bound(shift, 3), grow: bound(grow, 3), framing: bound(framing, framings),
 		}
 		d.cuts = []int{bound(cut1, len(d.data)+1), bound(cut2, len(d.data)+1)}
+		z.downloader.Ranges = download.Ranges{
+			Head: 10_000, Size: 4000, AtOnce: bound(atOnce, 6), Late: time.Minute, Memory: semaphore.NewWeighted(20_000),
+		}
 		z.serve(d.serve)
 		got, err := readKey(t.Context(), z.Store)
 		if err == nil {
@@ -120,8 +126,9 @@ func (d *deceiver) serve(w http.ResponseWriter, r *http.Request) {
 	case r.Method == http.MethodHead, ranged == "bytes=0-0":
 		d.ServeHTTP(w, r)
 	case ranged != "":
-		from, _ := strconv.Atoi(strings.TrimSuffix(strings.TrimPrefix(ranged, "bytes="), "-"))
-		d.part(w, from)
+		var first, last int
+		_, _ = fmt.Sscanf(ranged, "bytes=%d-%d", &first, &last)
+		d.part(w, first, last+1)
 	default:
 		d.whole(w)
 	}
@@ -138,16 +145,16 @@ func (d *deceiver) next(size int) int {
 	return size
 }
 
-func (d *deceiver) part(w http.ResponseWriter, from int) {
-	end := len(d.data)
-	from = min(from+d.shift, end)
+func (d *deceiver) part(w http.ResponseWriter, from, end int) {
+	whole := len(d.data)
+	from, end = min(from+d.shift, whole), min(end+d.shift, whole)
 	d.mu.Lock()
 	d.lied = true
 	d.mu.Unlock()
 	for name, values := range d.header {
 		w.Header()[name] = values
 	}
-	w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, end-1, end+d.grow))
+	w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, end-1, whole+d.grow))
 	w.Header().Set("Content-Length", strconv.Itoa(end-from))
 	w.WriteHeader(http.StatusPartialContent)
 	d.cut(w, d.data[from:end])

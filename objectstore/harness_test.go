@@ -51,10 +51,12 @@ func (s *server) config(t testing.TB, bucket string, more map[string]string) map
 	return config
 }
 
-// open opens a location in the bucket.
+// open opens a location in the bucket. It reads each object as one stream, however
+// busy the machine is.
 func (s *server) open(t testing.TB, bucket string, more map[string]string) *Store {
 	store, err := Open(t.Context(), testLog(t), s.config(t, bucket, more))
 	require.NoError(t, err)
+	store.downloader.Ranges.AtOnce = 0
 	return store
 }
 

@@ -63,8 +63,8 @@ func (b *messages) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// move stores and reads an object, and prints its memory when idle, its peak,
-// and the rates.
+// move stores and reads an object, and prints its memory when idle, its peak, and
+// the rates. It then reads it in ranges, and prints its memory before and the peak.
 func move(ctx context.Context, order string) error {
 	var endpoint, bucket, file string
 	var size int64
@@ -87,14 +87,29 @@ func move(ctx context.Context, order string) error {
 		return err
 	}
 	put, start := time.Since(start), time.Now()
-	body, err := s.GetObject(ctx, bucket, "large")
+	n, err := read(ctx, s, bucket)
 	if err != nil {
 		return err
 	}
-	defer body.Close()
-	n, err := io.Copy(io.Discard, body)
 	fmt.Println(idle, kilobytes("VmHWM"), n, put.Milliseconds(), time.Since(start).Milliseconds())
+	debug.FreeOSMemory()
+	if err := os.WriteFile("/proc/self/clear_refs", []byte("5"), 0); err != nil { // begins VmHWM anew
+		return err
+	}
+	before := kilobytes("VmRSS")
+	s.downloader.Ranges.LongWay = 0
+	n, err = read(ctx, s, bucket)
+	fmt.Println(before, kilobytes("VmHWM"), n)
 	return err
+}
+
+func read(ctx context.Context, s *Store, bucket string) (int64, error) {
+	body, err := s.GetObject(ctx, bucket, "large")
+	if err != nil {
+		return 0, err
+	}
+	defer body.Close()
+	return io.Copy(io.Discard, body)
 }
 
 func kilobytes(field string) int64 {
@@ -113,10 +128,15 @@ func TestPeakMemory(t *testing.T) {
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	require.NoError(t, err)
-	var idle, peak, n, put, get int64
-	_, err = fmt.Sscan(string(out), &idle, &peak, &n, &put, &get)
+	var idle, peak, n, put, get, before, inRanges, again int64
+	_, err = fmt.Sscan(string(out), &idle, &peak, &n, &put, &get, &before, &inRanges, &again)
 	require.NoError(t, err)
 	require.EqualValues(t, size, n)
+	require.EqualValues(t, size, again)
 	t.Logf("1 GiB: idle %d MB, peak %d MB over idle, put %d MiB/s, get %d MiB/s", idle*1024/1e6, (peak-idle)*1024/1e6, 1024*1000/put, 1024*1000/get)
 	require.Less(t, (peak-idle)*1024, int64(64e6), "the peak over idle, in bytes")
+	t.Logf("1 GiB in ranges: before %d MB, peak %d MB over it", before*1024/1e6, (inRanges-before)*1024/1e6)
+	require.Greater(t, (inRanges-before)*1024, int64(15<<20), "it was not read in ranges")
+	// 24 MiB, and a quarter of it that the garbage collector leaves.
+	require.Less(t, (inRanges-before)*1024, int64(30<<20), "the peak of a download in ranges, in bytes")
 }

@@ -2,12 +2,11 @@ package download
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"net/http"
+	"time"
 
 	"github.com/minio/minio-go/v7"
-	"github.com/sirupsen/logrus"
 
 	"github.com/longshore-dev/velero-plugin/objectstore/internal/client"
 	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
@@ -16,10 +15,12 @@ import (
 
 // begin sends the first request.
 func (r *Reader) begin(ctx context.Context) error {
+	asked := time.Now()
 	body, info, header, err := r.client.GetObject(wire.ExpectObject(ctx), r.bucket, r.key, r.client.ReadOptions())
 	if err != nil {
 		return err
 	}
+	answered := time.Since(asked)
 	switch {
 	case header.Get("Content-Range") != "":
 		err = s3err.Errorf(s3err.NotS3, "the whole object was asked for, and the answer is the range %.100q", header.Get("Content-Range"))
@@ -30,8 +31,13 @@ func (r *Reader) begin(ctx context.Context) error {
 	}
 	if err != nil {
 		_ = body.Close()
+		return err
 	}
-	return err
+	if answered >= r.Ranges.LongWay && !r.longer && info.ETag != "" && wire.Encoding(header) == "" {
+		r.atOnce = r.Ranges.AtOnce
+	}
+	r.readAhead()
+	return nil
 }
 
 // prove finds out how the end of the object will be known: by its size, which is
@@ -85,58 +91,4 @@ func (r *Reader) encoded(ctx context.Context, info minio.ObjectInfo, header http
 type decodedBody struct {
 	io.Reader
 	io.Closer
-}
-
-// resume asks for the rest of the object, which must be the same still. A
-// condition is no help: an ETag that a proxy has weakened meets none.
-func (r *Reader) resume() error {
-	options := r.client.ReadOptions()
-	options.Set("Range", fmt.Sprintf("bytes=%d-", r.read))
-	body, info, header, err := r.client.GetObject(wire.ExpectObject(wire.WithAttempt(r.ctx, r.resumed+2)), r.bucket, r.key, options)
-	if err != nil {
-		return err
-	}
-	if err = r.requireRest(header); err == nil {
-		err = r.requireSame(info)
-	}
-	if err != nil {
-		_ = body.Close()
-		return err
-	}
-	r.body, r.longer = body, false
-	r.resumed++
-	r.client.Log.WithFields(logrus.Fields{"bucket": r.bucket, "key": r.key, "bytes": r.read}).Info("Resumed download")
-	return nil
-}
-
-// requireRest accepts exactly the rest of the object.
-func (r *Reader) requireRest(h http.Header) error {
-	want := fmt.Sprintf("bytes %d-%d/%d", r.read, r.size-1, r.size)
-	got := h.Get("Content-Range")
-	switch {
-	case wire.Encoding(h) != "":
-		return s3err.Errorf(s3err.Unsupported, "the rest of the object came with the Content-Encoding %.100q, so the download cannot go on where it broke off", wire.Encoding(h))
-	case r.read == 0 && got == "" && h.Get("Content-Length") == fmt.Sprint(r.size), got == want:
-		return nil
-	case got == "":
-		return s3err.Errorf(s3err.Unsupported, "the storage does not answer requests for a range, so the download cannot go on where it broke off")
-	}
-	return s3err.Errorf(s3err.Changed, "the range %q was asked for, and %.100q came", want, got)
-}
-
-// requireSame accepts the object that was there at first.
-func (r *Reader) requireSame(now minio.ObjectInfo) error {
-	switch {
-	case r.info.ETag != "" && now.ETag != "":
-		if r.info.ETag != now.ETag {
-			return s3err.Errorf(s3err.Changed, "the ETag was %.100q and is %.100q", r.info.ETag, now.ETag)
-		}
-	case r.info.LastModified.Unix() > 0:
-		if !r.info.LastModified.Equal(now.LastModified) {
-			return s3err.Errorf(s3err.Changed, "the object was last modified at %v, and now at %v", r.info.LastModified, now.LastModified)
-		}
-	default:
-		return s3err.Errorf(s3err.Unsupported, "the storage gave neither ETag nor Last-Modified, so the download cannot go on where it broke off")
-	}
-	return nil
 }

@@ -1,7 +1,7 @@
 // Package download reads an object. The end of what is read is proven: by the
 // size of the object, and by a checksum where there is one. Where the connection
 // breaks the download goes on from where it was, as long as the object is the
-// same.
+// same. Over a long way a large object is read in ranges, several at once.
 package download
 
 import (
@@ -22,11 +22,14 @@ import (
 type Downloader struct {
 	client   *client.Client
 	settings *Settings
+
+	// Ranges are what tests change.
+	Ranges Ranges
 }
 
 // New returns a downloader.
 func New(c *client.Client, s *Settings) *Downloader {
-	return &Downloader{client: c, settings: s}
+	return &Downloader{client: c, settings: s, Ranges: DefaultRanges()}
 }
 
 // Reader reads one object. It is not for several goroutines.
@@ -38,10 +41,14 @@ type Reader struct {
 	size        int64
 	body        io.ReadCloser // nil between a failure and the next attempt
 	longer      bool          // body may go on behind the object's last byte
+	until       int64         // where body is left for what is ahead, or size
+	ahead       *ranges       // what is behind until, nil where nothing is fetched ahead
+	atOnce      int           // how many ranges the next ones ahead may be
 	check       *check        // nil where there is nothing to compare with
 	read        int64
 	begun       time.Time
 	resumed     int
+	ranged      int   // ranges that were read
 	failed      error // what every further read gives
 }
 
@@ -107,12 +114,20 @@ func (r *Reader) readOnce(p []byte) (int, error) {
 			return 0, err
 		}
 	}
-	n, err := r.body.Read(p[:min(int64(len(p)), r.size-r.read)])
+	if r.ahead != nil && r.read == r.until {
+		r.goOnAhead()
+	}
+	n, err := r.body.Read(p[:min(int64(len(p)), r.until-r.read)])
 	r.read += int64(n)
 	r.check.write(p[:n])
+	_, inRanges := r.body.(*ranges)
 	switch {
 	case n > 0 || err == nil:
 		return n, nil // an error will come again
+	case inRanges && r.ctx.Err() == nil:
+		r.tellOneStream(err)
+		r.drop()
+		return 0, nil
 	case errors.Is(err, io.EOF):
 		return 0, s3err.Errorf(s3err.Unreachable, "the answer ended early")
 	}
@@ -127,7 +142,7 @@ func (r *Reader) finish() error {
 	if err := r.check.verify(); err != nil {
 		return err
 	}
-	r.client.Summary("Read object", r.bucket, r.key, r.read, r.begun, logrus.Fields{"resumed": r.resumed, "verified": r.check.name()})
+	r.client.Summary("Read object", r.bucket, r.key, r.read, r.begun, logrus.Fields{"resumed": r.resumed, "ranges": r.ranged, "verified": r.check.name()})
 	return io.EOF
 }
 
@@ -149,11 +164,15 @@ func (r *Reader) requireEnd() error {
 	return io.ErrNoProgress
 }
 
-// drop gives up the answer that is being read.
+// drop gives up the answer that is being read, and what is ahead.
 func (r *Reader) drop() {
 	if r.body != nil {
 		_ = r.body.Close()
 		r.body = nil
+	}
+	if r.ahead != nil {
+		_ = r.ahead.Close()
+		r.ahead = nil
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -78,7 +77,7 @@ func (m *multipart) sendAll(ctx context.Context, first *part) error {
 		m.mu.Lock()
 		m.parts = append(m.parts, minio.ObjectPart{})
 		m.mu.Unlock()
-		group.Go(contained(fmt.Sprintf("send part %d", p.number), func() error {
+		group.Go(client.Contained(fmt.Sprintf("send part %d", p.number), func() error {
 			defer p.release()
 			return m.send(ctx, p)
 		}))
@@ -107,19 +106,6 @@ func (m *multipart) readAll(ctx context.Context, p *part, send func(*part)) erro
 	}
 	send(p)
 	return nil
-}
-
-// contained makes an error of a panic, which on a goroutine of its own would end
-// the plugin.
-func contained(name string, step func() error) func() error {
-	return func() (err error) {
-		defer func() {
-			if r := recover(); r != nil {
-				err = fmt.Errorf("%s: panic: %v\n%s", name, r, debug.Stack())
-			}
-		}()
-		return step()
-	}
 }
 
 func (m *multipart) send(ctx context.Context, p *part) error {
