@@ -51,9 +51,11 @@ type creation struct {
 	*Snapshotter
 	source
 	call   objects.Call
+	key    string // in the journal
 	id     ids.VolumeID
 	backup veleroBackup // empty if it cannot be read
 	class  *snapshotv1.VolumeSnapshotClass
+	wanted *snapshotv1.VolumeSnapshotContent // that asks for the snapshot
 	keys   ids.Keys
 	log    logrus.FieldLogger
 }
@@ -63,25 +65,36 @@ func (s *Snapshotter) snapshot(ctx context.Context, id ids.VolumeID, name string
 	if err != nil {
 		return "", err
 	}
-	backup := s.backupOf(ctx, name)
-	class, err := s.snapshotClassFor(ctx, id.Driver, volume, backup)
+	c, err := s.prepare(ctx, volume, name, s.backupOf(ctx, name), keys)
 	if err != nil {
 		return "", fmt.Errorf("claim %s: %w", cmp.Or(volume.claimRef().String(), "(none)"), err)
+	}
+	if g, grouped := c.groupOf(); grouped {
+		return c.takeInGroup(ctx, g)
+	}
+	snapshot, _, err := c.take(ctx)
+	return snapshot, err
+}
+
+// prepare finds out all that the snapshot of a CSI volume needs, and changes nothing.
+func (s *Snapshotter) prepare(ctx context.Context, volume source, name string, backup veleroBackup, keys ids.Keys) (creation, error) {
+	id := volumeIDOf(volume.volume)
+	class, err := s.snapshotClassFor(ctx, id.Driver, volume, backup)
+	if err != nil {
+		return creation{}, err
 	}
 	call := s.newCall(objects.Snapshot, s.settings.SnapshotTimeout)
 	call.Backup = name
 	log := s.logFor(call).WithFields(logrus.Fields{"persistentVolume": id.PV, "claim": volume.claimRef().String(), "snapshotClass": class.Name})
-	return creation{s, volume, call, id, backup, class, keys, log}.take(ctx)
+	c := creation{s, volume, call, string(call.UID), id, backup, class, nil, keys, log}
+	c.wanted, err = c.content(ctx)
+	return c, err
 }
 
-// take takes the snapshot. At every moment the cluster knows it, by the content or by
-// the journal.
-func (c creation) take(ctx context.Context) (id string, err error) {
-	wanted, err := c.content(ctx)
-	if err != nil {
-		return "", err
-	}
-	content, err := c.kube.VolumeSnapshotContents.Create(ctx, wanted)
+// take takes the snapshot, and returns its ID and its point in time. At every moment the
+// cluster knows it, by the content or by the journal.
+func (c creation) take(ctx context.Context) (id string, at time.Time, err error) {
+	content, err := c.kube.VolumeSnapshotContents.Create(ctx, c.wanted)
 	if err == nil {
 		content, err = c.waitTaken(ctx, content)
 	}
@@ -94,10 +107,10 @@ func (c creation) take(ctx context.Context) (id string, err error) {
 	}
 	if err != nil {
 		c.discard(ctx, content, id)
-		return "", err
+		return "", time.Time{}, err
 	}
 	c.log.WithField("handle", ids.Short(objects.Handle(content))).Info("snapshot taken")
-	return id, nil
+	return id, objects.TakenAt(content), nil
 }
 
 // content is the VolumeSnapshotContent that asks for the snapshot. Its

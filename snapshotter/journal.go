@@ -42,7 +42,7 @@ func (c creation) writeDown(ctx context.Context, id string) error {
 			c.log.WithError(err).Warn("the backup storage location cannot be read; if Velero dies before it has stored its list, no sweep can tell whether the snapshot is in it")
 		}
 	}
-	if err := c.journal().Add(ctx, backup, c.call, id); err != nil {
+	if err := c.journal().Add(ctx, backup, c.call, c.key, id); err != nil {
 		return fmt.Errorf("write down the snapshot, so that it is found if Velero dies: %w", err)
 	}
 	return nil

@@ -117,7 +117,10 @@ func TestClusterJournalRules(t *testing.T) {
 		later  time.Duration // than the deadline of the call
 		remedy string
 	}{
-		"completed":                           {phase: phaseCompleted, list: storedList{err: errors.New("not to be asked")}, remedy: forget},
+		"completed, named":                    {phase: phaseCompleted, list: list("mine"), remedy: forget},
+		"completed, not named":                {phase: phaseCompleted, list: list("other"), remedy: remove},
+		"completed, no list":                  {phase: phaseCompleted, remedy: leave},
+		"completed, the storage is away":      {phase: phaseCompleted, list: storedList{err: errors.New("connection refused")}, remedy: leave},
 		"failed, named":                       {phase: phaseFailed, list: list("other", "mine"), remedy: forget},
 		"failed, not named":                   {phase: phaseFailed, list: list("other"), remedy: remove},
 		"failed, no list":                     {phase: phaseFailed, remedy: remove},
@@ -149,7 +152,7 @@ func TestClusterJournalRules(t *testing.T) {
 			}
 			s := b.open(nil).WithLists(c.list)
 			call := s.newCall(objects.Snapshot, time.Second)
-			require.NoError(t, s.journal().Add(t.Context(), backup, call, mine))
+			require.NoError(t, s.journal().Add(t.Context(), backup, call, string(call.UID), mine))
 			t.Cleanup(func() { s.noteDeleted(b.background(), mine) })
 			s.now = func() time.Time { return call.Deadline.Add(c.later + time.Minute) }
 
@@ -176,7 +179,7 @@ func TestClusterJournal(t *testing.T) {
 	for i := range calls {
 		all.Go(func() {
 			id := idOf(fmt.Sprint(i, strings.Repeat("h", 40<<10)), corev1.PersistentVolumeFilesystem)
-			err := j.Add(t.Context(), backup, b.newCall(objects.Snapshot, time.Minute), id)
+			err := j.Add(t.Context(), backup, b.newCall(objects.Snapshot, time.Minute), fmt.Sprint(i), id)
 			if err == nil && i >= kept {
 				b.noteDeleted(t.Context(), id)
 			}

@@ -2,6 +2,7 @@ package snapshotter
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -29,6 +30,8 @@ const (
 	envID    = "LONGSHORE_TEST_ID"
 	envClass = "LONGSHORE_TEST_CLASS"
 	envPV    = "LONGSHORE_TEST_PV"
+
+	envBackup = "LONGSHORE_TEST_BACKUP"
 )
 
 // begun is what a process prints when it begins its call.
@@ -48,7 +51,7 @@ func runCall() (asked bool, err error) {
 	fmt.Print(begun)
 	switch id := os.Getenv(envID); call {
 	case "create":
-		_, err = s.CreateSnapshot(ctx, id, "", map[string]string{tagBackup: "killed"})
+		_, err = s.CreateSnapshot(ctx, id, "", map[string]string{tagBackup: cmp.Or(os.Getenv(envBackup), "killed")})
 	case "restore":
 		_, err = s.CreateVolumeFromSnapshot(ctx, id, os.Getenv(envClass), "", nil)
 	case "hand over":

@@ -28,7 +28,7 @@ func (s Settings) Rights() []Right {
 	const storage, snapshot = "storage.k8s.io", "snapshot.storage.k8s.io"
 	rights := []Right{
 		{"", "persistentvolumes", "", []string{"get", "list", "watch", "patch", "delete"}, Everywhere, ""},
-		{"", "persistentvolumeclaims", "", []string{"get"}, Everywhere, ""},
+		{"", "persistentvolumeclaims", "", []string{"get", "list"}, Everywhere, ""},
 		{"", "nodes", "", []string{"list"}, Everywhere, ""},
 		{storage, "storageclasses", "", []string{"get", "list", "create", "patch", "delete"}, Everywhere, ""},
 		{storage, "csinodes", "", []string{"list"}, Everywhere, ""},

@@ -23,8 +23,9 @@ func TestClusterLeastRights(t *testing.T) {
 			limited.kube = clientFor(t, b.asVelero())
 			b.Snapshotter = &limited
 
-			pv := b.claimed(testbed.ClaimOptions{Name: "data", Class: testbed.ClassWaitForFirstConsumer}, "first")
-			snapshot := b.snapshotOf(pv, "b1")
+			b.defineVelero()
+			pv := b.claimed(testbed.ClaimOptions{Name: "data", Class: testbed.ClassWaitForFirstConsumer, Labels: map[string]string{veleroGroup: "g"}}, "first")
+			snapshot := b.snapshotOf(pv, b.backsUp(veleroGroup))
 			_, content := b.restoreAs(&limited, snapshot, pv, "restored")
 			require.Equal(t, "first", content)
 			require.NoError(t, b.DeleteSnapshot(t.Context(), snapshot))

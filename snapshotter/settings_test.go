@@ -29,11 +29,11 @@ func TestSettings(t *testing.T) {
 
 func TestWrongSettings(t *testing.T) {
 	_, err := Open(t.Context(), logrus.New(), map[string]string{
-		"waitFor": "later", "snapshotTimeout": "0s", "restoreTimeout": "1m0", "sweepAfter": "-9m", "kubeQPS": "0", "kubeBurst": "0", "snapshotClas": "x",
+		"waitFor": "later", "groups": "always", "snapshotTimeout": "0s", "restoreTimeout": "1m0", "sweepAfter": "-9m", "kubeQPS": "0", "kubeBurst": "0", "snapshotClas": "x",
 		"driver.a": "a", "snapshotSecrets": "ns/a,b", "signingKeySecret": "longshore", "snapshotClass.": "x",
 	})
 	for _, words := range []string{
-		`waitFor: "later"`, "snapshotTimeout", "restoreTimeout", "sweepAfter", "kubeQPS: 0", "kubeBurst: 0", "did you mean snapshotClass",
+		`waitFor: "later"`, "groups: \"always\" is not accepted; it takes", "snapshotTimeout", "restoreTimeout", "sweepAfter", "kubeQPS: 0", "kubeBurst: 0", "did you mean snapshotClass",
 		`driver.a: "a"`, `snapshotSecrets: "b"`, `signingKeySecret: "longshore"`, "snapshotClass.: unknown",
 	} {
 		require.ErrorContains(t, err, words)

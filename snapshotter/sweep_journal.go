@@ -98,14 +98,11 @@ func (s *Snapshotter) judge(ctx context.Context, page journal.Page) ([]Leftover,
 	if end.final.IsZero() || s.now().Before(end.final) || s.now().Before(page.Deadline) {
 		return nil, nil
 	}
-	if end.phase == phaseCompleted {
-		return []Leftover{s.named(page, allOf(page))}, nil
-	}
 	list, stored, err := s.lists.SnapshotIDs(ctx, page.Location, page.Store, page.Backup.Name)
 	if err != nil {
 		return nil, err
 	}
-	if !stored && end.phase == phasePartiallyFailed {
+	if !stored && (end.phase == phaseCompleted || end.phase == phasePartiallyFailed) {
 		return nil, fmt.Errorf("%s, which says that it has stored its list of snapshots, and the list is not there", end)
 	}
 	return s.compare(page, end, list)

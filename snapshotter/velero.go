@@ -14,7 +14,8 @@ import (
 type veleroBackup struct {
 	metav1.ObjectMeta `json:"metadata"`
 	Spec              struct {
-		StorageLocation string `json:"storageLocation"`
+		StorageLocation             string `json:"storageLocation"`
+		VolumeGroupSnapshotLabelKey string `json:"volumeGroupSnapshotLabelKey"`
 	} `json:"spec"`
 	Status struct {
 		Phase               string       `json:"phase"`

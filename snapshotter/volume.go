@@ -22,9 +22,14 @@ func (s *Snapshotter) GetVolumeID(_ context.Context, persistentVolume []byte) (s
 		log.WithField("reason", reason).Info("this location does not take the volume")
 		return "", nil
 	}
-	id := ids.VolumeID{Driver: pv.Spec.CSI.Driver, Handle: pv.Spec.CSI.VolumeHandle, PV: pv.Name, StorageClass: pv.Spec.StorageClassName}
+	id := volumeIDOf(&pv)
 	log.WithField("driver", id.Driver).Debug("this location takes the volume")
 	return id.String(), nil
+}
+
+func volumeIDOf(pv *corev1.PersistentVolume) ids.VolumeID {
+	csi := pv.Spec.CSI
+	return ids.VolumeID{Driver: csi.Driver, Handle: csi.VolumeHandle, PV: pv.Name, StorageClass: pv.Spec.StorageClassName}
 }
 
 // annotationMigratedTo names the CSI driver that serves an in-tree volume.

@@ -71,6 +71,7 @@ var snapshotterGroups = []group{
 	{"Which volumes, and with which class", []setting{
 		{"drivers", "ebs.csi.aws.com,rbd.csi.ceph.com", false}, {"snapshotClass", "ebs", false}, {"snapshotClass.*", "ebs", false},
 		{"waitFor", "", false},
+		{"groups", "", false},
 	}},
 	{"Restores", []setting{
 		{"storageClass.*", "new-fast", false}, {"storageClass.", "standard", false}, {"driver.*", "ebs.csi.eks.amazonaws.com", false},

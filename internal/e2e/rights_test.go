@@ -125,9 +125,8 @@ func (r *restricted) grant(t *testing.T) {
 			_, err := core.Secrets("velero").List(t.Context(), metav1.ListOptions{})
 			return err
 		},
-		"claims of the application": func() error {
-			_, err := core.PersistentVolumeClaims(story.Namespace).List(t.Context(), metav1.ListOptions{})
-			return err
+		"to delete claims of the application": func() error {
+			return core.PersistentVolumeClaims(story.Namespace).Delete(t.Context(), "nosuch", metav1.DeleteOptions{})
 		},
 		"a pod": func() error {
 			_, err := core.Pods("velero").Create(t.Context(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p"}}, metav1.CreateOptions{})

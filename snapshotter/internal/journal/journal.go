@@ -54,7 +54,7 @@ type Backup struct {
 type Page struct {
 	Backup
 	Deadline time.Time         // when the last of the calls that wrote to it has ended for sure
-	IDs      map[string]string // of snapshots, each under the UID of the call that took it
+	IDs      map[string]string // of snapshots, by the keys they were added under
 
 	state *corev1.ConfigMap
 }
@@ -68,12 +68,13 @@ var (
 	errInUse   = errors.New("the page has got an ID meanwhile")
 )
 
-// Add writes the ID down that the call has for the backup.
-func (j Journal) Add(ctx context.Context, backup Backup, call objects.Call, id string) error {
+// Add writes the ID down that the call has for the backup, under a key that no other call
+// has an ID under.
+func (j Journal) Add(ctx context.Context, backup Backup, call objects.Call, key, id string) error {
 	for number := 0; ; number++ {
-		err := j.addTo(ctx, backup, number, call, id)
+		err := j.addTo(ctx, backup, number, call, key, id)
 		for errors.Is(err, errRemoved) {
-			err = j.addTo(ctx, backup, number, call, id)
+			err = j.addTo(ctx, backup, number, call, key, id)
 		}
 		if !errors.Is(err, errFull) {
 			return err
@@ -81,9 +82,9 @@ func (j Journal) Add(ctx context.Context, backup Backup, call objects.Call, id s
 	}
 }
 
-func (j Journal) addTo(ctx context.Context, backup Backup, number int, call objects.Call, id string) error {
+func (j Journal) addTo(ctx context.Context, backup Backup, number int, call objects.Call, key, id string) error {
 	wanted := j.page(backup, number, call)
-	wanted.Data = map[string]string{string(call.UID): id}
+	wanted.Data = map[string]string{key: id}
 	page, err := j.ConfigMaps.Find(ctx, wanted.Name)
 	if err == nil && page == nil {
 		page, err = j.ConfigMaps.Create(ctx, wanted)
@@ -92,8 +93,12 @@ func (j Journal) addTo(ctx context.Context, backup Backup, number int, call obje
 		return err
 	}
 	_, err = j.ConfigMaps.Edit(ctx, page, func(now *corev1.ConfigMap) (kube.Patch, error) {
-		if now.Data[string(call.UID)] != "" {
+		switch now.Data[key] {
+		case "":
+		case id:
 			return nil, nil
+		default:
+			return nil, fmt.Errorf("ConfigMap %s has another snapshot for the same volume", now.Name)
 		}
 		if now.DeletionTimestamp != nil || size(now)+len(id) > limit {
 			return nil, errFull

@@ -2,6 +2,7 @@ package objects
 
 import (
 	"fmt"
+	"time"
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	"k8s.io/utils/ptr"
@@ -34,6 +35,15 @@ func statusOf(content *snapshotv1.VolumeSnapshotContent) snapshotv1.VolumeSnapsh
 // has not yet.
 func Handle(content *snapshotv1.VolumeSnapshotContent) string {
 	return ptr.Deref(statusOf(content).SnapshotHandle, "")
+}
+
+// TakenAt is the snapshot's point in time as the driver tells it, the zero time if it is
+// not known.
+func TakenAt(content *snapshotv1.VolumeSnapshotContent) time.Time {
+	if at := statusOf(content).CreationTime; at != nil {
+		return time.Unix(0, *at)
+	}
+	return time.Time{}
 }
 
 // Ready tells whether the snapshot can be restored.

@@ -1,0 +1,261 @@
+package snapshotter
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/longshore-dev/velero-plugin/internal/testbed"
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/ids"
+)
+
+// grouped makes claims of those names that are of one group, each with a file.
+func (b *bench) grouped(label string, names ...string) (pvs []*corev1.PersistentVolume) {
+	b.Helper()
+	for _, name := range names {
+		pvs = append(pvs, b.claimed(testbed.ClaimOptions{Name: name, Labels: map[string]string{label: "database"}}, "first"))
+	}
+	return pvs
+}
+
+// backsUp makes a Backup that is running and groups claims by the label, and returns its
+// name.
+func (b *bench) backsUp(label string) string {
+	b.Helper()
+	name := "group-" + uuid.NewString()
+	b.makeVelero("backups", name, map[string]any{
+		"spec":   map[string]any{"storageLocation": "default", "volumeGroupSnapshotLabelKey": label},
+		"status": map[string]any{"phase": "InProgress"},
+	})
+	return name
+}
+
+// endsAs has a Backup be one that ended three hours ago.
+func (b *bench) endsAs(name, phase string) {
+	b.Helper()
+	status := fmt.Sprintf(`{"status": {"phase": %q, "completionTimestamp": %q}}`, phase, time.Now().Add(-3*time.Hour).UTC().Format(time.RFC3339))
+	_, err := b.veleroKind("backups").Patch(b.Context(), name, types.MergePatchType, []byte(status), metav1.PatchOptions{})
+	require.NoError(b, err)
+}
+
+// writtenFor are the IDs in the journal of a backup.
+func (b *bench) writtenFor(backup string) (all []string) {
+	b.Helper()
+	pages, err := b.journal().Pages(b.Context())
+	require.NoError(b, err)
+	for _, page := range pages {
+		if page.Backup.Name == backup {
+			for _, call := range allOf(page) {
+				all = append(all, page.IDs[call])
+			}
+		}
+	}
+	return all
+}
+
+func (b *bench) requireDeleted(snapshots ...string) {
+	b.Helper()
+	for _, snapshot := range snapshots {
+		require.NoError(b, b.DeleteSnapshot(b.Context(), snapshot))
+	}
+}
+
+// TestClusterGroup: the first call takes the snapshots of all volumes of the group, the
+// others get theirs, in another process too, and what Velero never asks for goes when
+// the backup is over, and nothing else.
+func TestClusterGroup(t *testing.T) {
+	b := onCluster(t, nil)
+	b.defineVelero()
+	for prefix, label := range map[string]string{"standard": veleroGroup, "own": "example.com/group"} {
+		t.Run(prefix+" label", func(t *testing.T) {
+			b := &bench{T: t, Cluster: b.Cluster, Snapshotter: b.Snapshotter, namespace: b.namespace}
+			before, err := b.Leftovers(t.Context())
+			require.NoError(t, err)
+			pvs := b.grouped(label, prefix+"-one", prefix+"-two", prefix+"-three")
+			alone := b.claimed(testbed.ClaimOptions{Name: prefix + "-alone"}, "first")
+			other := b.claimed(testbed.ClaimOptions{Name: prefix + "-other", Labels: map[string]string{label: "another"}}, "first")
+			excluded := map[string]string{label: "database", "velero.io/exclude-from-backup": "true"}
+			b.claimed(testbed.ClaimOptions{Name: prefix + "-excluded", Labels: excluded}, "first")
+			backup := b.backsUp(label)
+
+			first := b.snapshotOf(pvs[0], backup)
+			b.onlySnapshots(before, 3)
+			b.write(prefix+"-two", "later")
+			b.Snapshotter = b.open(nil) // as if the plugin had died
+			second := b.snapshotOf(pvs[1], backup)
+			b.onlySnapshots(before, 3)
+			id, err := ids.ParseSnapshotID(second)
+			require.NoError(t, err)
+			require.Equal(t, ids.ClaimRef{Namespace: b.namespace, Name: prefix + "-two"}, id.Claim)
+			require.Len(t, b.writtenFor(backup), 3)
+			single, apart := b.snapshotOf(alone, backup), b.snapshotOf(other, backup)
+			b.onlySnapshots(before, 5)
+
+			stored := []string{first, second, single, apart}
+			require.NoError(t, b.NoteStored(t.Context(), backup, stored))
+			unasked := b.writtenFor(backup)
+			require.Len(t, unasked, 1)
+			s := b.later().WithLists(storedList{ids: stored, stored: true})
+			_, _ = s.Sweep(t.Context()) // other tests leave Backups behind that it cannot judge
+			require.Equal(t, unasked, b.writtenFor(backup), "the backup is running")
+			b.endsAs(backup, phaseCompleted)
+			_, _ = s.Sweep(t.Context())
+			require.Empty(t, b.writtenFor(backup))
+			b.onlySnapshots(before, 4)
+
+			_, content := b.restoreAs(b.Snapshotter, second, pvs[1], prefix+"-restored")
+			require.Equal(t, "first", content, "the snapshot was taken with the first one")
+			again := b.backsUp(label)
+			fresh := b.snapshotOf(pvs[1], again)
+			require.NotEqual(t, second, fresh, "of another backup")
+			_, content = b.restoreAs(b.Snapshotter, fresh, pvs[1], prefix+"-fresh")
+			require.Equal(t, "later", content)
+			b.requireDeleted(append(stored, b.writtenFor(again)...)...)
+			b.soonOnlySnapshots(before, 0)
+		})
+	}
+}
+
+// TestClusterGroupAtOnce: calls for several volumes of a group that come at the same
+// time take each snapshot once.
+func TestClusterGroupAtOnce(t *testing.T) {
+	b := onCluster(t, nil)
+	b.defineVelero()
+	before, err := b.Leftovers(t.Context())
+	require.NoError(t, err)
+	pvs := b.grouped(veleroGroup, "one", "two", "three")
+	backup := b.backsUp(veleroGroup)
+	both := []*Snapshotter{b.Snapshotter, b.open(nil), b.open(nil)}
+	snapshots, errs := make([]string, 3), make([]error, 3)
+	inParallel(3, func(i int) {
+		snapshots[i], errs[i] = both[i].CreateSnapshot(t.Context(), volumeIDOf(pvs[i]).String(), "", map[string]string{tagBackup: backup})
+	})
+	require.NoError(t, errors.Join(errs...))
+	b.onlySnapshots(before, 3)
+	written := b.writtenFor(backup)
+	require.ElementsMatch(t, written, snapshots)
+	b.requireDeleted(snapshots...)
+	require.Empty(t, b.writtenFor(backup))
+}
+
+// TestClusterGroupFails: with auto a volume that fails does not keep the others from
+// having their snapshots, and gets another chance; with require no volume of its group
+// is backed up.
+func TestClusterGroupFails(t *testing.T) {
+	for mode, c := range map[string]struct{ first, later, second string }{
+		groupsAuto:    {},
+		groupsRequire: {"groups: require", "its snapshot was not taken with the others", "throttled"},
+	} {
+		t.Run(mode, func(t *testing.T) {
+			b := onCluster(t, map[string]string{"groups": mode, "errorGracePeriod": "1s"})
+			b.defineVelero()
+			before, err := b.Leftovers(t.Context())
+			require.NoError(t, err)
+			pvs := b.grouped(veleroGroup, "one", "two", "three")
+			backup := b.backsUp(veleroGroup)
+			ask := func(pv *corev1.PersistentVolume) error {
+				_, err := b.CreateSnapshot(t.Context(), b.volumeID(pv), "", map[string]string{tagBackup: backup})
+				return err
+			}
+			b.rule(testbed.DriverRule{Method: "CreateSnapshot", Match: pvs[1].Spec.CSI.VolumeHandle, Code: "InvalidArgument", Message: "throttled"})
+			err = ask(pvs[0])
+			if mode == groupsRequire {
+				require.ErrorContains(t, err, c.first)
+				require.ErrorContains(t, err, c.second)
+			} else {
+				require.NoError(t, err)
+			}
+			require.Len(t, b.writtenFor(backup), 2)
+			b.normalDriver()
+			for _, pv := range pvs[1:] {
+				if err := ask(pv); mode == groupsRequire {
+					require.ErrorContains(t, err, c.later)
+				} else {
+					require.NoError(t, err)
+				}
+			}
+			written := b.writtenFor(backup)
+			require.Len(t, written, map[string]int{groupsAuto: 3, groupsRequire: 2}[mode])
+			b.soonOnlySnapshots(before, len(written))
+			b.requireDeleted(written...)
+			b.soonOnlySnapshots(before, 0)
+		})
+	}
+}
+
+// TestClusterGroupMixed: a group with a claim that cannot be snapshotted with the others
+// is taken without it, or not at all. With off each volume is taken by itself.
+func TestClusterGroupMixed(t *testing.T) {
+	b := onCluster(t, nil)
+	b.defineVelero()
+	pvs := b.grouped(veleroGroup, "one", "two")
+	unbound := &corev1.PersistentVolumeClaim{
+		ObjectMeta: metav1.ObjectMeta{Name: "waits", Labels: map[string]string{veleroGroup: "database"}},
+		Spec: corev1.PersistentVolumeClaimSpec{
+			StorageClassName: new(testbed.ClassWaitForFirstConsumer), AccessModes: pvs[0].Spec.AccessModes,
+			Resources: corev1.VolumeResourceRequirements{Requests: pvs[0].Spec.Capacity},
+		},
+	}
+	_, err := b.Kube.CoreV1().PersistentVolumeClaims(b.namespace).Create(t.Context(), unbound, metav1.CreateOptions{})
+	require.NoError(t, err)
+	take := func(mode, label string) (taken int, err error) {
+		backup := b.backsUp(label)
+		_, err = b.open(map[string]string{"groups": mode}).CreateSnapshot(t.Context(), b.volumeID(pvs[0]), "", map[string]string{tagBackup: backup})
+		written := b.writtenFor(backup)
+		b.requireDeleted(written...)
+		return len(written), err
+	}
+	for mode, want := range map[string]int{groupsRequire: 2, groupsOff: 1} {
+		taken, err := take(mode, veleroGroup)
+		require.NoError(t, err)
+		require.Equal(t, want, taken, mode)
+	}
+	taken, err := take(groupsAuto, "") // as of Velero before 1.17
+	require.NoError(t, err)
+	require.Equal(t, 1, taken)
+	_, err = take(groupsRequire, "")
+	require.ErrorContains(t, err, "Velero before 1.17")
+	noSuchClass := `{"metadata": {"annotations": {"velero.io/csi-volumesnapshot-class": "nosuch"}}}`
+	_, err = b.Kube.CoreV1().PersistentVolumeClaims(b.namespace).Patch(t.Context(), "two", types.MergePatchType, []byte(noSuchClass), metav1.PatchOptions{})
+	require.NoError(t, err)
+	taken, err = take(groupsAuto, veleroGroup)
+	require.NoError(t, err)
+	require.Equal(t, 1, taken)
+	_, err = take(groupsRequire, veleroGroup)
+	require.ErrorContains(t, err, "groups: require")
+	require.ErrorContains(t, err, `/two: no VolumeSnapshotClass "nosuch"`)
+}
+
+// TestClusterGroupKilled: whenever a process is killed that takes the snapshots of a
+// group, sweeps find all of them.
+func TestClusterGroupKilled(t *testing.T) {
+	b := onCluster(t, nil)
+	b.defineVelero()
+	before, err := b.Leftovers(t.Context())
+	require.NoError(t, err)
+	pvs := b.grouped(veleroGroup, "one", "two", "three")
+	inside := 0
+	for _, after := range killTimes() {
+		backup := b.backsUp(veleroGroup)
+		b.Setenv(envBackup, backup)
+		if b.killed(after, "create", b.volumeID(pvs[0]), "") {
+			inside++
+		}
+		b.endsAs(backup, phaseFailed)
+	}
+	requireInside(t, inside)
+	b.sweepAll()
+	now, err := b.Leftovers(t.Context())
+	require.NoError(t, err)
+	t.Logf("%d snapshots are in the storage, known by the journal alone", len(now.StorageSnapshots)-len(before.StorageSnapshots))
+	_, err = b.later().WithLists(storedList{stored: true}).Sweep(t.Context())
+	t.Log(err) // of what other tests have left in the journal
+	b.soonOnlySnapshots(before, 0)
+}
