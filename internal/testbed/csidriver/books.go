@@ -12,6 +12,7 @@ import (
 type books struct {
 	Volumes   []*volume      `json:"volumes"`
 	Snapshots []*snapshot    `json:"snapshots"`
+	Groups    []*group       `json:"groups"`
 	Leftovers []string       `json:"leftovers"`
 	Calls     map[string]int `json:"calls"`
 }
@@ -48,6 +49,9 @@ func readBooks(data, calls string) (*books, error) {
 		return nil, err
 	}
 	if found.Snapshots, err = store.snapshots.list(); err != nil {
+		return nil, err
+	}
+	if found.Groups, err = store.groups.list(); err != nil {
 		return nil, err
 	}
 	if found.Leftovers, err = store.leftovers(); err != nil {

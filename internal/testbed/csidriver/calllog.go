@@ -32,6 +32,8 @@ type callRecord struct {
 	SnapshotID       string    `json:"snapshotId,omitempty"`
 	SourceVolumeID   string    `json:"sourceVolumeId,omitempty"`
 	SourceSnapshotID string    `json:"sourceSnapshotId,omitempty"`
+	GroupSnapshotID  string    `json:"groupSnapshotId,omitempty"`
+	SourceVolumeIDs  []string  `json:"sourceVolumeIds,omitempty"`
 	ResultID         string    `json:"resultId,omitempty"`
 	Secrets          []string  `json:"secrets,omitempty"`
 	// SecretValues are kept only where the command line asks for them.
@@ -57,6 +59,12 @@ func newCallRecord(cfg config, method string, req any) *callRecord {
 	if r, ok := req.(interface{ GetSourceVolumeId() string }); ok {
 		call.SourceVolumeID = r.GetSourceVolumeId()
 	}
+	if r, ok := req.(interface{ GetGroupSnapshotId() string }); ok {
+		call.GroupSnapshotID = r.GetGroupSnapshotId()
+	}
+	if r, ok := req.(interface{ GetSourceVolumeIds() []string }); ok {
+		call.SourceVolumeIDs = r.GetSourceVolumeIds()
+	}
 	if r, ok := req.(*csi.CreateVolumeRequest); ok {
 		call.SourceVolumeID = r.GetVolumeContentSource().GetVolume().GetVolumeId()
 		call.SourceSnapshotID = r.GetVolumeContentSource().GetSnapshot().GetSnapshotId()
@@ -81,12 +89,15 @@ func resultID(response any) string {
 		return r.GetVolume().GetVolumeId()
 	case *csi.CreateSnapshotResponse:
 		return r.GetSnapshot().GetSnapshotId()
+	case *csi.CreateVolumeGroupSnapshotResponse:
+		return r.GetGroupSnapshot().GetGroupSnapshotId()
 	default:
 		return ""
 	}
 }
 
-// callLog appends a line for each call of the Controller and Node services.
+// callLog appends a line for each call of the Controller, GroupController and Node
+// services.
 // Lines are appended with one write each, so those of several processes do not
 // mix.
 type callLog struct {

@@ -26,6 +26,9 @@ type settings struct {
 	SnapshotReadyDelay duration        `json:"snapshotReadyDelay"`
 	ListSnapshots      *bool           `json:"listSnapshots"`
 	ModifyVolume       *bool           `json:"modifyVolume"`
+	Groups             *bool           `json:"groups"`
+	DeleteMembers      bool            `json:"deleteMembers"`
+	HideGroups         bool            `json:"hideGroups"`
 	HandleLength       int             `json:"handleLength"`
 	RoundSizesTo       int64           `json:"roundSizesTo"`
 	KeepSources        bool            `json:"keepSources"`
@@ -40,6 +43,8 @@ func (s *settings) listsSnapshots() bool {
 func (s *settings) modifiesVolumes() bool {
 	return s.ModifyVolume == nil || *s.ModifyVolume
 }
+
+func (s *settings) takesGroups() bool { return s.Groups == nil || *s.Groups }
 
 func (s *settings) validate() error {
 	for i := range s.Rules {
@@ -86,7 +91,7 @@ func (r *rule) fits(call *callRecord) bool {
 	if r.Method != call.Method && r.Method != "*" {
 		return false
 	}
-	for _, text := range []string{call.Name, call.VolumeID, call.SnapshotID, call.SourceVolumeID, call.SourceSnapshotID} {
+	for _, text := range append(call.SourceVolumeIDs, call.Name, call.VolumeID, call.SnapshotID, call.SourceVolumeID, call.SourceSnapshotID, call.GroupSnapshotID) {
 		if strings.Contains(text, r.Match) {
 			return true
 		}

@@ -37,6 +37,7 @@ type process struct {
 	csi.IdentityClient
 	csi.ControllerClient
 	csi.NodeClient
+	csi.GroupControllerClient
 
 	t      testing.TB
 	cmd    *exec.Cmd
@@ -105,6 +106,7 @@ func (p *process) connect() {
 	p.IdentityClient = csi.NewIdentityClient(conn)
 	p.ControllerClient = csi.NewControllerClient(conn)
 	p.NodeClient = csi.NewNodeClient(conn)
+	p.GroupControllerClient = csi.NewGroupControllerClient(conn)
 	_, err = p.Probe(deadline(p.t), &csi.ProbeRequest{}, grpc.WaitForReady(true))
 	require.NoError(p.t, err, "driver's log:\n%s", p.stderr)
 }

@@ -65,5 +65,6 @@ func runSanity(t *testing.T, accessType string) {
 	books := driver.books()
 	require.Empty(t, books.Volumes)
 	require.Empty(t, books.Snapshots)
+	require.Empty(t, books.Groups)
 	require.Empty(t, books.Leftovers)
 }

@@ -25,6 +25,7 @@ type driver struct {
 	csi.UnimplementedIdentityServer
 	csi.UnimplementedControllerServer
 	csi.UnimplementedNodeServer
+	csi.UnimplementedGroupControllerServer
 
 	cfg     config
 	store   *store
@@ -49,6 +50,7 @@ func serve(ctx context.Context, cfg config, log *slog.Logger) error {
 	csi.RegisterIdentityServer(server, d)
 	csi.RegisterControllerServer(server, d)
 	csi.RegisterNodeServer(server, d)
+	csi.RegisterGroupControllerServer(server, d)
 	defer context.AfterFunc(ctx, func() { stop(server, log) })()
 	log.Info("serving", "socket", cfg.socket, "driver", cfg.name, "node", cfg.nodeID, "data", cfg.data)
 	if err := server.Serve(listener); err != nil && !errors.Is(err, grpc.ErrServerStopped) {

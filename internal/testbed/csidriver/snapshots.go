@@ -60,23 +60,31 @@ func (d *driver) makeSnapshot(ctx context.Context, req *csi.CreateSnapshotReques
 	if err != nil {
 		return nil, err
 	}
+	snap := d.newSnapshot(vol, req.GetName(), req.GetParameters(), settings)
+	return snap, d.addSnapshot(ctx, snap)
+}
+
+func (d *driver) newSnapshot(vol *volume, name string, parameters map[string]string, settings *settings) *snapshot {
 	now := time.Now().UTC()
-	snap := &snapshot{
+	return &snapshot{
 		ID:             d.store.snapshots.newID(settings.HandleLength),
-		Name:           req.GetName(),
+		Name:           name,
 		SourceVolumeID: vol.ID,
 		SizeBytes:      vol.CapacityBytes,
 		VolumeMode:     vol.VolumeMode,
 		Topology:       vol.Topology,
-		Parameters:     req.GetParameters(),
+		Parameters:     parameters,
 		CreationTime:   now,
 		ReadyAt:        now.Add(time.Duration(settings.SnapshotReadyDelay)),
 	}
-	err = d.store.snapshots.add(snap.ID, snap, func(folder string) error {
-		from := d.store.volumes.dataPath(vol.ID, vol.VolumeMode)
-		return copyContent(ctx, from, filepath.Join(folder, dataName(vol.VolumeMode)))
+}
+
+// addSnapshot copies the volume. The caller holds the lock.
+func (d *driver) addSnapshot(ctx context.Context, snap *snapshot) error {
+	return d.store.snapshots.add(snap.ID, snap, func(folder string) error {
+		from := d.store.volumes.dataPath(snap.SourceVolumeID, snap.VolumeMode)
+		return copyContent(ctx, from, filepath.Join(folder, dataName(snap.VolumeMode)))
 	})
-	return snap, err
 }
 
 // DeleteSnapshot succeeds too for a snapshot that is not there.
@@ -90,6 +98,9 @@ func (d *driver) DeleteSnapshot(ctx context.Context, req *csi.DeleteSnapshotRequ
 	}
 	defer release()
 	err = d.checkNoDependents(source{SnapshotID: req.GetSnapshotId()})
+	if err == nil {
+		err = d.leaveGroup(req.GetSnapshotId())
+	}
 	if err == nil {
 		err = d.store.snapshots.remove(req.GetSnapshotId())
 	}
@@ -122,6 +133,9 @@ func (d *driver) ListSnapshots(_ context.Context, req *csi.ListSnapshotsRequest)
 	response := &csi.ListSnapshotsResponse{NextToken: next}
 	now := time.Now()
 	for _, snap := range page {
+		if settings.HideGroups {
+			snap.GroupID = ""
+		}
 		response.Entries = append(response.Entries, &csi.ListSnapshotsResponse_Entry{Snapshot: snap.toCSI(now)})
 	}
 	return response, nil
@@ -142,5 +156,7 @@ func (s *snapshot) toCSI(now time.Time) *csi.Snapshot {
 		SizeBytes:      s.SizeBytes,
 		CreationTime:   timestamppb.New(s.CreationTime),
 		ReadyToUse:     s.ready(now),
+
+		GroupSnapshotId: s.GroupID,
 	}
 }

@@ -47,6 +47,7 @@ type snapshot struct {
 	Parameters     map[string]string `json:"parameters,omitempty"`
 	CreationTime   time.Time         `json:"creationTime"`
 	ReadyAt        time.Time         `json:"readyAt"`
+	GroupID        string            `json:"groupId,omitempty"`
 }
 
 func (s *snapshot) ready(now time.Time) bool { return !now.Before(s.ReadyAt) }
@@ -61,10 +62,11 @@ type store struct {
 	lock      *writerLock
 	volumes   shelf[volume]
 	snapshots shelf[snapshot]
+	groups    shelf[group]
 }
 
 func openStore(root string) (*store, error) {
-	for _, dir := range []string{"volumes", "snapshots", "tmp"} {
+	for _, dir := range []string{"volumes", "snapshots", "groups", "tmp"} {
 		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
 			return nil, fmt.Errorf("make the storage: %w", err)
 		}
@@ -78,10 +80,12 @@ func storeAt(root string) *store {
 		lock:      newWriterLock(filepath.Join(root, "lock")),
 		volumes:   newShelf(root, "volumes", "vol", "volume.json", func(v *volume) string { return v.ID }),
 		snapshots: newShelf(root, "snapshots", "snap", "snapshot.json", func(s *snapshot) string { return s.ID }),
+		groups:    newShelf(root, "groups", "group", "group.json", func(g *group) string { return g.ID }),
 	}
 }
 
-// clean removes what dead writers left in tmp and returns its names.
+// clean removes what dead writers left and returns its names: all in tmp, and the
+// snapshots of a group that was not completed, or not deleted as a whole.
 func (s *store) clean(ctx context.Context) ([]string, error) {
 	release, err := s.lock.acquire(ctx)
 	if err != nil {
@@ -96,6 +100,19 @@ func (s *store) clean(ctx context.Context) ([]string, error) {
 		if err := removeTree(filepath.Join(s.root, "tmp", name)); err != nil {
 			return nil, fmt.Errorf("remove a leftover: %w", err)
 		}
+	}
+	members, err := s.snapshots.list()
+	if err != nil {
+		return nil, err
+	}
+	for _, member := range members {
+		if _, err := s.groups.get(member.GroupID); member.GroupID == "" || !errors.Is(err, errAbsent) {
+			continue
+		}
+		if err := s.snapshots.remove(member.ID); err != nil {
+			return nil, err
+		}
+		names = append(names, member.ID)
 	}
 	return names, nil
 }
