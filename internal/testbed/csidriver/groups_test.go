@@ -8,7 +8,6 @@ import (
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 )
 
 func (p *process) createGroup(name string, volumes ...string) (*csi.VolumeGroupSnapshot, error) {
@@ -31,11 +30,6 @@ func memberIDs(g *csi.VolumeGroupSnapshot) (ids []string) {
 		ids = append(ids, member.SnapshotId)
 	}
 	return ids
-}
-
-func requireCode(t *testing.T, want codes.Code, err error) {
-	t.Helper()
-	require.Equal(t, want.String(), status.Code(err).String(), "%v", err)
 }
 
 func TestGroup(t *testing.T) {
