@@ -65,7 +65,7 @@ func (s *Snapshotter) snapshot(ctx context.Context, id ids.VolumeID, name string
 	if err != nil {
 		return "", err
 	}
-	c, err := s.prepare(ctx, volume, name, s.backupOf(ctx, name), keys)
+	c, err := s.prepareSnapshot(ctx, volume, name, s.backupOf(ctx, name), keys)
 	if err != nil {
 		return "", fmt.Errorf("claim %s: %w", cmp.Or(volume.claimRef().String(), "(none)"), err)
 	}
@@ -76,8 +76,8 @@ func (s *Snapshotter) snapshot(ctx context.Context, id ids.VolumeID, name string
 	return snapshot, err
 }
 
-// prepare finds out all that the snapshot of a CSI volume needs, and changes nothing.
-func (s *Snapshotter) prepare(ctx context.Context, volume source, name string, backup veleroBackup, keys ids.Keys) (creation, error) {
+// prepareSnapshot finds out all that the snapshot of a CSI volume needs, and changes nothing.
+func (s *Snapshotter) prepareSnapshot(ctx context.Context, volume source, name string, backup veleroBackup, keys ids.Keys) (creation, error) {
 	id := volumeIDOf(volume.volume)
 	class, err := s.snapshotClassFor(ctx, id.Driver, volume, backup)
 	if err != nil {

@@ -197,7 +197,7 @@ func (c creation) member(ctx context.Context, g group, claim *corev1.PersistentV
 	case pv.Spec.CSI.Driver != c.id.Driver:
 		return creation{}, fmt.Errorf("its driver is %s, not %s", pv.Spec.CSI.Driver, c.id.Driver)
 	}
-	m, err := c.prepare(ctx, source{pv, claim}, c.call.Backup, c.backup, c.keys)
+	m, err := c.prepareSnapshot(ctx, source{pv, claim}, c.call.Backup, c.backup, c.keys)
 	if err != nil {
 		return creation{}, err
 	}
