@@ -154,7 +154,7 @@ func TestClusterGroupFails(t *testing.T) {
 		groupsRequire: {"groups: require", "its snapshot was not taken with the others", "throttled"},
 	} {
 		t.Run(mode, func(t *testing.T) {
-			b := onCluster(t, map[string]string{"groups": mode, "errorGracePeriod": "1s"})
+			b := onCluster(t, map[string]string{"groups": mode, "errorGracePeriod": "3s"})
 			b.defineVelero()
 			before, err := b.Leftovers(t.Context())
 			require.NoError(t, err)
