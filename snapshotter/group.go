@@ -233,7 +233,7 @@ func (c creation) takeTogether(ctx context.Context, members []creation, taken ma
 
 func (c creation) logTaken(members int, times []time.Time) {
 	log := c.log.WithField("members", members).WithField("failed", members-len(times))
-	if len(times) > 0 {
+	if len(times) > 1 {
 		spread := slices.MaxFunc(times, time.Time.Compare).Sub(slices.MinFunc(times, time.Time.Compare))
 		log.Infof("snapshots of %d volumes of the group were taken, within %d ms of each other by the driver's times", len(times), spread.Milliseconds())
 	}
