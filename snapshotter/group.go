@@ -150,7 +150,7 @@ func (c creation) written(ctx context.Context) (map[string]string, error) {
 	pages, err := c.journal().Pages(ctx)
 	all := map[string]string{}
 	for _, page := range pages {
-		if page.Backup.Name == c.backup.Name && page.Backup.UID == c.backup.UID {
+		if page.UID == c.backup.UID {
 			maps.Copy(all, page.IDs)
 		}
 	}

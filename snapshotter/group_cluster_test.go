@@ -240,10 +240,10 @@ func TestClusterGroupKilled(t *testing.T) {
 	require.NoError(t, err)
 	pvs := b.grouped(veleroGroup, "one", "two", "three")
 	inside := 0
-	for _, after := range []time.Duration{50, 150, 300, 450, 600} {
+	for _, after := range []time.Duration{50 * time.Millisecond, 150 * time.Millisecond, 300 * time.Millisecond, 450 * time.Millisecond} {
 		backup := b.backsUp(veleroGroup)
 		b.Setenv(envBackup, backup)
-		if b.killed(after*time.Millisecond, "create", b.volumeID(pvs[0]), "") {
+		if b.killed(after, "create", b.volumeID(pvs[0]), "") {
 			inside++
 		}
 		b.endsAs(backup, phaseFailed)

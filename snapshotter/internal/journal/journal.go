@@ -73,7 +73,7 @@ var (
 func (j Journal) Add(ctx context.Context, backup Backup, call objects.Call, key, id string) error {
 	for number := 0; ; number++ {
 		err := j.addTo(ctx, backup, number, call, key, id)
-		for errors.Is(err, errRemoved) {
+		for errors.Is(err, errRemoved) && ctx.Err() == nil {
 			err = j.addTo(ctx, backup, number, call, key, id)
 		}
 		if !errors.Is(err, errFull) {
@@ -87,7 +87,11 @@ func (j Journal) addTo(ctx context.Context, backup Backup, number int, call obje
 	wanted.Data = map[string]string{key: id}
 	page, err := j.ConfigMaps.Find(ctx, wanted.Name)
 	if err == nil && page == nil {
+		// Of one that is there after all, the removal may come before it is read.
 		page, err = j.ConfigMaps.Create(ctx, wanted)
+	}
+	if isGone(err) {
+		return errRemoved
 	}
 	if err != nil {
 		return err
@@ -106,10 +110,17 @@ func (j Journal) addTo(ctx context.Context, backup Backup, number int, call obje
 		annotations := map[string]string{objects.AnnotationDeadline: objects.FormatTime(call.Deadline)}
 		return kube.Patch{"metadata": map[string]any{"annotations": annotations}, "data": wanted.Data}, nil
 	})
-	if apierrors.IsNotFound(err) {
+	if isGone(err) {
 		return errRemoved
 	}
 	return err
+}
+
+// isGone tells whether an error says that a ConfigMap is not there, and not that its
+// namespace is not.
+func isGone(err error) bool {
+	var status apierrors.APIStatus
+	return apierrors.IsNotFound(err) && errors.As(err, &status) && status.Status().Details != nil && status.Status().Details.Kind != "namespaces"
 }
 
 // page is a new ConfigMap of a backup. Its name tells the backup.
