@@ -137,6 +137,7 @@ func TestPeakMemory(t *testing.T) {
 	require.Less(t, (peak-idle)*1024, int64(64e6), "the peak over idle, in bytes")
 	t.Logf("1 GiB in ranges: before %d MB, peak %d MB over it", before*1024/1e6, (inRanges-before)*1024/1e6)
 	require.Greater(t, (inRanges-before)*1024, int64(15<<20), "it was not read in ranges")
-	// 24 MiB, and a quarter of it that the garbage collector leaves.
-	require.Less(t, (inRanges-before)*1024, int64(30<<20), "the peak of a download in ranges, in bytes")
+	// 24 MiB, a quarter of it that the garbage collector leaves, and what the program
+	// and the connections touch for the first time; 27 MiB here, five times.
+	require.Less(t, (inRanges-before)*1024, int64(36<<20), "the peak of a download in ranges, in bytes")
 }
