@@ -61,7 +61,7 @@ func (e ending) String() string {
 }
 
 // journalLeftovers finds the snapshots that are written down for a backup that is
-// over. Where a page is for another process to judge, it is not found.
+// over. Where a page is for another process to inspect, it is not found.
 func (s *Snapshotter) journalLeftovers(ctx context.Context) ([]Leftover, error) {
 	if s.lists == nil {
 		return nil, nil
@@ -72,7 +72,7 @@ func (s *Snapshotter) journalLeftovers(ctx context.Context) ([]Leftover, error) 
 	}
 	var found []Leftover
 	for _, page := range pages {
-		of, err := s.judge(ctx, page)
+		of, err := s.inspect(ctx, page)
 		switch {
 		case errors.Is(err, ErrNotOpen):
 		case err != nil:
@@ -84,9 +84,9 @@ func (s *Snapshotter) journalLeftovers(ctx context.Context) ([]Leftover, error) 
 	return found, nil
 }
 
-// judge says what is done about the snapshots of a page. An error is a doubt. The list
+// inspect says what is done about the snapshots of a page. An error is a doubt. The list
 // is read after the end of the backup is known, so that it is the last one.
-func (s *Snapshotter) judge(ctx context.Context, page journal.Page) ([]Leftover, error) {
+func (s *Snapshotter) inspect(ctx context.Context, page journal.Page) ([]Leftover, error) {
 	if page.UID == "" || page.Location == "" || page.Store == "" {
 		return nil, errors.New("its Backup or its storage location could not be read when the snapshots were taken")
 	}
@@ -115,20 +115,20 @@ func (s *Snapshotter) compare(page journal.Page, end ending, list []string) (fou
 	if err != nil {
 		return nil, err
 	}
-	var settled []string
+	var listed []string
 	for _, call := range allOf(page) {
 		key, err := keyOf(page.IDs[call])
 		switch {
 		case err != nil:
 			return nil, err
 		case named[key]:
-			settled = append(settled, call)
+			listed = append(listed, call)
 		default:
 			found = append(found, s.unnamed(page, end, call, key))
 		}
 	}
-	if len(settled) > 0 {
-		found = append(found, s.named(page, settled))
+	if len(listed) > 0 {
+		found = append(found, s.named(page, listed))
 	}
 	return found, nil
 }

@@ -153,13 +153,7 @@ func (o *objectStore) resolve(ctx context.Context) (string, error) {
 }
 
 // few joins the first words of a list.
-func few(words []string) string {
-	const most = 3
-	if len(words) > most {
-		return fmt.Sprintf("%s and %d more", strings.Join(words[:most], ", "), len(words)-most)
-	}
-	return strings.Join(words, ", ")
-}
+func few(words []string) string { return Few(words, ", ", 3) }
 
 // skew is how far clocks may be apart. S3 refuses requests at 15 minutes.
 const skew = 5 * time.Minute

@@ -124,18 +124,11 @@ func (p *Printer) Sum(results []Result) {
 	text := p.terminal.Green(p.Good + ".")
 	switch {
 	case failed > 0:
-		text = p.terminal.Red(fmt.Sprintf("%d of the %d %s taken failed.", failed, len(results), plural(len(results), "step")))
+		text = p.terminal.Red(fmt.Sprintf("%d of the %s taken failed.", failed, Count(len(results), "step")))
 	case warned > 0:
 		text = p.terminal.yellow(p.Good + ", with warnings.")
 	}
 	fmt.Fprintf(p.terminal, "\n%s\n", text)
-}
-
-func plural(n int, thing string) string {
-	if n == 1 {
-		return thing
-	}
-	return thing + "s"
 }
 
 // Silent takes steps without a word.

@@ -129,7 +129,7 @@ func (v *volumeSnapshotter) csiDrivers(ctx context.Context) (string, error) {
 	}
 	var all []string
 	for _, driver := range v.drivers {
-		all = append(all, fmt.Sprintf("%s (on %d %s)", driver, nodes[driver], plural(nodes[driver], "node")))
+		all = append(all, fmt.Sprintf("%s (on %s)", driver, Count(nodes[driver], "node")))
 	}
 	return strings.Join(all, ", "), nil
 }

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
-	"unicode"
 
 	"github.com/longshore-dev/velero-plugin/internal/backups"
 	"github.com/longshore-dev/velero-plugin/internal/check"
@@ -158,7 +157,7 @@ func writeMessages(w io.Writer, title string, m backups.Messages) {
 // brief makes text from elsewhere fit one line: nothing that is not printed, and of
 // what is longer than width both ends.
 func brief(text string, width int) string {
-	runes := []rune(strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r == '\uFFFD' || !unicode.IsPrint(r) }), " "))
+	runes := []rune(check.OneLine(text))
 	if len(runes) <= width {
 		return string(runes)
 	}

@@ -152,9 +152,9 @@ func (c *Cluster) remove(ctx context.Context, id string) (removed string, err er
 	if err != nil {
 		return "", err
 	}
-	removed = fmt.Sprintf("%s, %s and %s", count(restores, "Restore"), count(len(names), "namespace"), count(volumes, "volume"))
+	removed = fmt.Sprintf("%s, %s and %s", check.Count(restores, "Restore"), check.Count(len(names), "namespace"), check.Count(volumes, "volume"))
 	if ofCluster > 0 {
-		removed += fmt.Sprintf(", and %s of the cluster", count(ofCluster, "object"))
+		removed += fmt.Sprintf(", and %s of the cluster", check.Count(ofCluster, "object"))
 	}
 	_, err = c.deleteAll(ctx, c.leases, id)
 	return removed, err

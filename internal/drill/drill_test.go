@@ -219,7 +219,7 @@ func TestUnsaved(t *testing.T) {
 			original, empty := d.plan.unsaved(c.volumes)
 			require.Equal(t, c.original, len(original) == 1)
 			require.Equal(t, c.empty, len(empty) == 1)
-			detail, err := d.judge(c.volumes)
+			detail, err := d.assess(c.volumes)
 			switch {
 			case c.original:
 				require.ErrorContains(t, err, "the original volumes, not copies: shop/data")
@@ -232,9 +232,9 @@ func TestUnsaved(t *testing.T) {
 		})
 	}
 	empty := &drill{plan: *newPlan()}
-	_, err := empty.judge(nil)
+	_, err := empty.assess(nil)
 	require.ErrorContains(t, err, "nothing of the backup")
 	named := &drill{plan: *planned(t, nil, "configmaps", other), o: Options{Namespaces: []string{"shop"}}}
-	_, err = named.judge(nil)
+	_, err = named.assess(nil)
 	require.ErrorContains(t, err, "the backup has no namespace shop, only other")
 }

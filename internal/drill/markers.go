@@ -136,7 +136,7 @@ func (d *drill) ableToFail(ctx context.Context) (string, error) {
 			return "", check.Fail(m.String()+" is in the empty namespace too: it proves nothing", "name one by --expect that only a restore brings")
 		}
 	}
-	detail := fmt.Sprintf("%s missing in an empty namespace", count(len(there), "object"))
+	detail := fmt.Sprintf("%s missing in an empty namespace", check.Count(len(there), "object"))
 	if d.o.Test == nil {
 		return detail, nil
 	}

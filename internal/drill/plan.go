@@ -66,7 +66,7 @@ func (d *drill) read(ctx context.Context) (string, error) {
 		return "", err
 	}
 	d.plan = *p
-	return d.judge(volumes)
+	return d.assess(volumes)
 }
 
 func newPlan() *plan {
@@ -144,8 +144,8 @@ func field[T any](object json.RawMessage, name string) (value T) {
 	return value
 }
 
-// judge says what comes of the archive.
-func (d *drill) judge(volumes []backups.Volume) (string, error) {
+// assess says what the archive means for the drill.
+func (d *drill) assess(volumes []backups.Volume) (string, error) {
 	p := &d.plan
 	for _, name := range d.o.Namespaces {
 		if p.namespaces[name] == nil {
@@ -189,7 +189,7 @@ func (p *plan) outline(named []string) string {
 	for _, n := range p.namespaces {
 		claims += len(n.claims)
 	}
-	detail := fmt.Sprintf("%s with %s", count(len(p.namespaces), "namespace"), count(claims, "claim"))
+	detail := fmt.Sprintf("%s with %s", check.Count(len(p.namespaces), "namespace"), check.Count(claims, "claim"))
 	if len(p.others) > 0 {
 		detail += "; left out: namespaces " + few(slices.Sorted(maps.Keys(p.others)))
 	}
@@ -274,26 +274,14 @@ func tooOld(age, limit time.Duration) (string, error) {
 	return text + ", of at most " + limit.String(), nil
 }
 
-// count writes a number of things.
-func count(n int, thing string) string {
-	if n == 1 {
-		return "1 " + thing
-	}
-	return fmt.Sprintf("%d %ss", n, thing)
-}
-
 // few joins words, and tells how many there are more.
 func few(words []string) string {
 	if len(words) == 0 {
 		return "none"
 	}
 	var told []string
-	for _, word := range words[:min(len(words), mostTold)] {
+	for _, word := range words {
 		told = append(told, clean(word))
 	}
-	text := strings.Join(told, ", ")
-	if len(words) > mostTold {
-		text += fmt.Sprintf(" and %d more", len(words)-mostTold)
-	}
-	return text
+	return check.Few(told, ", ", mostTold)
 }

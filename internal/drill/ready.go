@@ -31,7 +31,7 @@ func (d *drill) claims(ctx context.Context) (string, error) {
 			return "", inTime(ctx, d.withEvents(ctx, err, scratch, "PersistentVolumeClaim"), "a restore in earnest would wait here too; kubectl get events tells more where the controllers say why")
 		}
 	}
-	return count(all, "claim") + " Bound", nil
+	return check.Count(all, "claim") + " Bound", nil
 }
 
 // unbound are those of the wanted claims that are not there or not Bound.
@@ -173,7 +173,7 @@ func (d *drill) workloads(ctx context.Context) (string, error) {
 		}
 		all += here
 	}
-	return count(all, "workload") + " ready", nil
+	return check.Count(all, "workload") + " ready", nil
 }
 
 // lacking are the workloads of a namespace that are not ready.

@@ -89,7 +89,7 @@ func (d *drill) restoreEnded(ctx context.Context, r *object) (string, error) {
 	phase := phaseOf(r)
 	if phase == backups.PhaseCompleted {
 		if warnings, _, _ := unstructured.NestedInt64(r.Object, "status", "warnings"); warnings > 0 {
-			return fmt.Sprintf("%s, with %s", phase, count(int(warnings), "warning")), nil
+			return fmt.Sprintf("%s, with %s", phase, check.Count(int(warnings), "warning")), nil
 		}
 		return phase, nil
 	}

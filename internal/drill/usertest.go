@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
-	"unicode"
 
 	"github.com/longshore-dev/velero-plugin/internal/check"
 )
@@ -85,8 +83,7 @@ const longestText = 400
 // clean makes text from elsewhere fit one line: nothing that is not printed, and of
 // what is too long the end.
 func clean(text string) string {
-	words := strings.FieldsFunc(text, func(r rune) bool { return r == '\uFFFD' || !unicode.IsPrint(r) })
-	runes := []rune(strings.Join(words, " "))
+	runes := []rune(check.OneLine(text))
 	if len(runes) > longestText {
 		return "…" + string(runes[len(runes)-longestText:])
 	}

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/longshore-dev/velero-plugin/internal/backups"
+	"github.com/longshore-dev/velero-plugin/internal/check"
 	"github.com/longshore-dev/velero-plugin/snapshotter"
 )
 
@@ -60,7 +61,7 @@ func (b *backup) archive(ctx context.Context) (string, error) {
 		c.compareItems()
 	}
 	c.compareVolumes()
-	return c.end(count(len(c.items), "item"), mixed)
+	return c.end(check.Count(len(c.items), "item"), mixed)
 }
 
 // take looks at a file of the archive.

@@ -2,7 +2,6 @@ package verify
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/longshore-dev/velero-plugin/internal/check"
 )
@@ -48,17 +47,4 @@ func list(one, several string, words []string) string {
 	return fmt.Sprintf(several, few(words, ", "))
 }
 
-func few(words []string, between string) string {
-	if len(words) > most {
-		return fmt.Sprintf("%s and %d more", strings.Join(words[:most], between), len(words)-most)
-	}
-	return strings.Join(words, between)
-}
-
-// count writes a number of things.
-func count(n int, thing string) string {
-	if n == 1 {
-		return "1 " + thing
-	}
-	return fmt.Sprintf("%d %ss", n, thing)
-}
+func few(words []string, between string) string { return check.Few(words, between, most) }

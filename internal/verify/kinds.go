@@ -108,6 +108,6 @@ func (b *backup) missingKind(ctx context.Context, f *findings, c *Cluster, k kin
 			return nil
 		}
 	}
-	f.fail("%s is not served here as %s: %s", k.resource, k.version, count(b.needs.kinds[k], "item"))
+	f.fail("%s is not served here as %s: %s", k.resource, k.version, check.Count(b.needs.kinds[k], "item"))
 	return nil
 }

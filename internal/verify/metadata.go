@@ -70,7 +70,7 @@ func (b *backup) times() (string, error) {
 		f.warn("it has expired on %s: Velero deletes it when it runs", s.Expiration.UTC().Format(time.DateTime))
 	}
 	if s.Phase == backups.PhasePartiallyFailed {
-		f.warn("PartiallyFailed with %s: some of it is not in it", count(s.Errors, "error"))
+		f.warn("PartiallyFailed with %s: some of it is not in it", check.Count(s.Errors, "error"))
 	}
 	return f.end(b.summary(), "read what is wrong: velero-plugin-longshore logs "+b.name)
 }
@@ -110,7 +110,7 @@ func (b *backup) log(ctx context.Context) (string, error) {
 	if name.lines == 0 {
 		return "", check.Warn("it is empty", "a restore does not need it")
 	}
-	return count(name.lines, "line"), nil
+	return check.Count(name.lines, "line"), nil
 }
 
 // search looks for texts in what is written to it, also across two writes.
@@ -145,13 +145,13 @@ func (b *backup) results(ctx context.Context) (string, error) {
 	errs, warnings := r.Errors.Count(), r.Warnings.Count()
 	if b.meta != nil && len(b.ops) == 0 { // operations add to the counts, not to the results
 		if errs != b.meta.Status.Errors {
-			f.fail("it has %s, the metadata count %d", count(errs, "error"), b.meta.Status.Errors)
+			f.fail("it has %s, the metadata count %d", check.Count(errs, "error"), b.meta.Status.Errors)
 		}
 		if warnings != b.meta.Status.Warnings {
-			f.warn("it has %s, the metadata count %d", count(warnings, "warning"), b.meta.Status.Warnings)
+			f.warn("it has %s, the metadata count %d", check.Count(warnings, "warning"), b.meta.Status.Warnings)
 		}
 	}
-	return f.end(count(errs, "error")+", "+count(warnings, "warning"), mixed)
+	return f.end(check.Count(errs, "error")+", "+check.Count(warnings, "warning"), mixed)
 }
 
 func (b *backup) operations(ctx context.Context) (string, error) {
@@ -168,9 +168,9 @@ func (b *backup) operations(ctx context.Context) (string, error) {
 		}
 	}
 	if b.meta != nil && len(ops) != b.meta.Status.OperationsAttempted {
-		f.fail("it has %s, the metadata count %d", count(len(ops), "operation"), b.meta.Status.OperationsAttempted)
+		f.fail("it has %s, the metadata count %d", check.Count(len(ops), "operation"), b.meta.Status.OperationsAttempted)
 	}
-	return f.end(count(len(ops), "operation"), mixed)
+	return f.end(check.Count(len(ops), "operation"), mixed)
 }
 
 // belongs wants an entry of a list to be of this backup.
@@ -196,10 +196,10 @@ func (b *backup) items(ctx context.Context) (string, error) {
 	b.done(backups.PartResourceList)
 	var f findings
 	if b.meta != nil && b.meta.Status.Progress != nil && total != b.meta.Status.Progress.ItemsBackedUp {
-		f.fail("it has %s, the metadata count %d", count(total, "item"), b.meta.Status.Progress.ItemsBackedUp)
+		f.fail("it has %s, the metadata count %d", check.Count(total, "item"), b.meta.Status.Progress.ItemsBackedUp)
 	}
 	if len(f.bad) == 0 && total == 0 {
 		return "", check.Warn("nothing is in this backup", "look at the namespaces and the filters of the backup or its schedule")
 	}
-	return f.end(fmt.Sprintf("%s of %s", count(total, "item"), count(len(items), "kind")), mixed)
+	return f.end(fmt.Sprintf("%s of %s", check.Count(total, "item"), check.Count(len(items), "kind")), mixed)
 }

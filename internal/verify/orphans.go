@@ -43,7 +43,7 @@ func (v *Verifier) snapshots(ctx context.Context) (string, error) {
 		return "", err
 	}
 	if len(f.odd) > 0 && v.known.unread > 0 {
-		f.warn("the snapshots of %s could not be read, and may be among them", count(v.known.unread, "backup"))
+		f.warn("the snapshots of %s could not be read, and may be among them", check.Count(v.known.unread, "backup"))
 	}
 	return f.end("none that the cluster knows of; what only the storage has cannot be listed from here",
 		"velero-plugin-longshore sweep removes those of this plugin, with their snapshots. Of one of Velero's own first make certain that no other location has its backup; "+
@@ -90,7 +90,7 @@ func (v *Verifier) ofLostBackups(ctx context.Context, f *findings) error {
 	}
 	here, err := c.backups(ctx)
 	if apierrors.IsForbidden(err) {
-		f.warn("whether %s of Velero's own in this cluster has a backup elsewhere cannot be told: Backups of all namespaces may not be listed", count(len(lost), "VolumeSnapshotContent"))
+		f.warn("whether %s of Velero's own in this cluster has a backup elsewhere cannot be told: Backups of all namespaces may not be listed", check.Count(len(lost), "VolumeSnapshotContent"))
 		return nil
 	}
 	if err != nil {

@@ -24,7 +24,7 @@ func (b *backup) restored(ctx context.Context, c *Cluster) (string, error) {
 			return "", ctx.Err()
 		}
 	}
-	return f.end(count(len(ours), "volume")+" made, and gone again", "a restore of these fails too: the driver's words stand there, and more of them in the logs of its csi-provisioner and csi-snapshotter; "+
+	return f.end(check.Count(len(ours), "volume")+" made, and gone again", "a restore of these fails too: the driver's words stand there, and more of them in the logs of its csi-provisioner and csi-snapshotter; "+
 		"velero-plugin-longshore sweep removes what could not be removed yet, when the driver is done")
 }
 

@@ -77,7 +77,7 @@ func (v *Verifier) folders(context.Context) (string, error) {
 		return "none", nil
 	}
 	requests := len(v.known.empty) + 2*len(v.known.useless)
-	return "", check.Warn(fmt.Sprintf("%s no backup: %s; Velero asks for what is in them each minute, by %s a day", countHold(len(none)), few(none, ", "), count(requests*minutes, "request")),
+	return "", check.Warn(fmt.Sprintf("%s no backup: %s; Velero asks for what is in them each minute, by %s a day", countHold(len(none)), few(none, ", "), check.Count(requests*minutes, "request")),
 		"remove them from the storage, unless a Velero is just writing one: no backup can be restored from them, and they are listed nowhere")
 }
 
@@ -113,7 +113,7 @@ func (v *Verifier) uploads(ctx context.Context) (string, error) {
 		return "the storage lists none", nil
 	}
 	if len(old) == 0 {
-		return count(len(all), "upload") + " of the last day, which may be under way", nil
+		return check.Count(len(all), "upload") + " of the last day, which may be under way", nil
 	}
 	return v.oldUploads(ctx, old)
 }
@@ -159,7 +159,7 @@ func begun(t time.Time) string {
 		return "of unknown age"
 	}
 	const day = 24 * time.Hour
-	return count(int(time.Since(t)/day), "day") + " old"
+	return check.Count(int(time.Since(t)/day), "day") + " old"
 }
 
 func mebibytes(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/longshore-dev/velero-plugin/internal/backups"
+	"github.com/longshore-dev/velero-plugin/internal/check"
 	"github.com/longshore-dev/velero-plugin/snapshotter"
 )
 
@@ -24,7 +25,7 @@ func (b *backup) snapshots(ctx context.Context) (string, error) {
 		b.countSnapshots(&f, len(all))
 	}
 	b.done(backups.PartSnapshots)
-	return f.end(count(len(all), "snapshot"), mixed)
+	return f.end(check.Count(len(all), "snapshot"), mixed)
 }
 
 func (b *backup) snapshot(f *findings, s *backups.Snapshot, seen map[string]bool) {
@@ -61,10 +62,10 @@ func (b *backup) names(id string) {
 func (b *backup) countSnapshots(f *findings, all int) {
 	s := &b.meta.Status
 	if all != s.SnapshotsAttempted {
-		f.fail("it has %s, the metadata count %d", count(all, "snapshot"), s.SnapshotsAttempted)
+		f.fail("it has %s, the metadata count %d", check.Count(all, "snapshot"), s.SnapshotsAttempted)
 	}
 	if len(b.taken) != s.SnapshotsCompleted {
-		f.fail("%s completed in it, the metadata count %d", count(len(b.taken), "snapshot"), s.SnapshotsCompleted)
+		f.fail("%s completed in it, the metadata count %d", check.Count(len(b.taken), "snapshot"), s.SnapshotsCompleted)
 	}
 }
 
@@ -89,7 +90,7 @@ func (b *backup) podVolumes(ctx context.Context) (string, error) {
 	}
 	b.pods = all
 	b.done(backups.PartPodVolumes)
-	return f.end(count(len(all), "volume"), mixed)
+	return f.end(check.Count(len(all), "volume"), mixed)
 }
 
 func podVolume(p *backups.PodVolume) string {
