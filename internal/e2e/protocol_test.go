@@ -15,10 +15,12 @@ import (
 	"github.com/sirupsen/logrus"
 	logrustest "github.com/sirupsen/logrus/hooks/test"
 	"github.com/stretchr/testify/require"
+	velerov1 "github.com/vmware-tanzu/velero/pkg/apis/velero/v1"
 	"github.com/vmware-tanzu/velero/pkg/plugin/clientmgmt"
 	"github.com/vmware-tanzu/velero/pkg/plugin/clientmgmt/process"
 	"github.com/vmware-tanzu/velero/pkg/plugin/velero"
 	"golang.org/x/sync/errgroup"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
@@ -138,6 +140,36 @@ func TestProtocolVolumes(t *testing.T) {
 	id, err = snapshotter.GetVolumeID(pv)
 	require.NoError(t, err)
 	require.JSONEq(t, `{"apiVersion":"v1","kind":"PersistentVolume","spec":{"handle":"old"}}`, id)
+}
+
+func TestProtocolItems(t *testing.T) {
+	actions, err := newVeleroClient(t, testPlugin(t)).GetBackupItemActionsV2()
+	require.NoError(t, err)
+	require.Len(t, actions, 1)
+	action, backup := actions[0], &velerov1.Backup{ObjectMeta: metav1.ObjectMeta{Name: "b"}}
+	require.Equal(t, testProvider, action.Name())
+	selector, err := action.AppliesTo()
+	require.NoError(t, err)
+	require.Equal(t, velero.ResourceSelector{IncludedResources: []string{"persistentvolumes"}}, selector)
+
+	pv := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "PersistentVolume", "metadata": map[string]any{"name": "pv"}}}
+	item, additional, operation, later, err := action.Execute(pv, backup)
+	require.NoError(t, err)
+	require.Equal(t, pv.Object, item.UnstructuredContent())
+	require.Equal(t, "pv of b", operation)
+	require.Empty(t, append(additional, later...))
+	pv.SetName("refuse")
+	_, _, _, _, err = action.Execute(pv, backup)
+	require.ErrorContains(t, err, "execute: no")
+
+	progress, err := action.Progress("o", backup)
+	require.NoError(t, err)
+	require.WithinDuration(t, time.Now(), progress.Updated, time.Minute)
+	progress.Updated = time.Time{}
+	require.Equal(t, velero.OperationProgress{
+		Completed: true, Err: "no space", NCompleted: 1, NTotal: 2, OperationUnits: "volumes", Description: "o in b", Started: time.Unix(1_000_000_000, 0).UTC(),
+	}, progress)
+	require.ErrorContains(t, action.Cancel("o", backup), "cancel o: no")
 }
 
 func TestProtocolErrorsArriveWhole(t *testing.T) {

@@ -16,7 +16,7 @@ type calls struct{ underWay atomic.Int64 }
 // begin notes the begin of a call. go-plugin's own streams, which last as long as
 // the connection, are not work under way.
 func (c *calls) begin(method string) (end func()) {
-	if !strings.HasPrefix(method, "/generated.") {
+	if !strings.HasPrefix(method, "/generated.") && !strings.HasPrefix(method, "/v2.") {
 		return func() {}
 	}
 	c.underWay.Add(1)

@@ -32,6 +32,13 @@ func newInstance[T any](name string, open Open[T]) *instance[T] {
 	return i
 }
 
+// newReady is an instance of a plugin that has no Init.
+func newReady[T any](name string, plugin T) *instance[T] {
+	i := &instance[T]{name: name}
+	i.last.Store(&initialized[T]{plugin: plugin})
+	return i
+}
+
 // init replaces the plugin by one with this config. With the config it has
 // already, it keeps the plugin and thereby its connections. Calls under way go
 // on with the plugin they began with. After an Init that failed every call

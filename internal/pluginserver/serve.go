@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/go-plugin"
 	"github.com/sirupsen/logrus"
 	"github.com/vmware-tanzu/velero/pkg/plugin/generated"
+	biav2 "github.com/vmware-tanzu/velero/pkg/plugin/generated/backupitemaction/v2"
 	"google.golang.org/grpc"
 )
 
@@ -31,6 +32,7 @@ const (
 	kindLister            = "PluginLister"
 	kindObjectStore       = "ObjectStore"
 	kindVolumeSnapshotter = "VolumeSnapshotter"
+	kindBackupItemAction  = "BackupItemActionV2"
 )
 
 // windowSize is the HTTP/2 flow control window, in bytes, of a stream and of
@@ -42,13 +44,14 @@ const windowSize = 1 << 20
 // what can be checked of the far side; ctx ends with the call and is not kept.
 type Open[T any] func(ctx context.Context, config map[string]string) (T, error)
 
-// Plugins is what one binary offers, both kinds under one name.
+// Plugins is what one binary offers, all kinds under one name.
 type Plugins struct {
 	// Name is the provider's name in a location: a DNS subdomain, a slash and
 	// a word.
 	Name              string
 	ObjectStore       Open[ObjectStore]
 	VolumeSnapshotter Open[VolumeSnapshotter]
+	BackupItemAction  ItemAction // nil for none
 }
 
 // StartedByVelero tells whether the environment holds the cookie with which
@@ -104,10 +107,8 @@ func listen() (net.Listener, error) {
 func (p Plugins) services(log logrus.FieldLogger) plugin.PluginSet {
 	objectStores := newInstance(p.Name, p.ObjectStore)
 	snapshotters := newInstance(p.Name, p.VolumeSnapshotter)
-	return plugin.PluginSet{
-		kindLister: service{register: func(s *grpc.Server) {
-			generated.RegisterPluginListerServer(s, &lister{name: p.Name, command: os.Args[0]})
-		}},
+	kinds := []string{kindObjectStore, kindVolumeSnapshotter}
+	services := plugin.PluginSet{
 		kindObjectStore: service{register: func(s *grpc.Server) {
 			generated.RegisterObjectStoreServer(s, &objectStoreServer{stores: objectStores, downloads: newDownloads(), log: log})
 		}},
@@ -115,6 +116,16 @@ func (p Plugins) services(log logrus.FieldLogger) plugin.PluginSet {
 			generated.RegisterVolumeSnapshotterServer(s, &snapshotterServer{snapshotters: snapshotters})
 		}},
 	}
+	if p.BackupItemAction != nil {
+		kinds = append(kinds, kindBackupItemAction)
+		services[kindBackupItemAction] = service{register: func(s *grpc.Server) {
+			biav2.RegisterBackupItemActionServer(s, &backupItemActionServer{actions: newReady(p.Name, p.BackupItemAction)})
+		}}
+	}
+	services[kindLister] = service{register: func(s *grpc.Server) {
+		generated.RegisterPluginListerServer(s, &lister{name: p.Name, command: os.Args[0], kinds: kinds})
+	}}
+	return services
 }
 
 func (c *calls) newGRPCServer(options []grpc.ServerOption) *grpc.Server {
@@ -148,12 +159,14 @@ func (service) GRPCClient(context.Context, *plugin.GRPCBroker, *grpc.ClientConn)
 type lister struct {
 	generated.UnimplementedPluginListerServer
 	name, command string
+	kinds         []string
 }
 
 // ListPlugins implements generated.PluginListerServer.
 func (l *lister) ListPlugins(context.Context, *generated.Empty) (*generated.ListPluginsResponse, error) {
-	return &generated.ListPluginsResponse{Plugins: []*generated.PluginIdentifier{
-		{Command: l.command, Kind: kindObjectStore, Name: l.name},
-		{Command: l.command, Kind: kindVolumeSnapshotter, Name: l.name},
-	}}, nil
+	response := &generated.ListPluginsResponse{}
+	for _, kind := range l.kinds {
+		response.Plugins = append(response.Plugins, &generated.PluginIdentifier{Command: l.command, Kind: kind, Name: l.name})
+	}
+	return response, nil
 }

@@ -6,6 +6,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -30,6 +31,7 @@ func main() {
 		VolumeSnapshotter: func(context.Context, map[string]string) (pluginserver.VolumeSnapshotter, error) {
 			return echo{}, nil
 		},
+		BackupItemAction: items{},
 	}, log)
 }
 
@@ -164,4 +166,37 @@ func (echo) GetVolumeID(_ context.Context, persistentVolume []byte) (string, err
 
 func (echo) SetVolumeID(_ context.Context, persistentVolume []byte, volumeID string) ([]byte, error) {
 	return bytes.ReplaceAll(persistentVolume, []byte("old"), []byte(volumeID)), nil
+}
+
+// items begins an operation for each item, and answers with what it was asked.
+type items struct{}
+
+func (items) AppliesTo() []string { return []string{"persistentvolumes"} }
+
+func (items) Execute(_ context.Context, item, backup []byte) (string, error) {
+	if bytes.Contains(item, []byte("refuse")) {
+		return "", errors.New("execute: no")
+	}
+	return nameIn(item) + " of " + nameIn(backup), nil
+}
+
+func (items) Progress(_ context.Context, operation string, backup []byte) (pluginserver.Progress, error) {
+	return pluginserver.Progress{
+		Done: true, Failure: "no space", Completed: 1, Total: 2, Units: "volumes", Description: operation + " in " + nameIn(backup),
+		Started: time.Unix(1_000_000_000, 0),
+	}, nil
+}
+
+func (items) Cancel(_ context.Context, operation string, _ []byte) error {
+	return errors.New("cancel " + operation + ": no")
+}
+
+func nameIn(object []byte) string {
+	var named struct {
+		Metadata struct{ Name string }
+	}
+	if err := json.Unmarshal(object, &named); err != nil {
+		panic(err)
+	}
+	return named.Metadata.Name
 }
