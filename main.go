@@ -15,12 +15,13 @@ import (
 	"github.com/longshore-dev/velero-plugin/internal/cli"
 	"github.com/longshore-dev/velero-plugin/internal/defaults"
 	"github.com/longshore-dev/velero-plugin/internal/pluginserver"
+	"github.com/longshore-dev/velero-plugin/internal/readiness"
 	"github.com/longshore-dev/velero-plugin/internal/storedlists"
 	"github.com/longshore-dev/velero-plugin/objectstore"
 	"github.com/longshore-dev/velero-plugin/snapshotter"
 )
 
-// provider is the name of both kinds, since `velero install --provider` writes
+// provider is the name of all kinds, since `velero install --provider` writes
 // one name into both locations.
 const provider = defaults.Provider
 
@@ -38,12 +39,17 @@ func main() {
 	debug.SetGCPercent(garbage)
 	flags := pluginserver.ParseFlags(os.Args[1:])
 	log := pluginserver.NewLogger(os.Stderr, flags.LogLevel)
-	lists := storedlists.New(log)
-	pluginserver.Serve(pluginserver.Plugins{
+	enableCSI := flags.Has("EnableCSI")
+	lists, operations := storedlists.New(log), &snapshotter.Operations{}
+	plugins := pluginserver.Plugins{
 		Name:              provider,
 		ObjectStore:       lists.ObjectStores(openObjectStore(log)),
-		VolumeSnapshotter: openSnapshotter(log, lists, flags.Has("EnableCSI")),
-	}, log)
+		VolumeSnapshotter: openSnapshotter(log, lists, operations, enableCSI),
+	}
+	if !enableCSI {
+		plugins.BackupItemAction = readiness.New(provider, operations, log)
+	}
+	pluginserver.Serve(plugins, log)
 }
 
 func openObjectStore(log logrus.FieldLogger) pluginserver.Open[pluginserver.ObjectStore] {
@@ -54,7 +60,7 @@ func openObjectStore(log logrus.FieldLogger) pluginserver.Open[pluginserver.Obje
 
 // openSnapshotter warns once where Velero runs with the feature EnableCSI: it
 // then snapshots CSI volumes itself and never asks a plugin.
-func openSnapshotter(log logrus.FieldLogger, lists *storedlists.Process, enableCSI bool) pluginserver.Open[pluginserver.VolumeSnapshotter] {
+func openSnapshotter(log logrus.FieldLogger, lists *storedlists.Process, operations *snapshotter.Operations, enableCSI bool) pluginserver.Open[pluginserver.VolumeSnapshotter] {
 	var warn sync.Once
 	return defaults.Open(defaults.VolumeSnapshotter, log, func(ctx context.Context, config map[string]string) (pluginserver.VolumeSnapshotter, error) {
 		if enableCSI {
@@ -64,7 +70,7 @@ func openSnapshotter(log logrus.FieldLogger, lists *storedlists.Process, enableC
 		if err != nil {
 			return nil, err
 		}
-		return lists.Snapshotter(opened), nil
+		return lists.Snapshotter(opened.WithOperations(operations)), nil
 	})
 }
 

@@ -93,7 +93,16 @@ func (s *Snapshotter) forgetContent(ctx context.Context, content *snapshotv1.Vol
 // snapshot, and returns when both are gone. Where the driver was never asked for the
 // snapshot, the content goes alone, since csi-snapshotter may not be there.
 func (s *Snapshotter) deleteWithSnapshot(ctx context.Context, content *snapshotv1.VolumeSnapshotContent) error {
-	deleted, err := s.kube.VolumeSnapshotContents.Delete(ctx, content, func(now *snapshotv1.VolumeSnapshotContent) (kube.Patch, error) {
+	deleted, err := s.askDeletion(ctx, content)
+	if err != nil {
+		return err
+	}
+	return s.waitDeleted(ctx, deleted)
+}
+
+// askDeletion is deleteWithSnapshot without the wait.
+func (s *Snapshotter) askDeletion(ctx context.Context, content *snapshotv1.VolumeSnapshotContent) (*snapshotv1.VolumeSnapshotContent, error) {
+	return s.kube.VolumeSnapshotContents.Delete(ctx, content, func(now *snapshotv1.VolumeSnapshotContent) (kube.Patch, error) {
 		finalizers := withoutFinalizer(now)
 		switch {
 		case objects.PurposeOf(now) == "":
@@ -111,10 +120,6 @@ func (s *Snapshotter) deleteWithSnapshot(ctx context.Context, content *snapshotv
 			"spec": map[string]any{"deletionPolicy": snapshotv1.VolumeSnapshotContentDelete},
 		}, nil
 	})
-	if err != nil {
-		return err
-	}
-	return s.waitDeleted(ctx, deleted)
 }
 
 // waitDeleted waits until a content is gone, as long as the driver does not fail for

@@ -21,7 +21,8 @@ const tagBackup = "velero.io/backup"
 
 // CreateSnapshot takes a snapshot of the volume and returns its ID. When it
 // returns, the snapshot is in the storage, and no object of it is left in the cluster
-// but its ID in the journal of the backup, until that has stored its list.
+// but its ID in the journal of the backup, until that has stored its list, and the
+// content of one that Velero goes on to follow, see Follow.
 //
 // The snapshot is asked for by a VolumeSnapshotContent alone. A VolumeSnapshot
 // would stand in the application's namespace, and take the snapshot along when
@@ -58,6 +59,8 @@ type creation struct {
 	wanted *snapshotv1.VolumeSnapshotContent // that asks for the snapshot
 	keys   ids.Keys
 	log    logrus.FieldLogger
+	// operation is that by which Velero follows the snapshot, "" if it does not.
+	operation string
 }
 
 func (s *Snapshotter) snapshot(ctx context.Context, id ids.VolumeID, name string, keys ids.Keys) (string, error) {
@@ -86,7 +89,7 @@ func (s *Snapshotter) prepareSnapshot(ctx context.Context, volume source, name s
 	call := s.newCall(objects.Snapshot, s.settings.SnapshotTimeout)
 	call.Backup = name
 	log := s.logFor(call).WithFields(logrus.Fields{"persistentVolume": id.PV, "claim": volume.claimRef().String(), "snapshotClass": class.Name})
-	c := creation{s, volume, call, string(call.UID), id, backup, class, nil, keys, log}
+	c := creation{s, volume, call, string(call.UID), id, backup, class, nil, keys, log, s.operationOf(name, id.PV)}
 	c.wanted, err = c.content(ctx)
 	return c, err
 }
@@ -103,7 +106,7 @@ func (c creation) take(ctx context.Context) (id string, at time.Time, err error)
 		err = c.writeDown(ctx, id)
 	}
 	if err == nil {
-		err = c.detach(ctx, content)
+		err = c.letGo(ctx, content)
 	}
 	if err != nil {
 		c.discard(ctx, content, id)
@@ -159,7 +162,7 @@ func (c creation) waitTaken(ctx context.Context, content *snapshotv1.VolumeSnaps
 	ctx, errs := c.tolerate(ctx, c.log)
 	defer errs.stop()
 	until := "the snapshot's handle"
-	if c.settings.WaitFor == waitForReady {
+	if c.waitsForReady() {
 		until = "the snapshot to be ready to restore (waitFor: ready)"
 	}
 	return c.waitContent(ctx, content, errs, until, func(now *snapshotv1.VolumeSnapshotContent) (bool, error) {
@@ -181,22 +184,36 @@ func (c creation) requireClass(ctx context.Context, message string) error {
 }
 
 func (c creation) taken(content *snapshotv1.VolumeSnapshotContent) bool {
-	_, asking := content.Annotations[objects.AnnotationBeingCreated]
-	return objects.Handle(content) != "" && !asking && (c.settings.WaitFor != waitForReady || objects.Ready(content))
+	return objects.Handle(content) != "" && !objects.Asking(content) && (!c.waitsForReady() || objects.Ready(content))
+}
+
+// letGo hands a content over to the operation by which Velero follows the storage, if
+// there is one and the storage is still at work.
+func (c creation) letGo(ctx context.Context, content *snapshotv1.VolumeSnapshotContent) error {
+	if c.operation != "" && !objects.Ready(content) {
+		return c.leave(ctx, content)
+	}
+	return c.detach(ctx, content)
 }
 
 // detach removes the content of a snapshot and leaves the snapshot in the storage.
 func (c creation) detach(ctx context.Context, content *snapshotv1.VolumeSnapshotContent) error {
-	err := c.forgetContent(ctx, content, func(now *snapshotv1.VolumeSnapshotContent) error {
-		if now.DeletionTimestamp != nil || objects.Handle(now) != objects.Handle(content) {
-			return fmt.Errorf("%s was changed by someone else: its deletion has begun, or its handle is another", c.describeContent(now.Name))
-		}
-		return nil
-	})
+	err := c.forgetContent(ctx, content, c.unchanged(content))
 	if err != nil {
 		return fmt.Errorf("keep the snapshot: %w", err)
 	}
 	return nil
+}
+
+// unchanged fails for a state of the content in which its deletion has begun, or its
+// snapshot is another.
+func (s *Snapshotter) unchanged(content *snapshotv1.VolumeSnapshotContent) func(now *snapshotv1.VolumeSnapshotContent) error {
+	return func(now *snapshotv1.VolumeSnapshotContent) error {
+		if now.DeletionTimestamp != nil || objects.Handle(now) != objects.Handle(content) {
+			return fmt.Errorf("%s was changed by someone else: its deletion has begun, or its handle is another", s.describeContent(now.Name))
+		}
+		return nil
+	}
 }
 
 // cleanUpTimeout bounds the removal of objects after a call has failed. It runs

@@ -67,8 +67,8 @@ func (s *Snapshotter) delete(ctx context.Context, id ids.SnapshotID) error {
 
 // awaitOthers waits until no other content in the cluster stands for the snapshot:
 // two that delete one snapshot would wait for each other, and a restore under way
-// still needs it. It returns the content of a deletion that another call has begun,
-// nil if there is none.
+// still needs it. One that Velero follows goes at once, with the snapshot. It returns
+// the content of a deletion that another call has begun, nil if there is none.
 func (s *Snapshotter) awaitOthers(ctx context.Context, id ids.SnapshotID) (*snapshotv1.VolumeSnapshotContent, error) {
 	contents := s.kube.VolumeSnapshotContents
 	all, err := contents.List(ctx, "")
@@ -83,6 +83,11 @@ func (s *Snapshotter) awaitOthers(ctx context.Context, id ids.SnapshotID) (*snap
 		case content.DeletionTimestamp != nil:
 		case purpose == objects.Delete:
 			return content, nil
+		case content.Labels[objects.LabelOperation] != "" && content.Labels[objects.LabelVelero] == s.owner.Velero:
+			if err := s.removeFollowed(ctx, content.Labels[objects.LabelOperation]); err != nil {
+				return nil, err
+			}
+			continue
 		case purpose == "":
 			ref := content.Spec.VolumeSnapshotRef
 			return nil, fmt.Errorf("%s (of VolumeSnapshot %s/%s) is of the same snapshot and not of this plugin's making: remove it first, with deletion policy Retain", s.describeContent(content.Name), ref.Namespace, ref.Name)

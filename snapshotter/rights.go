@@ -41,6 +41,7 @@ func (s Settings) Rights() []Right {
 		{"", "configmaps", "", []string{"get", "list", "create", "patch", "delete"}, InVelero, ""},
 		{"velero.io", "backups", "", []string{"get"}, InVelero, ""},
 		{"velero.io", "backupstoragelocations", "", []string{"get"}, InVelero, ""},
+		{"velero.io", "volumesnapshotlocations", "", []string{"get"}, InVelero, ""},
 	}
 	if name, _, _ := strings.Cut(s.SigningKeySecret, "/"); name != "" {
 		rights = append(rights, Right{"", "secrets", "", []string{"get"}, InVelero, name})

@@ -1,7 +1,7 @@
 // Package snapshotter makes Velero's native volume snapshots out of CSI
 // snapshots, for any CSI driver.
 //
-// Nothing is kept in memory between two calls: an ID says all that the next call
+// Nothing that a call depends on is kept in memory: an ID says all that the next call
 // needs. What exists in the cluster while a call runs says whose it is and until
 // when, so that [Snapshotter.Sweep] finds what a killed process has left. Nothing
 // is returned, changed or deleted without proof that it is this plugin's own.
@@ -27,6 +27,7 @@ type Snapshotter struct {
 	log      logrus.FieldLogger
 	owner    objects.Owner
 	lists    StoredLists // nil where there are none
+	begun    *Operations // nil where there are none
 	now      func() time.Time
 }
 

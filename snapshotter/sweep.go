@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -65,8 +66,9 @@ func (s *Snapshotter) FindLeftovers(ctx context.Context) ([]Leftover, error) {
 			found = appendLeftover(s, found, "VolumeSnapshotContent", content, remedy, remove)
 		}
 	}
+	followed, errFollowed := s.followedLeftovers(ctx, contents)
 	unnamed, err := s.journalLeftovers(ctx)
-	return append(found, unnamed...), err
+	return slices.Concat(found, followed, unnamed), errors.Join(errFollowed, err)
 }
 
 // Sweep removes what FindLeftovers finds, and returns that. It goes on after an
@@ -134,6 +136,7 @@ func appendLeftover[T metav1.Object](s *Snapshotter, found []Leftover, kind stri
 func (s *Snapshotter) contentRemedy(content *snapshotv1.VolumeSnapshotContent) (string, func(context.Context, *snapshotv1.VolumeSnapshotContent) error) {
 	source := content.Spec.Source
 	switch purpose := objects.PurposeOf(content); {
+	case content.Labels[objects.LabelOperation] != "": // see followedLeftovers
 	case purpose == objects.Snapshot && source.VolumeHandle != nil:
 		return "remove it and its snapshot, which no backup has", s.deleteWithSnapshot
 	case purpose == objects.Delete && source.SnapshotHandle != nil:

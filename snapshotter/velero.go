@@ -44,6 +44,22 @@ func (s *Snapshotter) findBackup(ctx context.Context, name string) (*veleroBacku
 	return readVelero[veleroBackup](ctx, s, "backups", name)
 }
 
+// LocationConfig returns the config of a volume snapshot location of Velero. found is
+// false if there is none of that name, or it is of another provider.
+func (s *Snapshotter) LocationConfig(ctx context.Context, name, provider string) (config map[string]string, found bool, err error) {
+	type snapshotLocation struct {
+		Spec struct {
+			Provider string            `json:"provider"`
+			Config   map[string]string `json:"config"`
+		} `json:"spec"`
+	}
+	location, err := readVelero[snapshotLocation](ctx, s, "volumesnapshotlocations", name)
+	if err != nil || location == nil {
+		return nil, false, err
+	}
+	return location.Spec.Config, location.Spec.Provider == provider, nil
+}
+
 // backupOf returns the Backup that a snapshot is taken for, an empty one if it cannot be
 // read: that is no reason to take none.
 func (s *Snapshotter) backupOf(ctx context.Context, name string) veleroBackup {

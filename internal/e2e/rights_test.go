@@ -157,7 +157,7 @@ func (r *restricted) requireRequests(t *testing.T) {
 	for _, must := range []string{
 		"create volumesnapshotcontents", "delete volumesnapshotcontents", "create volumesnapshots",
 		"create persistentvolumeclaims", "create storageclasses", "delete persistentvolumes", "get backups",
-		"create configmaps", "delete configmaps", "get backupstoragelocations",
+		"create configmaps", "delete configmaps", "get backupstoragelocations", "get volumesnapshotlocations",
 	} {
 		require.NotZero(t, did[must], "%s is not among what the plugin did: %v", must, did)
 	}

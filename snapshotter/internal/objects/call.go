@@ -28,6 +28,9 @@ const (
 	// LabelLocation tells the locations of one Velero apart: a digest of the config.
 	LabelLocation = "longshore.dev/location"
 	LabelExclude  = "velero.io/exclude-from-backup"
+	// LabelOperation is the ID of the operation by which Velero follows a snapshot
+	// whose ID it has been given already.
+	LabelOperation = "longshore.dev/operation"
 
 	// AnnotationDeadline is the time (RFC 3339) at which the call that made the
 	// object has ended for sure.
@@ -45,6 +48,7 @@ const (
 	Restore  Purpose = "restore"
 	Delete   Purpose = "delete"
 	Journal  Purpose = "journal" // of snapshots that no stored list names yet
+	Failure  Purpose = "failure" // of a snapshot that a backup went on without waiting for
 )
 
 // Owner says whose an object is.

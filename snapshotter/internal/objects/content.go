@@ -5,6 +5,7 @@ import (
 	"time"
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 )
 
@@ -51,6 +52,12 @@ func Ready(content *snapshotv1.VolumeSnapshotContent) bool {
 	return ptr.Deref(statusOf(content).ReadyToUse, false)
 }
 
+// Asking tells whether csi-snapshotter may be asking the driver for the snapshot now.
+func Asking(content *snapshotv1.VolumeSnapshotContent) bool {
+	_, asking := content.Annotations[AnnotationBeingCreated]
+	return asking
+}
+
 // RestoreSize is the least size in bytes of a volume made from the snapshot, 0 if
 // the driver does not say.
 func RestoreSize(content *snapshotv1.VolumeSnapshotContent) int64 {
@@ -60,6 +67,12 @@ func RestoreSize(content *snapshotv1.VolumeSnapshotContent) int64 {
 // Message returns the error in a content's status, "" if there is none.
 func Message(content *snapshotv1.VolumeSnapshotContent) string {
 	return ErrorText(statusOf(content).Error)
+}
+
+// ErrorTime returns since when a content has the error in its status, now if that is not
+// known.
+func ErrorTime(content *snapshotv1.VolumeSnapshotContent) time.Time {
+	return ptr.Deref(ptr.Deref(statusOf(content).Error, snapshotv1.VolumeSnapshotError{}).Time, metav1.Now()).Time
 }
 
 // ErrorText returns the message of an error in a status, "" if there is none.
@@ -75,8 +88,7 @@ func StandsFor(content *snapshotv1.VolumeSnapshotContent, driver, handle string)
 // NeverAsked tells whether the driver has not been asked for the snapshot of a
 // content: csi-snapshotter notes on it that it is about to, before it asks.
 func NeverAsked(content *snapshotv1.VolumeSnapshotContent) bool {
-	_, asked := content.Annotations[AnnotationBeingCreated]
-	return !asked && content.Status == nil
+	return !Asking(content) && content.Status == nil
 }
 
 // State tells how far a content is, for a person.

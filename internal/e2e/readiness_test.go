@@ -1,0 +1,78 @@
+package e2e
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/longshore-dev/velero-plugin/internal/testbed"
+)
+
+const readinessBucket = "readiness"
+
+// TestReadiness makes two backups whose snapshots the storage finishes later, or never.
+// Both go on, Velero follows them, also after it was killed, and tells the truth.
+func TestReadiness(t *testing.T) {
+	bed := testbed.ForTest(t)
+	s3, err := bed.StartS3(t.Context(), testbed.S3Options{Buckets: []string{readinessBucket}})
+	require.NoError(t, err)
+	cluster, err := bed.StartCluster(t.Context(), testbed.ClusterOptions{})
+	require.NoError(t, err)
+	server, err := bed.StartVelero(t.Context(), cluster, testbed.VeleroOptions{
+		S3: s3, Bucket: readinessBucket, SnapshotConfig: map[string]string{"waitFor": "ready", "errorGracePeriod": "3s"},
+	})
+	require.NoError(t, err)
+	var rules []testbed.DriverRule
+	for _, namespace := range []string{"one", "two", "bad"} { // each takes the point in time
+		rules = append(rules, testbed.DriverRule{Method: "CreateSnapshot", Match: handleOf(t, cluster, claim(t, cluster, namespace, "data")), Delay: "1ms", Times: 1})
+	}
+	refused := testbed.DriverRule{Method: "CreateSnapshot", Match: rules[2].Match, Code: "InvalidArgument", Message: "the upload was refused"}
+	broken := testbed.DriverRule{Method: "CreateSnapshot", Code: "Internal", Message: "the upload has broken off"}
+	require.NoError(t, cluster.ControlDriver(testbed.DriverControl{SnapshotReadyDelay: "5s", Rules: append(rules, refused, broken)}))
+
+	veleroCLI(t, server, "backup", "create", "mixed", "--include-namespaces", "one,bad")
+	waiting(t, server, "mixed")
+	veleroCLI(t, server, "backup", "create", "good", "--include-namespaces", "two")
+	waiting(t, server, "good")
+	details := veleroCLI(t, server, "backup", "describe", "good", "--details")
+	require.Contains(t, details, "0 of 1 complete (snapshots)", details)
+	require.Contains(t, details, "driver "+testbed.DriverName+" works on snapshot", details)
+
+	require.NoError(t, server.Kill())
+	require.NoError(t, cluster.ControlDriver(testbed.DriverControl{Rules: []testbed.DriverRule{refused}}))
+	require.NoError(t, server.Start(t.Context()))
+	require.NoError(t, server.WaitBackup(t.Context(), "good", waitLimit))
+	_, err = server.WaitPhase(t.Context(), "backups", "mixed", waitLimit, "PartiallyFailed")
+	require.NoError(t, err)
+	details = veleroCLI(t, server, "backup", "describe", "mixed", "--details")
+	require.Contains(t, details, "the upload was refused", details)
+	require.Contains(t, details, "1 of 1 complete (snapshots)", details)
+
+	require.NoError(t, cluster.ControlDriver(testbed.DriverControl{}))
+	require.Eventually(t, func() bool { return len(contentsIn(t, cluster)) == 0 }, waitLimit, 200*time.Millisecond)
+	require.Len(t, snapshotsIn(t, cluster), 2, "those that the storage finished")
+}
+
+// waiting waits until Velero has done its own work for a backup and only follows it.
+func waiting(t *testing.T, server *testbed.VeleroServer, backup string) {
+	t.Helper()
+	_, err := server.WaitPhase(t.Context(), "backups", backup, waitLimit, "WaitingForPluginOperations", "WaitingForPluginOperationsPartiallyFailed")
+	require.NoError(t, err)
+}
+
+func handleOf(t *testing.T, cluster *testbed.Cluster, claim *corev1.PersistentVolumeClaim) string {
+	t.Helper()
+	pv, err := cluster.Kube.CoreV1().PersistentVolumes().Get(t.Context(), claim.Spec.VolumeName, metav1.GetOptions{})
+	require.NoError(t, err)
+	return pv.Spec.CSI.VolumeHandle
+}
+
+func contentsIn(t *testing.T, cluster *testbed.Cluster) []string {
+	t.Helper()
+	left, err := cluster.Leftovers(t.Context())
+	require.NoError(t, err)
+	return left.VolumeSnapshotContents
+}

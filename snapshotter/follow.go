@@ -1,0 +1,79 @@
+package snapshotter
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+
+	"github.com/google/uuid"
+	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/longshore-dev/velero-plugin/internal/kube"
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/objects"
+)
+
+// Operations are those by which Velero follows snapshots that a storage finishes while
+// the backup goes on. They are kept in memory: Velero asks for a volume's snapshot
+// right after it has told of the volume, in the same process. In another one
+// CreateSnapshot waits by itself.
+type Operations struct {
+	ids sync.Map // by followed
+}
+
+// followed is a volume of a backup.
+type followed struct{ backup, persistentVolume string }
+
+// WithOperations returns the Snapshotter with the operations of its process.
+func (s *Snapshotter) WithOperations(operations *Operations) *Snapshotter {
+	with := *s
+	with.begun = operations
+	return &with
+}
+
+// Follow is told of a PersistentVolume, as JSON, before its snapshot is asked for. It
+// returns the ID of the operation whose [Snapshotter.Progress] can be asked for when
+// CreateSnapshot has returned, "" for a volume whose snapshot is not waited for.
+func (s *Snapshotter) Follow(backup string, persistentVolume []byte) (operation string, err error) {
+	var pv corev1.PersistentVolume
+	if err := json.Unmarshal(persistentVolume, &pv); err != nil {
+		return "", fmt.Errorf("read the PersistentVolume that Velero sent: %w", err)
+	}
+	if s.settings.WaitFor != waitForReady || s.whyNot(&pv) != "" {
+		return "", nil
+	}
+	begun, _ := s.begun.ids.LoadOrStore(followed{backup, pv.Name}, uuid.NewString())
+	return begun.(string), nil
+}
+
+// operationOf returns the operation for the snapshot of a volume, "" if there is none.
+func (s *Snapshotter) operationOf(backup, persistentVolume string) (operation string) {
+	if s.begun != nil {
+		begun, _ := s.begun.ids.Load(followed{backup, persistentVolume})
+		operation, _ = begun.(string)
+	}
+	return operation
+}
+
+// waitsForReady tells whether the call has to wait until the snapshot can be restored.
+func (c creation) waitsForReady() bool {
+	return c.settings.WaitFor == waitForReady && c.operation == ""
+}
+
+// leave leaves a content to the operation: it is found by the label, and its snapshot
+// does not go with it any more, since the backup is about to have it.
+func (c creation) leave(ctx context.Context, content *snapshotv1.VolumeSnapshotContent) error {
+	unchanged := c.unchanged(content)
+	_, err := c.kube.VolumeSnapshotContents.Edit(ctx, content, func(now *snapshotv1.VolumeSnapshotContent) (kube.Patch, error) {
+		return kube.Patch{
+			"metadata": map[string]any{"labels": map[string]string{objects.LabelOperation: c.operation}},
+			"spec":     map[string]any{"deletionPolicy": snapshotv1.VolumeSnapshotContentRetain},
+		}, unchanged(now)
+	})
+	if err != nil {
+		return fmt.Errorf("leave the snapshot to the storage: %w", err)
+	}
+	c.log.WithField("operation", c.operation).Info("the storage is still at work on the snapshot; Velero follows it")
+	return nil
+}

@@ -1,0 +1,178 @@
+package snapshotter
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/longshore-dev/velero-plugin/internal/testbed"
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/objects"
+)
+
+// afterTheFirst lets the driver take the point in time, and then answer with an error.
+func afterTheFirst(code, message string) []testbed.DriverRule {
+	return []testbed.DriverRule{
+		{Method: "CreateSnapshot", Delay: "1ms", Times: 1},
+		{Method: "CreateSnapshot", Code: code, Message: message},
+	}
+}
+
+// follow takes a snapshot that Velero follows, while the storage works on it until a
+// time after its creation, and the driver does as the rules say. It returns the IDs of
+// the snapshot and of the operation.
+func (b *bench) follow(pv *pvType, backup, ready string, rules ...testbed.DriverRule) (snapshot, operation string) {
+	b.Helper()
+	require.NoError(b, b.ControlDriver(testbed.DriverControl{SnapshotReadyDelay: ready, Rules: rules}))
+	s := b.WithOperations(&Operations{})
+	operation, err := s.Follow(backup, marshal(b.T, pv))
+	require.NoError(b, err)
+	require.NotEmpty(b, operation)
+	snapshot, err = s.CreateSnapshot(b.Context(), b.volumeID(pv), "", map[string]string{tagBackup: backup, "velero.io/pv": pv.Name})
+	require.NoError(b, err)
+	require.Len(b, b.contentsOf(operation), 1, "the storage was done at once")
+	return snapshot, operation
+}
+
+// contentsOf are the names of the contents that stand for an operation.
+func (b *bench) contentsOf(operation string) (names []string) {
+	b.Helper()
+	list, err := b.Snapshots.VolumeSnapshotContents().List(b.Context(), metav1.ListOptions{LabelSelector: objects.LabelOperation + "=" + operation})
+	require.NoError(b, err)
+	for _, content := range list.Items {
+		names = append(names, content.Name)
+	}
+	return names
+}
+
+// progressed asks, as Velero does, until the progress is as wanted.
+func (b *bench) progressed(operation, what string, wanted func(Progress) bool) (now Progress) {
+	b.Helper()
+	require.NoError(b, testbed.Poll(b.Context(), time.Minute, what, func(ctx context.Context) (bool, string, error) {
+		var err error
+		now, err = b.Progress(ctx, operation)
+		return err == nil && wanted(now), fmt.Sprintf("%+v", now), err
+	}))
+	return now
+}
+
+func done(p Progress) bool { return p.Done }
+
+// TestClusterFollow takes snapshots that the storage finishes, or does not, when the
+// backup has them already.
+func TestClusterFollow(t *testing.T) {
+	shared := onCluster(t, map[string]string{"waitFor": "ready", "errorGracePeriod": "3s"})
+	before, err := shared.Leftovers(t.Context())
+	require.NoError(t, err)
+	pv := shared.claimed(testbed.ClaimOptions{Name: "data"}, "first")
+	run := func(name string, test func(b *bench)) {
+		t.Run(name, func(t *testing.T) {
+			test(&bench{T: t, Cluster: shared.Cluster, Snapshotter: shared.Snapshotter, namespace: shared.namespace})
+			require.NoError(t, shared.ControlDriver(testbed.DriverControl{}))
+		})
+	}
+
+	run("an error passes, and the storage finishes", func(b *bench) {
+		snapshot, operation := b.follow(pv, "passes", "5s", afterTheFirst("Internal", "the upload has broken off")...)
+		b.progressed(operation, "the error to be asked about", func(p Progress) bool {
+			require.False(b, p.Done)
+			return len(b.contentsOf(operation)) == 2
+		})
+		require.NoError(b, b.ControlDriver(testbed.DriverControl{}))
+		p := b.progressed(operation, "the storage to finish", done)
+		require.Empty(b, p.Failure)
+		b.onlySnapshots(before, 1)
+		require.Equal(b, Progress{Done: true}, b.progressed(operation, "the same as before", done))
+		_, content := b.restoreAs(b.Snapshotter, snapshot, pv, "restored")
+		require.Equal(b, "first", content)
+		require.NoError(b, b.DeleteSnapshot(b.Context(), snapshot))
+		b.soonOnlySnapshots(before, 0)
+	})
+	run("the storage fails", func(b *bench) {
+		_, operation := b.follow(pv, "fails", "5s", afterTheFirst("InvalidArgument", "the upload was refused")...)
+		p := b.progressed(operation, "the failure", done)
+		require.Contains(b, p.Failure, "has failed since it took the point in time")
+		require.Contains(b, p.Failure, "the upload was refused")
+		b.soonOnlySnapshots(before, 0)
+		require.Equal(b, p.Failure, b.progressed(operation, "the same as before", done).Failure, "Velero may have died before it noted that")
+
+		found, err := b.FindLeftovers(b.Context())
+		require.NoError(b, err)
+		require.Empty(b, found)
+		found, err = b.later().Sweep(b.Context())
+		require.NoError(b, err)
+		require.Len(b, found, 1)
+		require.Equal(b, "ConfigMap", found[0].Kind)
+	})
+	run("the time is up", func(b *bench) {
+		snapshot, operation := b.follow(pv, "cancelled", "1h")
+		p, err := b.Progress(b.Context(), operation)
+		require.NoError(b, err)
+		require.False(b, p.Done)
+		require.Contains(b, p.State, "handle known true, ready false")
+		require.NoError(b, b.Cancel(b.Context(), operation))
+		b.onlySnapshots(before, 1)
+		p, err = b.Progress(b.Context(), operation)
+		require.NoError(b, err)
+		require.Contains(b, p.Failure, "did not finish the snapshot")
+		require.NoError(b, b.Cancel(b.Context(), operation))
+		require.NoError(b, b.DeleteSnapshot(b.Context(), snapshot))
+		b.onlySnapshots(before, 0)
+		b.sweepAll()
+	})
+	run("the backup is deleted", func(b *bench) {
+		snapshot, operation := b.follow(pv, "deleted", "1h")
+		require.NoError(b, b.DeleteSnapshot(b.Context(), snapshot))
+		b.onlySnapshots(before, 0)
+		require.Empty(b, b.contentsOf(operation))
+	})
+	run("the backup ends", func(b *bench) {
+		b.defineVelero()
+		b.backUpAs("ends", "WaitingForPluginOperations")
+		snapshot, operation := b.follow(pv, "ends", "1h")
+		found, err := b.later().FindLeftovers(b.Context())
+		require.NoError(b, err)
+		require.Empty(b, found, "Velero still asks")
+		_, err = b.veleroKind("backups").Patch(b.Context(), "ends", types.MergePatchType, []byte(`{"status": {"phase": "PartiallyFailed"}}`), metav1.PatchOptions{})
+		require.NoError(b, err)
+		found, err = b.later().Sweep(b.Context())
+		require.NoError(b, err)
+		require.Len(b, found, 1)
+		require.Contains(b, found[0].Remedy, "the snapshot stays in the storage")
+		require.Empty(b, b.contentsOf(operation))
+		b.onlySnapshots(before, 1)
+		require.NoError(b, b.DeleteSnapshot(b.Context(), snapshot))
+		b.onlySnapshots(before, 0)
+	})
+}
+
+// TestFollowed: only a volume of a location that waits is followed.
+func TestFollowed(t *testing.T) {
+	volume := []byte(`{"metadata": {"name": "pv"}, "spec": {"csi": {"driver": "d", "volumeHandle": "v"}}}`)
+	for _, c := range []struct {
+		config   map[string]string
+		followed bool
+	}{
+		{map[string]string{"waitFor": "ready"}, true},
+		{map[string]string{"waitFor": "ready", "drivers": "other"}, false},
+		{map[string]string{"waitFor": "handle"}, false},
+	} {
+		s, err := OpenOn(nil, "velero", nil, c.config)
+		require.NoError(t, err)
+		s = s.WithOperations(&Operations{})
+		operation, err := s.Follow("b", volume)
+		require.NoError(t, err)
+		require.Equal(t, c.followed, operation != "", "%v", c.config)
+		require.Empty(t, s.operationOf("another", "pv"))
+		require.Equal(t, operation, s.operationOf("b", "pv"))
+		again, err := s.Follow("b", volume)
+		require.NoError(t, err)
+		require.Equal(t, operation, again)
+		_, err = s.Progress(t.Context(), "app=mysql")
+		require.ErrorContains(t, err, `operation "app=mysql"`)
+	}
+}

@@ -1,0 +1,227 @@
+package snapshotter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/drivererr"
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/ids"
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/objects"
+)
+
+// Progress is how far the storage is with a snapshot that a backup has already.
+type Progress struct {
+	Done    bool
+	Failure string // why the snapshot cannot be restored, "" if it can
+	State   string // what is waited for, and what was last seen
+	Since   time.Time
+}
+
+// operation is a snapshot that Velero follows, with the contents that stand for it, the
+// oldest first. The first has the handle that the backup was given. There is another
+// one while an error is looked into, see renew.
+type operation struct {
+	*Snapshotter
+	id       string
+	contents []*snapshotv1.VolumeSnapshotContent
+}
+
+// Progress says how far the operation is that Follow has begun. Where no content
+// stands for it, nothing is left to wait for: the snapshot could be restored when it
+// was returned, or was never asked for. An error leaves open how far it is.
+func (s *Snapshotter) Progress(ctx context.Context, id string) (Progress, error) {
+	o, err := s.operation(ctx, id)
+	if err != nil {
+		return Progress{}, err
+	}
+	failure, err := o.recorded(ctx)
+	if err != nil || failure != "" {
+		return Progress{Done: true, Failure: failure}, err
+	}
+	if len(o.contents) == 0 {
+		return Progress{Done: true}, nil
+	}
+	return o.judge(ctx)
+}
+
+// operation finds the contents of an operation.
+func (s *Snapshotter) operation(ctx context.Context, id string) (operation, error) {
+	if err := uuid.Validate(id); err != nil {
+		return operation{}, fmt.Errorf("operation %q: %w", ids.Short(id), err)
+	}
+	contents, err := s.kube.VolumeSnapshotContents.List(ctx, s.owner.Selector()+","+objects.LabelOperation+"="+id)
+	if err != nil {
+		return operation{}, fmt.Errorf("look for the snapshot of operation %s: %w", id, explainMissingAPI(err))
+	}
+	contents = slices.DeleteFunc(contents, func(c *snapshotv1.VolumeSnapshotContent) bool { return objects.PurposeOf(c) != objects.Snapshot })
+	slices.SortFunc(contents, func(a, b *snapshotv1.VolumeSnapshotContent) int { return attemptOf(a) - attemptOf(b) })
+	return operation{s, id, contents}, nil
+}
+
+// annotationAttempt counts the contents of an operation, from 1 for the second one.
+// Their times of creation may be equal.
+const annotationAttempt = "longshore.dev/attempt"
+
+func attemptOf(content *snapshotv1.VolumeSnapshotContent) int {
+	attempt, _ := strconv.Atoi(content.Annotations[annotationAttempt]) // the first has none
+	return attempt
+}
+
+// judge says how far the storage is by the contents.
+func (o operation) judge(ctx context.Context) (Progress, error) {
+	first, last := o.contents[0], o.contents[len(o.contents)-1]
+	message := objects.Message(last)
+	state := Progress{
+		Since: first.CreationTimestamp.Time,
+		State: fmt.Sprintf("driver %s works on snapshot %s: %s", last.Spec.Driver, ids.Short(objects.Handle(first)), ids.Words(objects.State(last))),
+	}
+	ready := func(c *snapshotv1.VolumeSnapshotContent) bool {
+		return objects.Ready(c) && !objects.Asking(c) && objects.Handle(c) == objects.Handle(first)
+	}
+	switch handle := objects.Handle(last); {
+	case slices.ContainsFunc(o.contents, ready):
+		state.Done = true
+		return state, o.forget(ctx, o.contents)
+	case last.DeletionTimestamp != nil:
+		return o.fail(ctx, "%s was deleted by someone else before the snapshot could be restored", o.describeContent(last.Name))
+	case handle == "" && o.hasFailed(last):
+		return o.fail(ctx, "driver %s has failed since it took the point in time: %s", last.Spec.Driver, ids.Words(message))
+	case handle == "":
+		return state, nil
+	case handle != objects.Handle(first):
+		return o.fail(ctx, "driver %s took snapshot %s in the place of %s, later", last.Spec.Driver, ids.Short(handle), ids.Short(objects.Handle(first)))
+	case len(o.contents) > 1: // the error has passed
+		return state, o.forget(ctx, o.contents[:len(o.contents)-1])
+	case drivererr.Final(message):
+		return state, o.renew(ctx, last)
+	}
+	return state, nil
+}
+
+// hasFailed tells whether the driver has answered a content that is new with errors
+// alone, and with the last one for long enough: as long as one call may take where it
+// may pass. AlreadyExists is the answer of a driver that holds the name of the content
+// against it (csi-snapshotter with --extra-create-metadata), and says nothing.
+func (o operation) hasFailed(content *snapshotv1.VolumeSnapshotContent) bool {
+	message, limit := objects.Message(content), o.settings.ErrorGracePeriod
+	if drivererr.MayPass(message) {
+		limit = o.settings.SnapshotTimeout
+	}
+	return drivererr.Final(message) && drivererr.Code(message) != "AlreadyExists" && o.now().Sub(objects.ErrorTime(content)) > limit
+}
+
+// renew asks for the snapshot by another content. csi-snapshotter keeps an error in the
+// status until the snapshot is ready, also when the driver answers without one
+// meanwhile; the status of a new content tells. It has the same VolumeSnapshot's UID,
+// and so the same CSI name, by which the driver finds the snapshot it has.
+func (o operation) renew(ctx context.Context, old *snapshotv1.VolumeSnapshotContent) error {
+	call := o.newCall(objects.Snapshot, o.settings.SnapshotTimeout)
+	wanted := &snapshotv1.VolumeSnapshotContent{Spec: *old.Spec.DeepCopy()}
+	wanted.Name, wanted.Labels, wanted.Annotations = call.Name(), maps.Clone(old.Labels), maps.Clone(old.Annotations)
+	wanted.Finalizers = []string{objects.FinalizerContent}
+	wanted.Annotations[annotationAttempt] = strconv.Itoa(attemptOf(old) + 1)
+	wanted.Annotations[objects.AnnotationDeadline] = objects.FormatTime(call.Deadline)
+	delete(wanted.Annotations, objects.AnnotationBeingCreated)
+	_, err := o.kube.VolumeSnapshotContents.Create(ctx, wanted)
+	return err
+}
+
+// forget removes contents, and leaves the snapshot in the storage.
+func (o operation) forget(ctx context.Context, contents []*snapshotv1.VolumeSnapshotContent) error {
+	for _, content := range contents {
+		if content.DeletionTimestamp != nil {
+			continue
+		}
+		if err := o.forgetContent(ctx, content, o.unchanged(content)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fail writes down why the snapshot cannot be restored, so that Velero is told again if
+// it dies now, and removes the snapshot.
+func (o operation) fail(ctx context.Context, format string, words ...any) (Progress, error) {
+	failure := fmt.Sprintf(format, words...)
+	if err := o.record(ctx, failure); err != nil {
+		return Progress{}, err
+	}
+	if err := o.remove(ctx); err != nil {
+		o.log.WithError(err).WithField("operation", o.id).Warn("the snapshot that cannot be restored is not removed")
+	}
+	return Progress{Done: true, Failure: failure}, nil
+}
+
+// remove has csi-snapshotter delete the snapshot with all its contents. The newest goes
+// first: the driver could be asked by it for what another deletes.
+func (o operation) remove(ctx context.Context) (err error) {
+	for _, content := range slices.Backward(o.contents) {
+		_, failed := o.askDeletion(ctx, content)
+		err = errors.Join(err, failed)
+	}
+	return err
+}
+
+// removeFollowed deletes the snapshot of an operation. A content that never had a
+// handle goes by itself, maybe later: csi-snapshotter looks at it less and less often.
+func (s *Snapshotter) removeFollowed(ctx context.Context, id string) error {
+	o, err := s.operation(ctx, id)
+	if err == nil {
+		err = o.remove(ctx)
+	}
+	for _, content := range o.contents {
+		if err == nil && objects.Handle(content) != "" {
+			err = s.kube.VolumeSnapshotContents.UntilGone(ctx, content)
+		}
+	}
+	return err
+}
+
+// Cancel ends an operation that has failed for Velero, since it lasted too long. The
+// storage may still finish the snapshot, which the backup has: it stays.
+func (s *Snapshotter) Cancel(ctx context.Context, id string) error {
+	o, err := s.operation(ctx, id)
+	if err != nil || len(o.contents) == 0 {
+		return err
+	}
+	last := o.contents[len(o.contents)-1]
+	err = o.record(ctx, "the storage did not finish the snapshot in the time that the backup gives: "+ids.Words(objects.State(last)))
+	if err != nil {
+		return err
+	}
+	return o.forget(ctx, o.contents)
+}
+
+// failureKey is the key of the words in the ConfigMap that keeps a failure.
+const failureKey = "failure"
+
+// record writes a failure down, for as long as Velero may ask.
+func (o operation) record(ctx context.Context, failure string) error {
+	call := o.newCall(objects.Failure, o.settings.SnapshotTimeout)
+	call.UID, call.Backup = types.UID(o.id), o.contents[0].Annotations[objects.AnnotationBackup]
+	wanted := &corev1.ConfigMap{ObjectMeta: call.Meta(o.owner.Velero), Data: map[string]string{failureKey: failure}}
+	wanted.Labels[objects.LabelOperation] = o.id
+	if _, err := o.kube.ConfigMaps.In(o.owner.Velero).Create(ctx, wanted); err != nil {
+		return fmt.Errorf("write down why the snapshot of operation %s cannot be restored (%s): %w", o.id, failure, err)
+	}
+	return nil
+}
+
+// recorded returns why the operation has failed before, "" if it has not.
+func (o operation) recorded(ctx context.Context) (string, error) {
+	found, err := o.kube.ConfigMaps.In(o.owner.Velero).Find(ctx, objects.Call{Purpose: objects.Failure, UID: types.UID(o.id)}.Name())
+	if err != nil || found == nil {
+		return "", err
+	}
+	return found.Data[failureKey], nil
+}
