@@ -43,8 +43,13 @@ func (s *Snapshotter) Follow(backup string, persistentVolume []byte) (operation 
 	if s.settings.WaitFor != waitForReady || s.whyNot(&pv) != "" {
 		return "", nil
 	}
-	begun, _ := s.begun.ids.LoadOrStore(followed{backup, pv.Name}, uuid.NewString())
-	return begun.(string), nil
+	return s.begun.begin(backup, pv.Name), nil
+}
+
+// begin returns the operation for the snapshot of a volume in a backup, always the same.
+func (o *Operations) begin(backup, persistentVolume string) string {
+	begun, _ := o.ids.LoadOrStore(followed{backup, persistentVolume}, uuid.NewString())
+	return begun.(string)
 }
 
 // operationOf returns the operation for the snapshot of a volume, "" if there is none.

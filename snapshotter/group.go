@@ -201,6 +201,9 @@ func (c creation) member(ctx context.Context, g group, claim *corev1.PersistentV
 	if err != nil {
 		return creation{}, err
 	}
+	if c.operation != "" { // Velero tells of the other volume later
+		m.operation = c.begun.begin(c.call.Backup, pv.Name)
+	}
 	m.key, m.log = m.groupKey(), m.log.WithField("group", g.String())
 	return m, nil
 }
