@@ -13,5 +13,5 @@ func Page(name string) string { return Address + "/blob/main/docs/" + name }
 // Files are the manifests for Kubernetes, the policies for the storage, and the
 // versions that were tested.
 //
-//go:embed rbac.yaml admission.yaml iam/bucket.json iam/prefix.json examples/lifecycle.json examples/verify-cronjob.yaml compatibility.json
+//go:embed rbac.yaml admission.yaml iam/bucket.json iam/prefix.json examples/lifecycle.json examples/verify-cronjob.yaml examples/drill-cronjob.yaml compatibility.json
 var Files embed.FS

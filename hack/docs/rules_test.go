@@ -12,6 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/longshore-dev/velero-plugin/internal/backups"
+	"github.com/longshore-dev/velero-plugin/internal/drill"
+	"github.com/longshore-dev/velero-plugin/internal/metrics"
 	"github.com/longshore-dev/velero-plugin/internal/testbed"
 	"github.com/longshore-dev/velero-plugin/internal/verify"
 )
@@ -45,7 +47,7 @@ func TestRules(t *testing.T) {
 	require.NoError(t, os.WriteFile(file, []byte(rules(t)), 0o600))
 	said, err := testbed.Promtool(t.Context(), "", "check", "rules", file)
 	require.NoError(t, err)
-	require.Contains(t, said, "13 rules found")
+	require.Contains(t, said, "16 rules found")
 	cases, err := os.ReadFile(filepath.Join("testdata", "rules_test.yaml"))
 	require.NoError(t, err)
 	for _, match := range regexp.MustCompile(`"alert":\s*"(\w+)"`).FindAllStringSubmatch(rules(t), -1) {
@@ -56,17 +58,12 @@ func TestRules(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// TestMetricNames compares the metrics of verify with the list in the documents, and
-// with those of the rules. Velero's are looked for in its sources.
+// TestMetricNames compares the metrics of verify and of drill with their lists in the
+// documents, and with those of the rules. Velero's are looked for in its sources.
 func TestMetricNames(t *testing.T) {
-	var ours, listed []string
-	for _, g := range verify.New(backups.At(nil, "b", "p"), verify.Options{}).Gauges() {
-		ours = append(ours, g.Name)
-	}
-	for _, row := range cells(t, "docs/verify.md", "Metrics")[1:] {
-		listed = append(listed, strings.Trim(row[0], "`"))
-	}
-	require.Equal(t, ours, listed)
+	l := backups.At(nil, "b", "p")
+	ours := listed(t, verify.New(l, verify.Options{}).Gauges(), "Metrics")
+	ours = append(ours, listed(t, (&drill.Report{}).Gauges(l), "Metrics of drills")...)
 
 	named := regexp.MustCompile(`\b(longshore|velero)_\w+`).FindAllString(rules(t), -1)
 	require.Greater(t, len(named), 10)
@@ -78,6 +75,20 @@ func TestMetricNames(t *testing.T) {
 			require.Contains(t, ours, name)
 		}
 	}
+}
+
+// listed returns the names of gauges, which below a heading the documents list.
+func listed(t *testing.T, gauges []metrics.Gauge, heading string) (names []string) {
+	t.Helper()
+	var told []string
+	for _, g := range gauges {
+		names = append(names, g.Name)
+	}
+	for _, row := range cells(t, "docs/verify.md", heading)[1:] {
+		told = append(told, strings.Trim(row[0], "`"))
+	}
+	require.Equal(t, names, told)
+	return names
 }
 
 // veleroMetrics is the source that names Velero's metrics.

@@ -50,6 +50,11 @@ const (
 	PhasePartiallyFailed = "PartiallyFailed"
 )
 
+// Finished tells whether Velero does nothing more to a backup or a restore in a phase.
+func Finished(phase string) bool {
+	return slices.Contains([]string{PhaseCompleted, PhasePartiallyFailed, "Failed", "FailedValidation"}, phase)
+}
+
 // Schedule is the name of the Schedule that made the backup, if one did.
 func (b *Backup) Schedule() string { return b.Metadata.Labels["velero.io/schedule-name"] }
 

@@ -8,13 +8,14 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/longshore-dev/velero-plugin/internal/check"
 	"github.com/longshore-dev/velero-plugin/internal/drill"
 )
 
-const drillUsage = `velero-plugin-longshore drill BACKUP [flags] [-- COMMAND...]
+const drillUsage = `velero-plugin-longshore drill BACKUP | --latest-of SCHEDULE [flags] [-- COMMAND...]
 
 Proves a backup by restoring it: Velero restores it into scratch namespaces, the
 drill waits until the claims are Bound and the workloads Ready, runs your test, and
@@ -29,8 +30,11 @@ A Job is run in the namespace itself, and needs no shell here.
 What belongs to the cluster and not to a namespace is left out, unless its kind is
 named by --include-cluster-resources: then it is there for the time of the drill.
 
+--latest-of takes the newest backup of a schedule that Velero has finished. --metrics
+and --push tell Prometheus how the drill ended.
+
   velero-plugin-longshore drill nightly-20260101020000 --max-age 26h -- ./test.sh
-  velero-plugin-longshore drill nightly-20260101020000 --test-job test.yaml -o json
+  velero-plugin-longshore drill --latest-of nightly --test-job test.yaml -o json
   velero-plugin-longshore drill nightly-1 --expect configmaps/settings --until bound
 
 Exit status: 0 the drill passed, 1 it failed, 2 it could not begin.
@@ -39,10 +43,13 @@ Exit status: 0 the drill passed, 1 it failed, 2 it could not begin.
 // drilling are what a person says of a drill.
 type drilling struct {
 	*reading
+	metrics           publishing
+	latestOf          string
 	until, job        string
 	expect, expectNot []string
 	options           drill.Options
 	inCluster         *drill.Cluster
+	backup            drill.Backup
 }
 
 // drilled is a finished drill for a program.
@@ -59,6 +66,7 @@ func runDrill(args []string, stdout, stderr io.Writer) int {
 	d := &drilling{reading: newReading("drill", drillUsage, stdout, stderr)}
 	d.goingOn, d.locate = drill.CleanUpNotice, d.findBackup
 	o := &d.options
+	d.flags.StringVar(&d.latestOf, "latest-of", "", "drill the newest finished backup of this `schedule`")
 	d.flags.StringSliceVar(&o.Namespaces, "include-namespaces", nil, "`namespaces` of the backup to drill; without it all but those of Kubernetes and Velero")
 	d.flags.StringSliceVar(&o.ExcludeResources, "exclude-resources", nil, "`resources` to leave out, such as ingresses.networking.k8s.io")
 	d.flags.StringSliceVar(&o.ClusterResources, "include-cluster-resources", nil, "`resources` of the cluster to restore for the time of the drill, such as clusterroles.rbac.authorization.k8s.io")
@@ -69,10 +77,11 @@ func runDrill(args []string, stdout, stderr io.Writer) int {
 	d.flags.DurationVar(&o.TestTimeout, "test-timeout", 10*time.Minute, "`time` for the test")
 	d.flags.StringArrayVar(&d.expect, "expect", nil, "`[NAMESPACE/]RESOURCE/NAME` that must be there afterwards, repeatable; one of each namespace is chosen anyway")
 	d.flags.StringArrayVar(&d.expectNot, "expect-not", nil, "`[NAMESPACE/]RESOURCE/NAME` that must not be there, such as what was made after the backup; repeatable")
+	d.metrics.add(d.flags)
 	return d.run(args, d.wants, d.drill)
 }
 
-// wants a backup, and behind -- the command of the test.
+// wants one way to say which backup, and behind -- the command of the test.
 func (d *drilling) wants(args []string) error {
 	if at := d.flags.ArgsLenAtDash(); at >= 0 {
 		if len(args) == at {
@@ -101,7 +110,17 @@ func (d *drilling) wants(args []string) error {
 	if err := d.readTest(); err != nil {
 		return err
 	}
-	return errors.Join(d.readMarkers(), one("backup")(args))
+	return errors.Join(d.readMarkers(), d.metrics.validate(), d.oneBackup(args))
+}
+
+func (d *drilling) oneBackup(args []string) error {
+	switch {
+	case d.latestOf == "":
+		return one("backup")(args)
+	case len(args) > 0:
+		return errors.New("the name of a backup and --latest-of exclude each other")
+	}
+	return nil
 }
 
 func (d *drilling) readTest() error {
@@ -137,7 +156,7 @@ func (d *drilling) readMarkers() error {
 	return nil
 }
 
-// findBackup asks the cluster for the Backup, and reads its location.
+// findBackup asks the cluster for the Backup, whose location it is.
 func (d *drilling) findBackup(ctx context.Context, args []string) error {
 	cluster, err := d.cluster()
 	if err != nil {
@@ -147,31 +166,56 @@ func (d *drilling) findBackup(ctx context.Context, args []string) error {
 		return err
 	}
 	defer d.progress(d.stderr, "looking for the backup")()
-	location, err := d.inCluster.FindBackup(ctx, args[0])
-	if err != nil {
-		return err
+	if d.latestOf == "" {
+		d.backup, err = d.inCluster.FindBackup(ctx, args[0])
+	} else {
+		d.backup, err = d.latest(ctx)
 	}
-	if d.at == "" && !d.described("") {
-		d.at = location
+	if err == nil && d.at == "" && !d.described("") {
+		d.at = d.backup.Location
 	}
-	return nil
+	return err
 }
 
-func (d *drilling) drill(ctx context.Context, l *opened, args []string) error {
-	name := args[0]
-	if d.output == "json" {
-		report := drill.Run(ctx, d.inCluster, l.Location, name, d.options, check.Silent{})
-		told := drilled{
-			Report: check.NewReport(l.subject, report.Results), Backup: name, Drill: report.Drill, Namespaces: report.Namespaces,
-			Age: report.Age.Round(time.Second).Seconds(), Recovery: report.Recovery.Round(time.Millisecond).Seconds(),
-		}
-		told.OK = report.Passed()
-		return errors.Join(writeJSON(d.stdout, told), sound(told.OK))
+func (d *drilling) latest(ctx context.Context) (drill.Backup, error) {
+	newest, unfinished, err := d.inCluster.Latest(ctx, d.latestOf, d.at)
+	if err == nil && len(unfinished) > 0 {
+		fmt.Fprintf(d.stderr, "velero-plugin-longshore: not yet finished, and left out: %s\n", strings.Join(unfinished, ", "))
 	}
+	return newest, err
+}
+
+func (d *drilling) drill(ctx context.Context, l *opened, _ []string) error {
+	tell := d.asText
+	if d.output == "json" {
+		tell = d.asJSON
+	}
+	done, err := tell(ctx, l)
+	if ctx.Err() != nil { // it says nothing about the backup
+		return err
+	}
+	if failed := d.metrics.publish(ctx, drill.MetricsJob, done.Group(l.Location), done.Gauges(l.Location)); failed != nil {
+		_ = report(d.stderr, failed)
+		return errors.Join(err, errTold)
+	}
+	return err
+}
+
+func (d *drilling) asJSON(ctx context.Context, l *opened) (*drill.Report, error) {
+	report := drill.Run(ctx, d.inCluster, l.Location, d.backup, d.options, check.Silent{})
+	told := drilled{
+		Report: check.NewReport(l.subject, report.Results), Backup: d.backup.Name, Drill: report.Drill, Namespaces: report.Namespaces,
+		Age: report.Age.Round(time.Second).Seconds(), Recovery: report.Recovery.Round(time.Millisecond).Seconds(),
+	}
+	told.OK = report.Passed()
+	return report, errors.Join(writeJSON(d.stdout, told), sound(told.OK))
+}
+
+func (d *drilling) asText(ctx context.Context, l *opened) (*drill.Report, error) {
 	printer := check.NewPrinter(check.TerminalOf(d.stdout))
 	printer.Doing, printer.Good = "Drilling", "The backup was restored"
-	printer.Title("backup " + name + " of " + l.subject)
-	report := drill.Run(ctx, d.inCluster, l.Location, name, d.options, printer)
+	printer.Title("backup " + d.backup.Name + " of " + l.subject)
+	report := drill.Run(ctx, d.inCluster, l.Location, d.backup, d.options, printer)
 	printer.Sum(report.Results)
-	return sound(report.Passed())
+	return report, sound(report.Passed())
 }

@@ -19,6 +19,9 @@ func TestDrillArguments(t *testing.T) {
 	for says, args := range map[string][]string{
 		"say which backup":                                   {},
 		"one backup at most, not a b":                        {"a", "b"},
+		"a backup and --latest-of exclude each other":        {"a", "--latest-of", "nightly"},
+		"its folder is not there":                            {"a", "--metrics", filepath.Join(none, "drill.prom")},
+		"--push: the address of a Pushgateway":               {"a", "--push", "gateway:9091"},
 		"there is no command behind --":                      {"a", "--"},
 		`--until "never" is not accepted; it takes restored`: {"a", "--until", "never"},
 		"--timeout and --test-timeout must be more than 0":   {"a", "--timeout", "0s"},

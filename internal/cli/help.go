@@ -20,7 +20,7 @@ Started by hand it knows these commands, and says more of each with --help:
       try all that a location needs, and say what to change
   verify BACKUP... | --all | --latest-of SCHEDULE
       prove that backups can be restored: what is stored, the snapshots, the cluster
-  drill BACKUP [-- COMMAND...]
+  drill BACKUP | --latest-of SCHEDULE [-- COMMAND...]
       restore a backup into scratch namespaces, test it there, and remove it again
   logs BACKUP|RESTORE, describe BACKUP, download BACKUP [PATH...]
       read what is stored, without Velero and without signed URLs
@@ -30,7 +30,7 @@ Started by hand it knows these commands, and says more of each with --help:
       remove what killed plugin processes left in the cluster
   install [DIR]
       copy this binary into DIR, as Velero's init container does
-  print rbac|admission|policy|lifecycle|cronjob
+  print rbac|admission|policy|lifecycle|cronjob|drill-cronjob
       print a manifest for the cluster, or a policy for the storage
   completion bash|zsh|fish|powershell
       print a script with which the shell completes commands and flags
@@ -85,17 +85,19 @@ Velero's plugins. The copy appears whole or not at all.
 Exit status: 0 it is there, 1 it is not, 2 it was called wrongly.
 `
 
-const printUsage = `velero-plugin-longshore print rbac|admission|policy|lifecycle|cronjob [flags]
+const printUsage = `velero-plugin-longshore print rbac|admission|policy|lifecycle|cronjob|drill-cronjob [flags]
 
 Prints what a cluster or a storage needs, with your names in it:
 
-  rbac        the rights of Velero's service account for snapshots, to be applied
-              where Velero is not an administrator of the cluster
-  admission   what Velero's service account may change, as a
-              ValidatingAdmissionPolicy, for Kubernetes 1.30 and later
-  policy      the storage's policy of least privilege for the credentials
-  lifecycle   a lifecycle configuration that removes what broken uploads leave
-  cronjob     a CronJob that verifies all backups every night, with its rights
+  rbac           the rights of Velero's service account for snapshots, to be applied
+                 where Velero is not an administrator of the cluster
+  admission      what Velero's service account may change, as a
+                 ValidatingAdmissionPolicy, for Kubernetes 1.30 and later
+  policy         the storage's policy of least privilege for the credentials
+  lifecycle      a lifecycle configuration that removes what broken uploads leave
+  cronjob        a CronJob that verifies all backups every night, with its rights
+  drill-cronjob  a CronJob that drills the newest backup every week, with its rights
+                 and a policy that confines them, for Kubernetes 1.30 and later
 
   velero-plugin-longshore print rbac -n velero | kubectl apply -f -
   velero-plugin-longshore print policy --bucket my-bucket > policy.json

@@ -6,6 +6,7 @@ import (
 	"io"
 	"path"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -18,7 +19,7 @@ import (
 type printFlags struct {
 	namespace, account, staging string // of Velero in the cluster
 	bucket, prefix              string // of the location
-	image                       string
+	image, schedule             string // of the CronJobs
 }
 
 // printable is a text of the documentation, adapted to the flags.
@@ -29,7 +30,9 @@ var printables = map[string]printable{
 	"admission": func(f *printFlags) (string, error) { return f.manifest("admission.yaml") },
 	"policy":    (*printFlags).policy,
 	"lifecycle": (*printFlags).lifecycle,
-	"cronjob":   (*printFlags).cronJob,
+	"cronjob":   func(f *printFlags) (string, error) { return f.cronJob("verify-cronjob.yaml") },
+
+	"drill-cronjob": func(f *printFlags) (string, error) { return f.cronJob("drill-cronjob.yaml") },
 }
 
 func runPrint(args []string, stdout, stderr io.Writer) int {
@@ -41,16 +44,17 @@ func runPrint(args []string, stdout, stderr io.Writer) int {
 	flags.StringVar(&f.bucket, "bucket", "", "`bucket` of the location")
 	flags.StringVar(&f.prefix, "prefix", "", "`prefix` of the location")
 	flags.StringVar(&f.image, "image", "", "`image` of the CronJob")
+	flags.StringVar(&f.schedule, "schedule", "nightly", "Velero's `Schedule` whose backups drill-cronjob drills")
 	done, err := parseFlags("print", flags, args, printUsage, stdout)
 	if done {
 		return exitOK
 	}
 	if err == nil && flags.NArg() != 1 {
-		err = fmt.Errorf("print takes one of rbac, admission, policy, lifecycle and cronjob, not %q", strings.Join(flags.Args(), " "))
+		err = fmt.Errorf("print takes one of rbac, admission, policy, lifecycle, cronjob and drill-cronjob, not %q", strings.Join(flags.Args(), " "))
 	}
 	text := printables[flags.Arg(0)]
 	if err == nil && text == nil {
-		err = fmt.Errorf("print %q: there are rbac, admission, policy, lifecycle and cronjob", flags.Arg(0))
+		err = fmt.Errorf("print %q: there are rbac, admission, policy, lifecycle, cronjob and drill-cronjob", flags.Arg(0))
 	}
 	if err != nil {
 		return usageError(stderr, err)
@@ -111,11 +115,14 @@ func (f *printFlags) lifecycle() (string, error) {
 
 var imageLine = regexp.MustCompile(`image: \S+`)
 
-// cronJob verifies all backups every night.
-func (f *printFlags) cronJob() (string, error) {
-	text, err := read("examples/verify-cronjob.yaml")
+// cronJob is an example of a CronJob with these names in it.
+func (f *printFlags) cronJob(name string) (string, error) {
+	text, err := read("examples/" + name)
 	if f.image != "" {
 		text = imageLine.ReplaceAllLiteralString(text, "image: "+f.image)
 	}
-	return strings.ReplaceAll(text, "namespace: velero", "namespace: "+f.namespace), err
+	return strings.NewReplacer(
+		`--latest-of, "nightly"`, "--latest-of, "+strconv.Quote(f.schedule), "serviceaccount:velero:", "serviceaccount:"+f.namespace+":",
+		"namespace: velero", "namespace: "+f.namespace,
+	).Replace(text), err
 }

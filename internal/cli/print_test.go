@@ -52,6 +52,18 @@ func TestPrintCronJob(t *testing.T) {
 	require.NotContains(t, text, "namespace: velero")
 }
 
+func TestPrintDrillCronJob(t *testing.T) {
+	file, err := docs.Files.ReadFile("examples/drill-cronjob.yaml")
+	require.NoError(t, err)
+	require.Equal(t, string(file), printed(t, exitOK, "drill-cronjob"))
+	text := printed(t, exitOK, "drill-cronjob", "-n", "backup", "--image", "registry.example.com/longshore:v1", "--schedule", "weekly")
+	require.Contains(t, text, "image: registry.example.com/longshore:v1\n")
+	require.Contains(t, text, `args: [drill, --latest-of, "weekly", --max-age`)
+	require.Equal(t, strings.Count(string(file), "by-drill"), strings.Count(text, "== 'system:serviceaccount:backup:longshore-drill'"))
+	require.NotContains(t, text, "namespace: velero")
+	require.NotContains(t, text, "serviceaccount:velero")
+}
+
 func TestPrintPolicies(t *testing.T) {
 	text := printed(t, exitOK, "policy", "--bucket", "mine", "--prefix", "/a/b/")
 	require.True(t, json.Valid([]byte(text)))
@@ -62,6 +74,6 @@ func TestPrintPolicies(t *testing.T) {
 	require.Contains(t, text, `"Prefix": "a/"`)
 
 	require.Contains(t, printed(t, exitUsage, "policy"), "print policy needs --bucket")
-	require.Contains(t, printed(t, exitUsage, "roles"), `print "roles": there are rbac, admission, policy, lifecycle and cronjob`)
+	require.Contains(t, printed(t, exitUsage, "roles"), `print "roles": there are rbac, admission, policy, lifecycle, cronjob and drill-cronjob`)
 	require.Contains(t, printed(t, exitUsage), "print takes one of")
 }

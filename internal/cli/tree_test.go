@@ -30,7 +30,7 @@ func TestCompletion(t *testing.T) {
 	require.Equal(t, []string{"--credentials-file"}, completed(t, "check", "objectstore", "--cred"))
 	require.Equal(t, []string{"--latest-of"}, completed(t, "verify", "--lat"))
 	require.Equal(t, []string{"text", "json"}, completed(t, "describe", "-o", ""))
-	require.Equal(t, []string{"rbac", "admission", "policy", "lifecycle", "cronjob"}, completed(t, "print", ""))
+	require.Equal(t, []string{"rbac", "admission", "policy", "lifecycle", "cronjob", "drill-cronjob"}, completed(t, "print", ""))
 	require.Contains(t, completed(t, "download", "--"), "--force")
 }
 

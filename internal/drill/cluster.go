@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/longshore-dev/velero-plugin/internal/check"
@@ -46,21 +45,6 @@ func NewCluster(c *check.Cluster) (*Cluster, error) {
 	}
 	all.leases, all.restores, all.backups = all.leases.In(c.Namespace), all.restores.In(c.Namespace), all.backups.In(c.Namespace)
 	return all, errors.Join(errs...)
-}
-
-// FindBackup returns the name of the BackupStorageLocation of a Backup.
-func (c *Cluster) FindBackup(ctx context.Context, name string) (location string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	found, err := c.backups.Get(ctx, name)
-	if apierrors.IsNotFound(err) {
-		return "", fmt.Errorf("there is no Backup %s in namespace %s of the cluster at %s, or no Velero", name, c.Namespace, c.Config.Host)
-	}
-	if err != nil {
-		return "", err
-	}
-	location, _, _ = unstructured.NestedString(found.Object, "spec", "storageLocation")
-	return location, nil
 }
 
 // requestTimeout bounds one look into the cluster.

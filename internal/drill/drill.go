@@ -70,18 +70,22 @@ type Options struct {
 // Report is what came of a drill.
 type Report struct {
 	Results []check.Result
+	Backup  Backup
 	Drill   string // its ID, "" if none was begun
 	// Namespaces are the scratch namespaces by those of the backup.
 	Namespaces map[string]string
 	// Age of the backup's data when the drill began; Recovery is the time from the
 	// restore until the application was there.
 	Age, Recovery time.Duration
+	Began         time.Time     // when the backup did, zero if it does not say so
+	Took          time.Duration // the whole drill
 }
 
 // Run makes a drill of a backup. It returns when all that it made is gone, or when
 // that could not be.
-func Run(ctx context.Context, c *Cluster, l *backups.Location, backup string, o Options, observer check.Observer) *Report {
-	d := &drill{Run: check.NewRun(observer), Cluster: c, l: l, name: backup, o: o}
+func Run(ctx context.Context, c *Cluster, l *backups.Location, backup Backup, o Options, observer check.Observer) *Report {
+	d := &drill{Run: check.NewRun(observer), Cluster: c, l: l, name: backup.Name, o: o, report: Report{Backup: backup}}
+	began := time.Now()
 	d.Step(ctx, "remains", d.remains)
 	if d.Step(ctx, "backup", d.backup) {
 		d.Step(ctx, "age", d.age)
@@ -90,7 +94,7 @@ func Run(ctx context.Context, c *Cluster, l *backups.Location, backup string, o 
 		}
 		d.Step(context.WithoutCancel(ctx), "record", func(done context.Context) (string, error) { return d.record(ctx, done) })
 	}
-	d.report.Results = d.Results
+	d.report.Results, d.report.Took = d.Results, time.Since(began)
 	return &d.report
 }
 

@@ -256,7 +256,7 @@ func (d *drill) age(context.Context) (string, error) {
 	if began == nil {
 		return "", check.Fail("the backup does not say when it began", "its metadata is damaged: velero-plugin-longshore verify "+d.name)
 	}
-	d.report.Age = time.Since(*began)
+	d.report.Began, d.report.Age = *began, time.Since(*began)
 	return tooOld(d.report.Age, d.o.MaxAge)
 }
 

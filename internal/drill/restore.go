@@ -40,7 +40,7 @@ func (d *drill) restoreBy(ctx context.Context, name string, spec map[string]any)
 			return false, "", fmt.Errorf("%s was deleted by someone else", target.Object)
 		}
 		phase := phaseOf(now)
-		return slices.Contains(ends, phase), fmt.Sprintf("phase %q", phase), nil
+		return backups.Finished(phase), fmt.Sprintf("phase %q", phase), nil
 	})
 	if err != nil {
 		return "", inTime(ctx, err, "if its phase is still empty or New, Velero's server does not run or restores something else: look at its log; else raise --timeout")
@@ -75,9 +75,6 @@ func anys(words []string) []any {
 	}
 	return all
 }
-
-// ends are the phases that a Restore does not leave.
-var ends = []string{backups.PhaseCompleted, backups.PhasePartiallyFailed, "Failed", "FailedValidation"}
 
 func phaseOf(o *object) string {
 	phase, _, _ := unstructured.NestedString(o.Object, "status", "phase")

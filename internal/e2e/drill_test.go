@@ -36,8 +36,8 @@ const (
 
 // TestDrill drills small backups with the real Velero: a drill that is killed, the
 // next one, which removes what that has left and passes, one whose claim is never
-// Bound, and one that fails beside another, which is interrupted. Nothing is left of
-// them but what was there before.
+// Bound, one that fails beside another, which is interrupted, and that of the CronJob.
+// Nothing is left of them but what was there before.
 func TestDrill(t *testing.T) {
 	d := startDrills(t)
 	before := d.leftovers()
@@ -61,14 +61,18 @@ func TestDrill(t *testing.T) {
 	d.nothingLeft(before)
 	d.failsBesideInterrupted()
 	d.nothingLeft(before)
+	d.cronJob()
+	d.nothingLeft(before)
 }
 
 // drills are drills of backups of one small application.
 type drills struct {
 	*testing.T
-	cluster *testbed.Cluster
-	velero  *testbed.VeleroServer
-	program string // this one, which is the user's test too
+	bed        *testbed.Bed
+	cluster    *testbed.Cluster
+	velero     *testbed.VeleroServer
+	program    string // this one, which is the user's test too
+	kubeconfig string // of who drills
 }
 
 func startDrills(t *testing.T) *drills {
@@ -81,9 +85,9 @@ func startDrills(t *testing.T) *drills {
 	require.NoError(t, err)
 	program, err := os.Executable()
 	require.NoError(t, err)
-	d := &drills{t, cluster, velero, program}
+	d := &drills{t, bed, cluster, velero, program, cluster.Kubeconfig}
 	d.install()
-	veleroCLI(t, velero, "backup", "create", "orders", "--include-namespaces", drilledApp, "--include-cluster-resources=true")
+	veleroCLI(t, velero, "backup", "create", "orders", "--include-namespaces", drilledApp, "--include-cluster-resources=true", "--labels", "velero.io/schedule-name=nightly")
 	require.NoError(t, velero.WaitBackup(t.Context(), "orders", waitLimit))
 	d.backUpClass()
 	// What comes after the backup, and what is lost.
@@ -136,6 +140,7 @@ type drillStep struct {
 // drillTold is what a drill tells a program.
 type drillTold struct {
 	OK              bool
+	Backup          string
 	Steps           []drillStep
 	RecoverySeconds float64
 }
@@ -173,7 +178,7 @@ func (d *drills) command(ctx context.Context, args ...string) *exec.Cmd {
 	command := exec.CommandContext(ctx, plugin, append([]string{"drill", "-o", "json"}, args...)...)
 	command.Env = []string{
 		"HOME=" + d.TempDir(), "PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir(), "AWS_EC2_METADATA_DISABLED=true",
-		"KUBECONFIG=" + d.cluster.Kubeconfig, "DRILL_TEST_STORAGE=" + d.cluster.Storage,
+		"KUBECONFIG=" + d.kubeconfig, "DRILL_TEST_STORAGE=" + d.cluster.Storage,
 	}
 	command.Stderr = d.Output()
 	return command
@@ -248,12 +253,14 @@ spec:
 func (d *drills) failsBesideInterrupted() {
 	d.Helper()
 	command := d.underWay()
-	failed := d.run(1, "orders", "--max-age", "1ms", "--expect-not", "configmaps/settings", "--", d.program, saysNo)
+	file := filepath.Join(d.TempDir(), "drill.prom")
+	failed := d.run(1, "orders", "--metrics", file, "--max-age", "1ms", "--expect-not", "configmaps/settings", "--", d.program, saysNo)
 	require.Regexp(d, `^none; under way: [a-z2-7]{8} by `, failed.step("remains").Detail)
 	require.Equal(d, []string{"age", "markers", "test"}, failed.failures())
 	require.Contains(d, failed.step("markers").Detail, "shop/configmaps/settings is there")
 	require.Equal(d, "exit status 3: no such order", failed.step("test").Detail)
 	d.requireVerdict("orders", "failed: age, markers, test", "DrillFailed")
+	d.requireMetrics(file)
 	require.Len(d, d.namespaces(), 2)
 	require.Len(d, d.objects("restores"), 2)
 
@@ -263,6 +270,19 @@ func (d *drills) failsBesideInterrupted() {
 	require.ErrorAs(d, command.Wait(), &exit)
 	require.Equal(d, 1, exit.ExitCode())
 	require.Equal(d, before, d.annotation("orders"), "an interrupted drill says nothing about the backup")
+}
+
+// requireMetrics wants the metrics of that drill, which promtool accepts.
+func (d *drills) requireMetrics(file string) {
+	d.Helper()
+	text, err := os.ReadFile(file)
+	require.NoError(d, err)
+	const group = `bucket="` + drillBucket + `",prefix="",schedule="nightly"`
+	require.Contains(d, string(text), "longshore_drill_ok{"+group+"} 0\n")
+	require.Regexp(d, `longshore_drill_step_seconds{`+group+`,step="markers",outcome="failed"} [0-9.]+\n`, string(text))
+	said, err := testbed.Promtool(d.Context(), string(text), "check", "metrics")
+	require.NoError(d, err)
+	require.Empty(d, said, "promtool has nothing to say about it")
 }
 
 // neverBound is a drill whose claim gets no volume: its StorageClass is gone.

@@ -32,7 +32,7 @@ func Latest(ctx context.Context, l *backups.Location, schedule string) (name str
 			return "", nil, err
 		case err == nil && b.Schedule() != schedule: // one of a schedule whose name begins so
 			continue
-		case err == nil && !finished(b.Status.Phase):
+		case err == nil && !backups.Finished(b.Status.Phase):
 			unfinished = append(unfinished, name)
 			continue
 		}
@@ -42,9 +42,4 @@ func Latest(ctx context.Context, l *backups.Location, schedule string) (name str
 		return "", nil, fmt.Errorf("no backup of schedule %s is finished, of %s", schedule, few(unfinished, ", "))
 	}
 	return "", nil, fmt.Errorf("there is no backup of schedule %s among the %d of the location", schedule, len(names))
-}
-
-// finished tells whether Velero does nothing more in a phase.
-func finished(phase string) bool {
-	return slices.Contains([]string{backups.PhaseCompleted, backups.PhasePartiallyFailed, "Failed", "FailedValidation"}, phase)
 }

@@ -1,0 +1,123 @@
+package e2e
+
+import (
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/longshore-dev/velero-plugin/internal/testbed"
+)
+
+// cronJob runs what the example of a CronJob runs, with the rights that stand there and
+// within what its policies leave of them: the drill passes, and a Pushgateway has it.
+func (d *drills) cronJob() {
+	d.Helper()
+	manifest, err := os.ReadFile(filepath.Join("..", "..", "docs", "examples", "drill-cronjob.yaml"))
+	require.NoError(d, err)
+	require.NoError(d, d.cluster.Apply(d.Context(), string(manifest)))
+	account, err := d.cluster.Account(d.Context(), d.velero.Namespace, "longshore-drill")
+	require.NoError(d, err)
+	d.confined(account)
+	_, gateway, err := d.bed.StartPushgateway(d.Context())
+	require.NoError(d, err)
+	job, err := d.cluster.Kube.BatchV1().CronJobs(d.velero.Namespace).Get(d.Context(), "longshore-drill", metav1.GetOptions{})
+	require.NoError(d, err)
+	args := job.Spec.JobTemplate.Spec.Template.Spec.Containers[0].Args
+	args[slices.Index(args, "--push")+1] = gateway
+
+	d.kubeconfig = account.Kubeconfig
+	told := d.run(0, args[1:]...)
+	require.Equal(d, "orders", told.Backup, "the newest of the schedule")
+	resp, err := http.Get(gateway + "/metrics")
+	require.NoError(d, err)
+	defer resp.Body.Close()
+	pushed, err := io.ReadAll(resp.Body)
+	require.NoError(d, err)
+	const group = `{bucket="` + drillBucket + `",instance="",job="longshore_drill",prefix="",schedule="nightly"} `
+	require.Contains(d, string(pushed), "longshore_drill_ok"+group+"1\n")
+	require.Contains(d, string(pushed), "longshore_drill_recovery_seconds"+group)
+}
+
+// confined waits until the policies hold, and wants the CronJob's account to be refused
+// all that is not a drill's.
+func (d *drills) confined(account *testbed.Account) {
+	d.Helper()
+	core, ctx := account.Kube.CoreV1(), d.Context()
+	dry := metav1.DeleteOptions{DryRun: []string{metav1.DryRunAll}}
+	claim := func() error { return core.PersistentVolumeClaims(drilledApp).Delete(ctx, "data", dry) }
+	require.Eventually(d, func() bool { err := claim(); return err != nil && isPolicy(err) }, 20*time.Second, 100*time.Millisecond, "the policy does not hold: %v", claim())
+	bound, err := d.cluster.Kube.CoreV1().PersistentVolumeClaims(drilledApp).Get(ctx, "data", metav1.GetOptions{})
+	require.NoError(d, err)
+	config, err := clientcmd.BuildConfigFromFlags("", account.Kubeconfig)
+	require.NoError(d, err)
+	client, err := dynamic.NewForConfig(config)
+	require.NoError(d, err)
+	of := func(resource string) dynamic.ResourceInterface {
+		return client.Resource(schema.GroupVersionResource{Group: "velero.io", Version: "v1", Resource: resource}).Namespace(d.velero.Namespace)
+	}
+	restore := func(name string, spec map[string]any) error {
+		spec["backupName"] = "orders"
+		_, err := of("restores").Create(ctx, &unstructured.Unstructured{Object: map[string]any{
+			"apiVersion": "velero.io/v1", "kind": "Restore", "metadata": map[string]any{"name": name}, "spec": spec,
+		}}, metav1.CreateOptions{DryRun: dry.DryRun})
+		return err
+	}
+	mapped := func(to string) map[string]any {
+		return map[string]any{"includedNamespaces": []any{drilledApp}, "namespaceMapping": map[string]any{drilledApp: to}}
+	}
+	require.NoError(d, restore("longshore-drill-x", mapped("drill-x-shop")))
+	ofCluster := mapped("drill-x-shop")
+	ofCluster["includeClusterResources"] = true
+	inPlace := mapped("drill-x-shop")
+	inPlace["existingResourcePolicy"] = "update"
+	for what, err := range map[string]error{
+		"delete a namespace": core.Namespaces().Delete(ctx, drilledApp, dry),
+		"make a namespace": func() error {
+			_, err := core.Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "drill-mine"}}, metav1.CreateOptions{DryRun: dry.DryRun})
+			return err
+		}(),
+		"change a volume": func() error {
+			_, err := core.PersistentVolumes().Patch(ctx, bound.Spec.VolumeName, types.MergePatchType, []byte(`{"spec": {"persistentVolumeReclaimPolicy": "Recycle"}}`), metav1.PatchOptions{DryRun: dry.DryRun})
+			return err
+		}(),
+		"make a Job": func() error {
+			job := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Name: "a"}, Spec: batchv1.JobSpec{Template: corev1.PodTemplateSpec{Spec: corev1.PodSpec{RestartPolicy: corev1.RestartPolicyNever, Containers: []corev1.Container{{Name: "a", Image: "a"}}}}}}
+			_, err := account.Kube.BatchV1().Jobs(drilledApp).Create(ctx, job, metav1.CreateOptions{DryRun: dry.DryRun})
+			return err
+		}(),
+		"change a Backup": func() error {
+			_, err := of("backups").Patch(ctx, "orders", types.MergePatchType, []byte(`{"spec": {"ttl": "1s"}}`), metav1.PatchOptions{DryRun: dry.DryRun})
+			return err
+		}(),
+		"restore another name":       restore("mine", mapped("drill-x-shop")),
+		"restore into the original":  restore("longshore-drill-x", map[string]any{"includedNamespaces": []any{drilledApp}}),
+		"restore into another":       restore("longshore-drill-x", mapped("bank")),
+		"restore everything":         restore("longshore-drill-x", map[string]any{"includedNamespaces": []any{"*"}, "namespaceMapping": map[string]any{drilledApp: "drill-x"}}),
+		"restore all there is":       restore("longshore-drill-x", map[string]any{}),
+		"restore what is of cluster": restore("longshore-drill-x", ofCluster),
+		"restore over what is there": restore("longshore-drill-x", inPlace),
+	} {
+		require.Error(d, err, what)
+		require.True(d, isPolicy(err), "%s: %v", what, err)
+	}
+}
+
+// isPolicy tells whether it was a policy of the CronJob's manifest that refused.
+func isPolicy(err error) bool {
+	return (apierrors.IsInvalid(err) || apierrors.IsForbidden(err)) && strings.Contains(err.Error(), "ValidatingAdmissionPolicy 'longshore-drill-")
+}
