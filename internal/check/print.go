@@ -36,14 +36,8 @@ func (p *Printer) Title(text string) {
 	fmt.Fprintln(p.terminal)
 }
 
-const (
-	// aroundName is the length of a line before its detail, but for the name.
-	aroundName = 3 + 2 + 2 + 8 + 3
-	// roomy is the width from which long details stand beside their steps.
-	roomy = 120
-	// margin is how far what follows a line is indented.
-	margin = 5
-)
+// margin is how far what follows a line is indented.
+const margin = 5
 
 // Begin implements Observer. Of a step that takes more than a second it shows
 // that it is under way.
@@ -73,27 +67,15 @@ func (p *Printer) End(r Result) {
 	}
 }
 
+// line writes the detail beside the step, or below it if that is too wide.
 func (p *Printer) line(r Result) {
-	start := fmt.Sprintf("%s %s %8s", p.title(r.Step), p.mark(r.Outcome), seconds(r.Took))
-	before := aroundName + p.NameWidth
-	switch {
-	case before-len("   ") > p.terminal.Width:
-		fmt.Fprintf(p.terminal, "%s\n%s%s %s\n", strings.TrimRight(p.title(r.Step), " "), strings.Repeat(" ", margin), p.mark(r.Outcome), seconds(r.Took))
-		p.below("", r.Detail)
-		return
-	case p.terminal.Width < roomy && before+utf8.RuneCountInString(r.Detail) > p.terminal.Width:
-		fmt.Fprintln(p.terminal, start)
-		p.below("", r.Detail)
-		return
+	start, end := p.title(r.Step)+" ", fmt.Sprintf(" %8s", seconds(r.Took))
+	beside := "   " + r.Detail
+	if utf8.RuneCountInString(start+"✓"+end+beside) > p.terminal.Width {
+		beside = ""
+		defer p.below("", r.Detail)
 	}
-	lines := wrap(r.Detail, p.terminal.Width-before)
-	if len(lines) == 0 {
-		lines = []string{""}
-	}
-	fmt.Fprintln(p.terminal, strings.TrimRight(start+"   "+lines[0], " "))
-	for _, line := range lines[1:] {
-		fmt.Fprintln(p.terminal, strings.Repeat(" ", before)+line)
-	}
+	fmt.Fprintln(p.terminal, strings.TrimRight(start+p.mark(r.Outcome)+end+beside, " "))
 }
 
 // below writes text under a line.

@@ -86,56 +86,6 @@ func (t Terminal) Wrap(text string) string {
 	return out.String()
 }
 
-// helpWidth is the width for which help texts are written.
-const helpWidth = 80
-
-// Fit makes a help text fit a terminal that is narrower than what it was written
-// for. Lines with a common indentation are a paragraph, but for those indented
-// by two spaces: they are commands, of one line each.
-func (t Terminal) Fit(text string) string {
-	if t.Width >= helpWidth {
-		return text
-	}
-	var out strings.Builder
-	for _, p := range paragraphs(text) {
-		indent := len(p) - len(strings.TrimLeft(p, " "))
-		for i, line := range wrap(p, t.Width-indent) {
-			if i == 1 && indent == commandIndent {
-				indent += commandIndent
-			}
-			out.WriteString(strings.Repeat(" ", indent) + line)
-			out.WriteByte('\n')
-		}
-		if p == "" {
-			out.WriteByte('\n')
-		}
-	}
-	return out.String()
-}
-
-const commandIndent = 2
-
-// paragraphs joins the lines of a help text that belong together; an empty line
-// is one of its own.
-func paragraphs(text string) []string {
-	var all []string
-	last := -1
-	for line := range strings.Lines(text) {
-		line = strings.TrimRight(line, "\n")
-		indent := len(line) - len(strings.TrimLeft(line, " "))
-		if line == "" {
-			indent = -1
-		}
-		if indent >= 0 && indent != commandIndent && indent == last {
-			all[len(all)-1] += " " + strings.TrimLeft(line, " ")
-		} else {
-			all = append(all, line)
-		}
-		last = indent
-	}
-	return all
-}
-
 // wrap breaks text into lines between words. A word that is longer than a line
 // has one of its own: it may be a URL or a policy, which is copied whole.
 func wrap(text string, width int) []string {

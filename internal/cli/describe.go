@@ -11,7 +11,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/longshore-dev/velero-plugin/internal/backups"
@@ -21,8 +20,8 @@ import (
 const describeUsage = `velero-plugin-longshore describe BACKUP [flags]
 
 Tells what is in a backup: when it was made and how it ended, the kinds of its
-items, its volumes with their snapshots and sizes, its errors and warnings. It is
-read from the storage alone; Velero need not run.
+items, its volumes with their snapshots and sizes, its errors and warnings. It
+is read from the storage alone; Velero need not run.
 
   velero-plugin-longshore describe nightly-20260101020000
   velero-plugin-longshore describe nightly-20260101020000 -o json
@@ -106,12 +105,11 @@ func writeKinds(w io.Writer, kinds []backups.Kind) {
 	if len(kinds) == 0 {
 		return
 	}
-	table := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
-	fmt.Fprintln(table, "\nKIND\tITEMS")
+	var rows [][]string
 	for _, k := range kinds {
-		fmt.Fprintf(table, "%s\t%d\n", brief(k.Type, nameWidth), k.Items)
+		rows = append(rows, []string{brief(k.Type, nameWidth), fmt.Sprint(k.Items)})
 	}
-	_ = table.Flush() // into memory
+	_ = writeTable(w, []string{"\nKIND", "ITEMS"}, rows) // into memory
 }
 
 // Widths of columns. Handles of one storage often begin alike and differ in the end.
@@ -124,17 +122,16 @@ func writeVolumes(w io.Writer, volumes []backups.Saved) {
 	if len(volumes) == 0 {
 		return
 	}
-	table := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
-	fmt.Fprintln(table, "\nCLAIM\tVOLUME\tMETHOD\tSIZE\tRESULT\tSNAPSHOT")
+	var rows [][]string
 	for _, v := range volumes {
 		size := "-"
 		if v.Size > 0 {
 			size = backups.FormatSize(v.Size)
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", brief(cmp.Or(v.Claim, "-"), nameWidth), brief(cmp.Or(v.Volume, "-"), nameWidth),
-			brief(cmp.Or(v.Method, "-"), nameWidth), size, brief(v.Result, nameWidth), brief(cmp.Or(v.Handle, v.Reason, "-"), handleWidth))
+		rows = append(rows, []string{brief(cmp.Or(v.Claim, "-"), nameWidth), brief(cmp.Or(v.Volume, "-"), nameWidth),
+			brief(cmp.Or(v.Method, "-"), nameWidth), size, brief(v.Result, nameWidth), brief(cmp.Or(v.Handle, v.Reason, "-"), handleWidth)})
 	}
-	_ = table.Flush() // into memory
+	_ = writeTable(w, []string{"\nCLAIM", "VOLUME", "METHOD", "SIZE", "RESULT", "SNAPSHOT"}, rows) // into memory
 }
 
 func writeMessages(w io.Writer, title string, m backups.Messages) {

@@ -20,7 +20,7 @@ the file appears whole or not at all. With a PATH it holds only what is at that
 path in the archive, a file or a folder; a single file is written as it is.
 
   velero-plugin-longshore download nightly-20260101020000
-  velero-plugin-longshore download nightly-20260101020000 --to - resources/configmaps
+  velero-plugin-longshore download nightly-1 --to - resources/configmaps
 
 Exit status: 0 it is written, 1 it is not, 2 it could not begin.
 `

@@ -15,27 +15,27 @@ import (
 	"github.com/longshore-dev/velero-plugin/internal/drill"
 )
 
-const drillUsage = `velero-plugin-longshore drill BACKUP | --latest-of SCHEDULE [flags] [-- COMMAND...]
+const drillUsage = `velero-plugin-longshore drill BACKUP | --latest-of SCHEDULE [flags] [-- COMMAND]
 
 Proves a backup by restoring it: Velero restores it into scratch namespaces, the
-drill waits until the claims are Bound and the workloads Ready, runs your test, and
-removes all of it again, volumes included. What a drill leaves whose process is
-killed, the next one removes.
+drill waits until the claims are Bound and the workloads Ready, runs your test,
+and removes all of it again, volumes included. What a killed drill left is
+removed by the next one.
 
-The drill first proves that it can fail: in an empty namespace your test must not
-succeed. COMMAND finds the namespace that it looks into in DRILL_NAMESPACE, and with
-several in DRILL_NAMESPACES (ORIGINAL=SCRATCH,...); it succeeds by the exit status 0.
-A Job is run in the namespace itself, and needs no shell here.
+The drill first proves that it can fail: in an empty namespace your test must
+fail. COMMAND reads the name of the scratch namespace from DRILL_NAMESPACE, or
+of several from DRILL_NAMESPACES (ORIGINAL=SCRATCH,...). Exit status 0 means
+that the test succeeded. A Job runs in the scratch namespace itself.
 
-What belongs to the cluster and not to a namespace is left out, unless its kind is
-named by --include-cluster-resources: then it is there for the time of the drill.
+Cluster-scoped objects are left out, unless --include-cluster-resources names
+their kind: then they exist until the drill ends.
 
---latest-of takes the newest backup of a schedule that Velero has finished. --metrics
-and --push tell Prometheus how the drill ended.
+--latest-of takes the newest backup of a schedule that Velero has finished.
+--metrics and --push tell Prometheus how the drill ended.
 
-  velero-plugin-longshore drill nightly-20260101020000 --max-age 26h -- ./test.sh
+  velero-plugin-longshore drill nightly-1 --max-age 26h -- ./test.sh
   velero-plugin-longshore drill --latest-of nightly --test-job test.yaml -o json
-  velero-plugin-longshore drill nightly-1 --expect configmaps/settings --until bound
+  velero-plugin-longshore drill nightly-1 --expect configmaps/shop --until bound
 
 Exit status: 0 the drill passed, 1 it failed, 2 it could not begin.
 `

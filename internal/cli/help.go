@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/longshore-dev/velero-plugin/docs"
-	"github.com/longshore-dev/velero-plugin/internal/check"
 )
 
 const usage = `velero-plugin-longshore stores Velero's backups on any S3-compatible storage and
@@ -19,9 +18,9 @@ Started by hand it knows these commands, and says more of each with --help:
   check objectstore|snapshotter [NAME]
       try all that a location needs, and say what to change
   verify BACKUP... | --all | --latest-of SCHEDULE
-      prove that backups can be restored: what is stored, the snapshots, the cluster
+      prove that backups can be restored: objects, snapshots, and the cluster
   drill BACKUP | --latest-of SCHEDULE [-- COMMAND...]
-      restore a backup into scratch namespaces, test it there, and remove it again
+      restore a backup into scratch namespaces, test it, and remove it again
   logs BACKUP|RESTORE, describe BACKUP, download BACKUP [PATH...]
       read what is stored, without Velero and without signed URLs
   rewrap BACKUP... | --all
@@ -85,32 +84,33 @@ Velero's plugins. The copy appears whole or not at all.
 Exit status: 0 it is there, 1 it is not, 2 it was called wrongly.
 `
 
-const printUsage = `velero-plugin-longshore print rbac|admission|policy|lifecycle|cronjob|drill-cronjob [flags]
+const printUsage = `velero-plugin-longshore print WHAT [flags]
 
-Prints what a cluster or a storage needs, with your names in it:
+Prints what a cluster or a storage needs, with your names in it. WHAT is one of
 
-  rbac           the rights of Velero's service account for snapshots, to be applied
+  rbac           the rights of Velero's service account for snapshots, needed
                  where Velero is not an administrator of the cluster
   admission      what Velero's service account may change, as a
                  ValidatingAdmissionPolicy, for Kubernetes 1.30 and later
   policy         the storage's policy of least privilege for the credentials
   lifecycle      a lifecycle configuration that removes what broken uploads leave
   cronjob        a CronJob that verifies all backups every night, with its rights
-  drill-cronjob  a CronJob that drills the newest backup every week, with its rights
-                 and a policy that confines them, for Kubernetes 1.30 and later
+  drill-cronjob  a CronJob that drills the newest backup every week, with its
+                 rights and a policy that confines them, for Kubernetes 1.30 and
+                 later
 
   velero-plugin-longshore print rbac -n velero | kubectl apply -f -
   velero-plugin-longshore print policy --bucket my-bucket > policy.json
 
-Exit status: 0 it is printed, 1 it could not be written, 2 it was called wrongly.
+Exit status: 0 printed, 1 it could not be written, 2 it was called wrongly.
 `
 
-// show writes a help text as wide as the terminal is.
+// show writes a help text.
 func show(w io.Writer, text string, status int) int {
 	if collect(w, text, nil) {
 		return status
 	}
-	fmt.Fprint(w, check.TerminalOf(w).Fit(text))
+	fmt.Fprint(w, text)
 	return status
 }
 

@@ -15,14 +15,15 @@ import (
 
 const rewrapUsage = `velero-plugin-longshore rewrap BACKUP... | --all [flags]
 
-Encrypts what is stored of old backups again, to exactly the present public keys of
-the location (encryptionRecipients). Nothing but objects of backups and restores is
-touched. Objects that are up to date are left alone, so a run that was interrupted
-is begun again; Ctrl-C lets it finish the object that it works at.
+Encrypts old backups again, to exactly the present public keys of the location
+(encryptionRecipients). Only objects of backups and restores are changed, and
+not those that are up to date, so after an interruption run it again. On Ctrl-C
+it finishes the object that it is working on.
 
-Each object is read, decrypted and encrypted in memory. The old one is replaced in
-one step, and only when all of it was authentic and the new one opens; afterwards
-that is read again. A bucket that keeps or locks versions keeps the old ones.
+Each object is read, decrypted and encrypted in memory. The old one is replaced
+in one step, and only if all of it was authentic and the new one can be
+decrypted; then the new one is read again. A bucket that keeps or locks versions
+keeps the old ones.
 
   velero-plugin-longshore rewrap --all --dry-run
   velero-plugin-longshore rewrap nightly-20260101020000

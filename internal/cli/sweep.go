@@ -1,14 +1,11 @@
 package cli
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -105,15 +102,17 @@ func (f *sweepFlags) write(stdout io.Writer, found []snapshotter.Leftover) error
 		list = append(list, leftover{l.Kind, l.Name, l.Purpose, l.Backup, short(l.Since.Round(time.Second)), l.Remedy})
 	}
 	if f.output == "json" {
-		encoder := json.NewEncoder(stdout)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(list)
+		return writeJSON(stdout, list)
 	}
 	if len(list) == 0 {
 		_, err := fmt.Fprintln(stdout, "Nothing is left.")
 		return err
 	}
-	return writeTable(check.TerminalOf(stdout), list)
+	var rows [][]string
+	for _, l := range list {
+		rows = append(rows, []string{l.Kind, l.Name, l.Purpose, cmp.Or(l.Backup, "-"), l.Since, l.Remedy})
+	}
+	return writeTable(stdout, []string{"KIND", "NAME", "PURPOSE", "BACKUP", "SINCE", "REMEDY"}, rows)
 }
 
 // short writes a time as people do: 1h, not 1h0m0s.
@@ -126,33 +125,4 @@ func short(d time.Duration) string {
 		text = strings.TrimSuffix(text, "0m")
 	}
 	return text
-}
-
-// writeTable writes a table, or a paragraph for each where that is too wide.
-func writeTable(terminal check.Terminal, list []leftover) error {
-	var text bytes.Buffer
-	table := tabwriter.NewWriter(&text, 0, 0, 3, ' ', 0)
-	fmt.Fprintln(table, "KIND\tNAME\tPURPOSE\tBACKUP\tSINCE\tREMEDY")
-	for _, l := range list {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", l.Kind, l.Name, l.Purpose, cmp.Or(l.Backup, "-"), l.Since, l.Remedy)
-	}
-	if err := table.Flush(); err != nil {
-		return err
-	}
-	for line := range strings.Lines(text.String()) {
-		if len(line) > terminal.Width+1 {
-			return writeParagraphs(terminal, list)
-		}
-	}
-	_, err := text.WriteTo(terminal)
-	return err
-}
-
-func writeParagraphs(terminal check.Terminal, list []leftover) error {
-	for _, l := range list {
-		if _, err := fmt.Fprintf(terminal, "%s %s\n  %s %s, left %s ago\n  %s\n", l.Kind, l.Name, l.Purpose, cmp.Or(l.Backup, "-"), l.Since, l.Remedy); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -63,7 +63,7 @@ func TestTree(t *testing.T) {
 	verify, _, err := root.Find([]string{"verify"})
 	require.NoError(t, err)
 	require.Equal(t, "verify BACKUP... | --all | --latest-of SCHEDULE", verify.Use)
-	require.Equal(t, "prove that backups can be restored: what is stored, the snapshots, the cluster", verify.Short)
+	require.Equal(t, "prove that backups can be restored: objects, snapshots, and the cluster", verify.Short)
 	require.Contains(t, verify.Long, "\n      velero-plugin-longshore verify nightly")
 	require.NotNil(t, verify.Flags().Lookup("latest-of"))
 	check, _, err := root.Find([]string{"check", "snapshotter"})

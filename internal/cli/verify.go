@@ -14,19 +14,20 @@ import (
 
 const verifyUsage = `velero-plugin-longshore verify BACKUP... | --all | --latest-of SCHEDULE [flags]
 
-Proves that a backup can be restored: every object that Velero wrote is there and
-whole, and each says the same as the others. The archive is read to its end. Velero
-need not run.
+Proves that a backup can be restored: every object that Velero wrote is there
+and whole, and each says the same as the others. The archive is read to its end.
+Velero need not run.
 
-Where the location is one of a cluster, that is asked too: whether it serves all
-kinds, has what a restore of each snapshot needs, and whether the storage has each
-snapshot, ready and of its size. For each a VolumeSnapshotContent stands in the
-cluster for a moment; nothing else is written anywhere. --no-cluster leaves it out,
-and --restore-volumes also makes a volume from each snapshot, and removes it again.
+If the location is read from a cluster, that cluster is asked too: whether it
+serves all kinds, has what a restore of each snapshot needs, and whether the
+storage has each snapshot, ready and of its size. For each snapshot a
+VolumeSnapshotContent exists for a moment; nothing else is written. --no-cluster
+leaves this out. --restore-volumes also makes a volume from each snapshot, and
+removes it again.
 
---all also looks for what no backup needs: folders that hold none, parts of uploads
-that were broken off, snapshots in the cluster whose backup is gone. --metrics and
---push tell Prometheus how it ended.
+--all also looks for what no backup needs: folders without a backup, parts of
+unfinished uploads, snapshots in the cluster whose backup is gone. --metrics and
+--push tell Prometheus the result.
 
   velero-plugin-longshore verify nightly-20260101020000
   velero-plugin-longshore verify --latest-of nightly --file location.yaml

@@ -131,6 +131,9 @@ func parse(command string, flags *pflag.FlagSet, args []string, help string, std
 	return flags.Arg(0), done, err
 }
 
+// helpWidth is the width that help texts are written for, in characters.
+const helpWidth = 80
+
 // parseFlags is parse for a command with arguments of its own.
 func parseFlags(command string, flags *pflag.FlagSet, args []string, help string, stdout io.Writer) (done bool, err error) {
 	flags.SortFlags = false
@@ -141,8 +144,7 @@ func parseFlags(command string, flags *pflag.FlagSet, args []string, help string
 		if collect(stdout, help, flags) {
 			return true, nil
 		}
-		terminal := check.TerminalOf(stdout)
-		fmt.Fprintf(stdout, "%s\n%s\n", terminal.Fit(help), strings.TrimRight(flags.FlagUsagesWrapped(terminal.Width), "\n"))
+		fmt.Fprintf(stdout, "%s\n%s\n", help, strings.TrimRight(flags.FlagUsagesWrapped(helpWidth), "\n"))
 		return true, nil
 	case err != nil:
 		return false, fmt.Errorf("%w; see velero-plugin-longshore %s --help", err, command)
