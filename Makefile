@@ -64,9 +64,10 @@ test-promtool: ## check metrics and alerts with the newest promtool, which takes
 matrix: ## run the cluster tests and the main job over older versions, and write docs/compatibility.md (hours; ROWS=regexp)
 	go run ./hack/matrix -rows '$(ROWS)'
 
-verify: lint ## check format, modules, lint and workflows
+verify: lint ## check format, modules, lint, words and workflows
 	@test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo "run gofmt -w on the files above"; exit 1; }
 	go tool -modfile=hack/tools/actionlint/go.mod actionlint -shellcheck= -pyflakes= .github/workflows/*.yml
+	go test -count=1 -run '^TestWords$$' ./hack/docs
 	@set -e; for module in $(MODULES); do (cd $$module && go mod tidy -diff && go vet ./...); done
 
 lint: ## run the linter

@@ -46,7 +46,7 @@ type Rewrapped struct {
 	Done   bool  // it was
 }
 
-// Rewrap encrypts the object under key anew, to exactly the present public keys of
+// Rewrap encrypts the object under key again, to exactly the present public keys of
 // the location, unless it is already. It never touches the disk and holds no more
 // than an upload does.
 //

@@ -17,8 +17,8 @@ import (
 // never needed for a success, so the first question waits that long too.
 const warningInterval = 5 * time.Second
 
-// watchWarnings calls tell on a goroutine of its own, now and then, with the newest
-// warning about an object, until ctx ends.
+// watchWarnings calls tell on a goroutine of its own, every few seconds, with the
+// newest warning about an object, until ctx ends.
 func (s *Snapshotter) watchWarnings(ctx context.Context, object metav1.Object, tell func(message string)) {
 	go contained(s.log, "the look at warnings", func() {
 		for tick := time.Tick(warningInterval); ; {

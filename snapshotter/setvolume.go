@@ -212,7 +212,7 @@ var volumeFields = [][]string{
 }
 
 // replaceVolume puts the volume of the staging PersistentVolume into Velero's. Zone
-// labels go: the scheduler heeds them too, and the new volume's place is in its
+// labels go: the scheduler honours them too, and the new volume's place is in its
 // node affinity.
 func (s *Snapshotter) replaceVolume(pv map[string]any, staging *corev1.PersistentVolume) error {
 	driver, found, err := unstructured.NestedString(pv, "spec", "csi", "driver")

@@ -9,7 +9,7 @@ import (
 )
 
 // signingKeys returns the keys of the location, none if it names none. They are
-// read anew for each call, so that a replaced key holds at once.
+// read for each call, so that a replaced key holds at once.
 func (s *Snapshotter) signingKeys(ctx context.Context) (ids.Keys, error) {
 	if s.settings.SigningKeySecret == "" {
 		return ids.Keys{}, nil

@@ -85,7 +85,7 @@ func memory(pid int, key string) (float64, error) {
 	return 0, fmt.Errorf("no %s in the status of process %d", key, pid)
 }
 
-// forgetPeak makes peakResident begin anew.
+// forgetPeak makes peakResident begin again.
 func forgetPeak(pid int) error {
 	return os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", pid), []byte("5"), 0)
 }

@@ -110,10 +110,10 @@ func measureDeletion(ctx context.Context, b *bench) ([]row, error) {
 	return b.overServers(ctx, func(s3 *testbed.S3, all sessions) ([]row, error) {
 		rows := []row{{Name: fmt.Sprintf("deletion of %d objects, %s", count, s3.Server.Name), Unit: "s"}}
 		return inTurn(ctx, b.pick(3, 7), all, rows, func(s *session, _ int) ([]float64, error) {
-			if err := fill(ctx, s3, "doomed", count); err != nil {
+			if err := fill(ctx, s3, "deleted", count); err != nil {
 				return nil, err
 			}
-			took, err := s.clock(func() error { return s.deleteAll("doomed/", count) })
+			took, err := s.clock(func() error { return s.deleteAll("deleted/", count) })
 			return []float64{took.wall.Seconds()}, err
 		})
 	})

@@ -2,6 +2,10 @@ package main
 
 import (
 	"bytes"
+	"go/scanner"
+	"go/token"
+	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -16,10 +20,12 @@ import (
 const contributing = "docs/CONTRIBUTING.md"
 
 // TestWords refuses the words on the left of the list in CONTRIBUTING.md, in all
-// that a user reads but the messages of errors.
+// that a user reads, and in the comments and the messages of the code.
 func TestWords(t *testing.T) {
 	unwanted := unwantedWords(t)
-	for where, text := range prose(t) {
+	texts := prose(t)
+	maps.Copy(texts, code(t))
+	for where, text := range texts {
 		found := unwanted.FindString(text)
 		require.Empty(t, found, "%s: %s has a better word for it", where, contributing)
 	}
@@ -57,6 +63,40 @@ func prose(t *testing.T) map[string]string {
 		texts["help of "+command] = help(t, strings.Fields(command))
 	}
 	return texts
+}
+
+// code is the comments and the strings of all Go files but tests, by file.
+func code(t *testing.T) map[string]string {
+	t.Helper()
+	texts := map[string]string{}
+	require.NoError(t, filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		texts[path], err = spoken(path)
+		return err
+	}))
+	require.Greater(t, len(texts), 200)
+	return texts
+}
+
+// spoken are the comments and the strings of a file.
+func spoken(path string) (string, error) {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	var s scanner.Scanner
+	s.Init(token.NewFileSet().AddFile(path, -1, len(content)), content, nil, scanner.ScanComments)
+	var text strings.Builder
+	for {
+		switch _, kind, literal := s.Scan(); kind {
+		case token.EOF:
+			return text.String(), nil
+		case token.COMMENT, token.STRING:
+			text.WriteString(literal + "\n")
+		}
+	}
 }
 
 // inCode matches names and messages, which are as the programs have them.

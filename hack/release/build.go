@@ -41,7 +41,7 @@ func (b *builder) goTool(ctx context.Context, p platform, args ...string) ([]byt
 	return b.goToolWith(ctx, []string{"GOOS=" + p.os, "GOARCH=" + p.arch}, args...)
 }
 
-// goToolWith settles all that could make two builds differ: paths, the state of
+// goToolWith decides all that could make two builds differ: paths, the state of
 // the work tree, and choices of the machine.
 func (b *builder) goToolWith(ctx context.Context, env []string, args ...string) ([]byte, error) {
 	var out, problem bytes.Buffer

@@ -3,7 +3,7 @@
 // writes nothing.
 //
 // A backup NAME is a folder of objects, PREFIX/backups/NAME/, of which each is a
-// [Part]. Velero writes them in one go and afterwards only velero-backup.json anew
+// [Part]. Velero writes them in one go and afterwards only velero-backup.json again
 // (and, when a plugin's operations took longer, the archive and the volume info). A
 // restore has a folder likewise, PREFIX/restores/NAME/. The names are those of
 // pkg/persistence/object_store_layout.go in Velero, 1.14 to 1.18.

@@ -47,7 +47,7 @@ type Run struct {
 	Results  []Result
 }
 
-// finding is how a step ends that did not simply succeed. As an error it keeps
+// finding is how a step ends that did not just succeed. As an error it keeps
 // the functions of the steps to one result.
 type finding struct {
 	outcome      Outcome

@@ -87,7 +87,7 @@ func choose(found []*corev1.ConfigMap, kind string) (Set, error) {
 
 func nameOf(m *corev1.ConfigMap) string { return m.Namespace + "/" + m.Name }
 
-// check refuses what Velero sets for each location anew, so that it would
+// check refuses what Velero sets for each location itself, so that it would
 // silently have no effect.
 func (s Set) check(kind string) error {
 	if kind != ObjectStore {

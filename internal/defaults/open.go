@@ -75,7 +75,7 @@ func (f *finder) without(reason string, err error) {
 }
 
 // clusterNamed tells whether the process is in a pod or KUBECONFIG names a
-// cluster. It passes over ~/.kube/config, which is a person's and not Velero's.
+// cluster. It ignores ~/.kube/config, which is a person's and not Velero's.
 func clusterNamed() bool {
 	_, err := rest.InClusterConfig()
 	return err == nil || os.Getenv("KUBECONFIG") != ""

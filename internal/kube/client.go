@@ -56,8 +56,8 @@ type Options struct {
 	// failure of its own (5xx), as it does while a webhook is away. 0 repeats it
 	// until the call's context ends.
 	Grace time.Duration
-	// Log is told at once of a request that is repeated, and now and then what is
-	// waited for. Nil tells nobody.
+	// Log is told at once of a request that is repeated, and from time to time of
+	// what is waited for. Nil tells nobody.
 	Log logrus.FieldLogger
 }
 

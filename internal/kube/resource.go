@@ -42,7 +42,7 @@ func (r Resource[T, L]) Describe(name string) string {
 	return r.kind + " " + name
 }
 
-// do sends a request, which is made anew each time, and reads the object in the
+// do sends a request, which is built again for each attempt, and reads the object in the
 // answer. Its errors begin with what.
 func (r Resource[T, L]) do(ctx context.Context, what string, request func() *rest.Request) (*T, error) {
 	result, err := retry(ctx, r.retry, what, func(ctx context.Context) (*T, error) {

@@ -27,8 +27,8 @@ type Condition[T any] func(object *T) (done bool, last string, err error)
 
 // Until waits until the condition holds for the object, and returns the object
 // as it then was. It learns of each change by a watch, which it resumes when the
-// connection breaks, and which it starts anew from a list when the API server no
-// longer has the changes in between. Now and then it logs what it waits for.
+// connection breaks, and which it starts again from a list when the API server no
+// longer has the changes in between. From time to time it logs what it waits for.
 //
 // from is the last known state, from which to go on without asking for it
 // again; nil has Until begin with a list. The wait is bounded by ctx, and ends

@@ -1,5 +1,5 @@
-// Package rewrap encrypts what is stored of backups anew, to the present public keys
-// of their location.
+// Package rewrap encrypts the stored objects of backups again, to the present public
+// keys of their location.
 //
 // It touches only what is in the folders of backups and restores: the objects that
 // Velero writes, and there what is encrypted already, which nobody but the plugin
@@ -7,7 +7,7 @@
 // and are not even listed.
 //
 // Each object is a step of its own: what is encrypted to exactly the present keys is
-// passed over, so whoever was interrupted begins again.
+// skipped, so whoever was interrupted begins again.
 package rewrap
 
 import (
@@ -20,7 +20,7 @@ import (
 
 // Store is what is asked of an object store.
 type Store interface {
-	// Rewrap encrypts one object anew, or an error says why it is as it was.
+	// Rewrap encrypts one object again, or an error says why it is unchanged.
 	Rewrap(ctx context.Context, bucket, key string, o objectstore.RewrapOptions) (objectstore.Rewrapped, error)
 }
 

@@ -31,7 +31,7 @@ var claims = map[string]string{
 var fileSizes = []int{0, 1, 4096, 65_537, 1 << 20, 3_000_001}
 
 // InstallApp makes the application: a namespace with volumes full of random
-// files, ConfigMaps and Secrets. No pod runs: a volume is a folder here.
+// files, ConfigMaps and Secrets. It has no workload: a volume is a folder here.
 func InstallApp(ctx context.Context, cluster *testbed.Cluster) error {
 	if err := cluster.CreateNamespace(ctx, Namespace); err != nil {
 		return err

@@ -72,7 +72,7 @@ func prepareCeph(ctx context.Context, b *Bed, r S3Run) error {
 		"--access-key", r.AccessKey, "--secret", r.SecretKey)
 }
 
-// startMonitor makes the cluster anew for each port that is tried, since the
+// startMonitor makes the cluster again for each port that is tried, since the
 // port is in the monitor's store.
 func (c *ceph) startMonitor(ctx context.Context) error {
 	var made error

@@ -45,7 +45,7 @@ func (c *Cluster) LoseWebhook(ctx context.Context, resources ...string) (end fun
 // waitWebhook asks with an object that is never stored.
 func (c *Cluster) waitWebhook(ctx context.Context, there bool) error {
 	probe := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "webhook-probe", Labels: map[string]string{webhookLabel: "probe"}}}
-	what := "the lost webhook to be heeded"
+	what := "the lost webhook to be asked"
 	if !there {
 		what = "the lost webhook to be gone"
 	}

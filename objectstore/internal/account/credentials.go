@@ -84,7 +84,7 @@ func (p *provider) Retrieve() (credentials.Value, error) {
 	return p.RetrieveWithCredContext(nil)
 }
 
-// RetrieveWithCredContext fetches the credentials anew, files included. Where
+// RetrieveWithCredContext fetches the credentials again, files included. Where
 // that fails and the former ones still hold, they are kept: a file is not whole
 // while it is being written, and a service may be away.
 func (p *provider) RetrieveWithCredContext(cc *credentials.CredContext) (credentials.Value, error) {

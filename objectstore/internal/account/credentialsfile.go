@@ -55,7 +55,7 @@ func (s *sdk) source(ctx context.Context) (string, error) {
 }
 
 // readTwice reads a file without the white space around. Velero empties a file
-// before it writes it anew, so an empty one is read again.
+// before it writes it again, so an empty one is read again.
 func readTwice(ctx context.Context, path string) ([]byte, error) {
 	const moment = 200 * time.Millisecond
 	content, err := readBounded(path)

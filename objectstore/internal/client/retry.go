@@ -68,7 +68,7 @@ func (c *Client) Retry(effort Effort) *Retry {
 	return r
 }
 
-// Progress notes that the operation got on: time and attempts count anew.
+// Progress notes that the operation got on: time and attempts are counted from here.
 func (r *Retry) Progress() { r.pauses, r.since = 0, time.Time{} }
 
 // Wait pauses before the next attempt and returns nil, or the error to give up

@@ -9,7 +9,7 @@ import (
 	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
 )
 
-// Reencrypted reads what is stored of an object that is encrypted anew. What it
+// Reencrypted reads what is stored of an object that is encrypted again. What it
 // gives out was decrypted again before, and it gives io.EOF only when that was, to
 // the last byte, the content that went in: an upload that is only committed at the
 // end of its body stores nothing that does not open.

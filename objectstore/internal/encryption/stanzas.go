@@ -14,8 +14,8 @@ import (
 )
 
 // The plugin's own stanzas in the header of an object. They encrypt to nobody. age
-// authenticates them with the rest of the header, and its tools pass over types
-// they do not know (age-encryption.org/v1, "Recipient stanza").
+// authenticates them with the rest of the header, and its tools skip types they
+// do not know (age-encryption.org/v1, "Recipient stanza").
 const (
 	// ownStanzas is how their types begin.
 	ownStanzas = "longshore.dev/"

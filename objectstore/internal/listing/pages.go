@@ -69,7 +69,7 @@ type pager struct {
 // all calls each with every page. A page that fails is asked for again with the
 // same continuation, so that nothing depends on the order of the names. Where a
 // continuation is not accepted any more, begin is called and the listing starts
-// anew. The listing is complete, or there is an error.
+// again. The listing is complete, or there is an error.
 func (p *pager) all(ctx context.Context, begin func(), each func(page)) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, listTimeout, s3err.Errorf(s3err.Timeout, "the listing was not complete after %v", listTimeout))
 	defer cancel()

@@ -26,7 +26,7 @@ func WithBareETag(ctx context.Context) context.Context {
 
 // amend changes requests where minio-go offers no way to: headers that belong
 // on every request, an ETag without quotes, and the hash of the empty body that it
-// leaves unsigned. It then signs anew.
+// leaves unsigned. It then signs again.
 type amend struct {
 	next    http.RoundTripper
 	creds   *credentials.Credentials

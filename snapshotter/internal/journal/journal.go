@@ -53,7 +53,7 @@ type Backup struct {
 // Page is a ConfigMap of the journal.
 type Page struct {
 	Backup
-	Deadline time.Time         // when the last of the calls that wrote to it has ended for sure
+	Deadline time.Time         // when the last of the calls that wrote to it has certainly ended
 	IDs      map[string]string // of snapshots, by the keys they were added under
 
 	state *corev1.ConfigMap

@@ -33,7 +33,7 @@ const (
 	LabelOperation = "longshore.dev/operation"
 
 	// AnnotationDeadline is the time (RFC 3339) at which the call that made the
-	// object has ended for sure.
+	// object has certainly ended.
 	AnnotationDeadline = "longshore.dev/deadline"
 	AnnotationBackup   = "longshore.dev/backup"
 	AnnotationClaim    = "longshore.dev/claim" // the source's claim, namespace/name
@@ -76,7 +76,7 @@ type Call struct {
 	Deadline time.Time
 }
 
-// NewCall is a call that has ended for sure at the deadline.
+// NewCall is a call that has certainly ended at the deadline.
 func NewCall(owner Owner, purpose Purpose, deadline time.Time) Call {
 	return Call{Owner: owner, Purpose: purpose, UID: types.UID(uuid.NewString()), Deadline: deadline}
 }
@@ -125,7 +125,7 @@ func PurposeOf(object metav1.Object) Purpose {
 	return purpose
 }
 
-// DeadlineOf returns when the call that made the object has ended for sure.
+// DeadlineOf returns when the call that made the object has certainly ended.
 func DeadlineOf(object metav1.Object) (time.Time, error) {
 	return time.Parse(time.RFC3339, object.GetAnnotations()[AnnotationDeadline])
 }
