@@ -93,8 +93,8 @@ Prints what a cluster or a storage needs, with your names in it. WHAT is one of
   admission      what Velero's service account may change, as a
                  ValidatingAdmissionPolicy, for Kubernetes 1.30 and later
   policy         the storage's policy of least privilege for the credentials
-  lifecycle      a lifecycle configuration that removes what broken uploads leave
-  cronjob        a CronJob that verifies all backups every night, with its rights
+  lifecycle      a lifecycle configuration that removes broken uploads
+  cronjob        a CronJob that verifies all backups every night, and its rights
   drill-cronjob  a CronJob that drills the newest backup every week, with its
                  rights and a policy that confines them, for Kubernetes 1.30 and
                  later
