@@ -1,7 +1,7 @@
 // Package kube is the little of a Kubernetes client that the plugin needs: a
 // handful of kinds, waits by watching, and changes with preconditions.
 //
-// It is built from rest clients over a scheme of three API groups. The usual
+// It is built from rest clients over a scheme of few API groups. The usual
 // clientset would link every API group of Kubernetes, which doubles the program.
 package kube
 
@@ -40,9 +40,10 @@ type Client struct {
 	VolumeSnapshotContents Resource[snapshotv1.VolumeSnapshotContent, snapshotv1.VolumeSnapshotContentList]
 	VolumeSnapshotClasses  Resource[snapshotv1.VolumeSnapshotClass, snapshotv1.VolumeSnapshotClassList]
 
-	secrets Resource[corev1.Secret, corev1.SecretList]
-	core    rest.Interface
-	retry   retrier
+	groupSnapshots []*GroupSnapshots // one for each of groupSnapshotVersions
+	secrets        Resource[corev1.Secret, corev1.SecretList]
+	core           rest.Interface
+	retry          retrier
 
 	config    *rest.Config
 	transport *http.Client
@@ -88,7 +89,15 @@ func New(config *rest.Config, o Options) (*Client, error) {
 	set(&c.VolumeSnapshots, c, snapshots, "VolumeSnapshot", "volumesnapshots")
 	set(&c.VolumeSnapshotContents, c, snapshots, "VolumeSnapshotContent", "volumesnapshotcontents")
 	set(&c.VolumeSnapshotClasses, c, snapshots, "VolumeSnapshotClass", "volumesnapshotclasses")
-	return c, errors.Join(errCore, errStorage, errSnapshots)
+	errs := []error{errCore, errStorage, errSnapshots}
+	for _, version := range groupSnapshotVersions {
+		client, err := groupClient(config, transport, "/apis", schema.GroupVersion{Group: groupSnapshotGroup, Version: version})
+		g := &GroupSnapshots{}
+		set(&g.Contents, c, client, "VolumeGroupSnapshotContent", "volumegroupsnapshotcontents")
+		set(&g.Classes, c, client, "VolumeGroupSnapshotClass", "volumegroupsnapshotclasses")
+		c.groupSnapshots, errs = append(c.groupSnapshots, g), append(errs, err)
+	}
+	return c, errors.Join(errs...)
 }
 
 func set[T, L any](r *Resource[T, L], c *Client, client rest.Interface, kind, plural string) {
@@ -113,7 +122,7 @@ func groupClient(config *rest.Config, transport *http.Client, path string, versi
 // do, starts without them.
 var codecs = sync.OnceValues(func() (serializer.CodecFactory, runtime.ParameterCodec) {
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, storagev1.AddToScheme, snapshotv1.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, storagev1.AddToScheme, snapshotv1.AddToScheme, addGroupSnapshots} {
 		utilruntime.Must(add(scheme))
 	}
 	return serializer.NewCodecFactory(scheme), runtime.NewParameterCodec(scheme)
