@@ -221,18 +221,21 @@ func (s *Snapshotter) unchanged(content *snapshotv1.VolumeSnapshotContent) func(
 const cleanUpTimeout = 30 * time.Second
 
 // discard removes the content of a failed call together with the snapshot that may
-// have been taken. Once the deletion is asked for, csi-snapshotter finishes it
-// however long the driver takes; what it cannot finish is named.
+// have been taken. The journal lets go of its ID first: what is in there may be in a
+// backup. Once the deletion is asked for, csi-snapshotter finishes it however long the
+// driver takes; what it cannot finish is named.
 func (c creation) discard(ctx context.Context, content *snapshotv1.VolumeSnapshotContent, id string) {
 	if content == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTimeout)
 	defer cancel()
-	if err := c.deleteWithSnapshot(ctx, content); err != nil {
-		c.log.WithError(err).Warn("the unfinished snapshot is still being removed; csi-snapshotter goes on with it, and so does the next sweep")
-	} else if id != "" {
-		c.noteDeleted(ctx, id)
+	err := c.takeOutIDs(ctx, id)
+	if err == nil {
+		err = c.deleteWithSnapshot(ctx, content)
+	}
+	if err != nil {
+		c.log.WithError(err).Warn("the unfinished snapshot is not removed yet; csi-snapshotter goes on with it, and so does the next sweep")
 	}
 }
 

@@ -49,6 +49,9 @@ func (s *Snapshotter) delete(ctx context.Context, id ids.SnapshotID) error {
 	if begun != nil {
 		return s.deleteFound(ctx, begun)
 	}
+	if id.Group.Handle != "" {
+		return s.deleteMember(ctx, call, id)
+	}
 	list, err := s.kube.VolumeSnapshotClasses.List(ctx, "")
 	if err != nil {
 		return err

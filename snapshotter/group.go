@@ -56,18 +56,20 @@ func (c creation) groupOf() (g group, grouped bool) {
 // groupSnapshots is what a call for one volume of a group finds or takes.
 type groupSnapshots struct {
 	taken  map[string]string // IDs by the key of the volume in the journal
+	fresh  bool              // whether this call has taken them
 	failed map[string]error  // of the same keys, where this call has tried and failed
-	absent []error           // why other claims of the group have no snapshot
+	absent []error           // why claims of the group have no snapshot
 }
 
 // groupCalls has calls for one group that come at the same time share their work.
 var groupCalls singleflight.Group
 
 // takeInGroup returns the snapshot of a volume that belongs to a group. The first call
-// of a backup for one of the group's volumes takes the snapshots of all of them side by
-// side, so that an application that is frozen is frozen for the shortest time. Later
-// calls of the backup find theirs in the journal. What is never asked for is in no
-// stored list, and removed by a sweep when the backup is over.
+// of a backup for one of the group's volumes takes the snapshots of all of them, as one
+// if the driver can, else side by side, so that an application that is frozen is frozen
+// for the shortest time. Later calls of the backup find theirs in the journal. What is
+// never asked for is in no stored list. A sweep removes it when the backup is over; a
+// member of a group that was taken as one goes with the others when the backup is deleted.
 func (c creation) takeInGroup(ctx context.Context, g group) (string, error) {
 	c.log = c.log.WithField("group", g.String())
 	if c.backup.Spec.VolumeGroupSnapshotLabelKey == "" {
@@ -79,17 +81,17 @@ func (c creation) takeInGroup(ctx context.Context, g group) (string, error) {
 		return "", fmt.Errorf("group %s: %w", g, err)
 	}
 	found := shared.(groupSnapshots)
-	if absent := found.problems(); absent != nil && c.settings.Groups == groupsRequire {
-		return "", fmt.Errorf("group %s is not taken as one, which groups: require demands: %w", g, absent)
-	}
 	switch id, err := found.taken[c.key], found.failed[c.key]; {
 	case id != "":
-		return id, c.requireOwn(id)
+		return id, c.requireOwn(ctx, id, found.fresh)
 	case err != nil:
 		return "", err
 	}
-	return c.takeAlone(ctx, g, errors.New("the snapshots of its group were taken without it"))
+	return c.takeAlone(ctx, g, cmp.Or(errors.Join(found.absent...), errTakenWithout))
 }
+
+// errTakenWithout says that a volume has come too late for its group.
+var errTakenWithout = errors.New("the snapshots of its group were taken without it")
 
 // takeAlone takes the snapshot of a volume without the others of its group.
 func (c creation) takeAlone(ctx context.Context, g group, why error) (string, error) {
@@ -108,8 +110,8 @@ func (c creation) groupKey() string {
 }
 
 // requireOwn fails unless an ID of the journal is one of this volume: others may be able
-// to write there.
-func (c creation) requireOwn(id string) error {
+// to write there. An ID that is not fresh is returned only with its content gone.
+func (c creation) requireOwn(ctx context.Context, id string, fresh bool) error {
 	found, err := c.keys.Parse(id, c.settings.RequireSignature)
 	if err == nil && (found.Driver != c.id.Driver || found.PV != c.id.PV) {
 		err = fmt.Errorf("it is of PersistentVolume %q of driver %s", found.PV, found.Driver)
@@ -117,44 +119,62 @@ func (c creation) requireOwn(id string) error {
 	if err != nil {
 		return fmt.Errorf("the journal has another snapshot for the volume: %w", err)
 	}
-	return nil
+	if fresh {
+		return nil
+	}
+	return c.keepWritten(ctx, found)
 }
 
 // ofGroup finds the snapshots of a group, and takes them if the backup has none yet.
 func (c creation) ofGroup(ctx context.Context, g group) (found groupSnapshots, err error) {
-	if found.taken, err = c.written(ctx); err != nil {
+	if found.taken, err = c.written(ctx); err != nil || found.taken[c.key] != "" {
 		return found, err
-	}
-	if found.taken[c.key] != "" && c.settings.Groups != groupsRequire {
-		return found, nil
 	}
 	members, absent, err := c.members(ctx, g)
 	if err != nil {
 		return found, err
 	}
 	found.absent = absent
-	if !slices.ContainsFunc(members, func(m creation) bool { return found.taken[m.key] != "" }) {
-		found.failed = c.takeTogether(ctx, members, found.taken)
+	for _, m := range members {
+		if found.taken[m.key] != "" {
+			found.absent = append(found.absent, errTakenWithout)
+			return found, nil
+		}
+	}
+	if len(absent) > 0 && c.settings.Groups == groupsRequire {
 		return found, nil
 	}
-	for _, m := range members {
-		if found.taken[m.key] == "" {
-			found.absent = append(found.absent, fmt.Errorf("claim %s: its snapshot was not taken with the others", m.claimRef()))
-		}
-	}
-	return found, nil
+	return found, c.takeGroup(ctx, members, &found)
 }
 
-// written are the IDs in the journal of the backup, by their keys.
-func (c creation) written(ctx context.Context) (map[string]string, error) {
-	pages, err := c.journal().Pages(ctx)
-	all := map[string]string{}
-	for _, page := range pages {
-		if page.UID == c.backup.UID {
-			maps.Copy(all, page.IDs)
+// takeGroup takes the snapshots of all members as one, or, unless that is required, side
+// by side. A member without others needs no group.
+func (c creation) takeGroup(ctx context.Context, members []creation, found *groupSnapshots) error {
+	found.fresh = true
+	if len(members) > 1 {
+		one, err := c.tryAsOne(ctx, members)
+		if err == nil {
+			maps.Copy(found.taken, one)
+			return nil
+		}
+		if c.settings.Groups == groupsRequire {
+			return fmt.Errorf("its snapshots are not taken as one, which groups: require demands: %w", err)
 		}
 	}
-	return all, err
+	found.failed = c.takeTogether(ctx, members, found.taken)
+	return nil
+}
+
+// tryAsOne is takeAsOne, and logs its error.
+func (c creation) tryAsOne(ctx context.Context, members []creation) (map[string]string, error) {
+	one, err := c.takeAsOne(ctx, members)
+	switch log := c.log.WithError(err); {
+	case errors.Is(err, errNoGroups):
+		log.Debug("the driver takes no groups")
+	case err != nil:
+		log.Warn("the driver has not taken the group as one")
+	}
+	return one, err
 }
 
 // members prepares the snapshots of all volumes of the group, c's own first. absent says
@@ -240,12 +260,6 @@ func (c creation) logTaken(members int, times []time.Time) {
 		spread := slices.MaxFunc(times, time.Time.Compare).Sub(slices.MinFunc(times, time.Time.Compare))
 		log.Infof("snapshots of %d volumes of the group were taken, within %d ms of each other by the driver's times", len(times), spread.Milliseconds())
 	}
-}
-
-// problems is an error that says why claims of the group have no snapshot, nil if all
-// have one.
-func (g groupSnapshots) problems() error {
-	return errors.Join(append(slices.Collect(maps.Values(g.failed)), g.absent...)...)
 }
 
 // errEnded is the error of work whose goroutine has ended by a panic, which the log has.

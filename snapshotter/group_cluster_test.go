@@ -143,49 +143,27 @@ func TestClusterGroupAtOnce(t *testing.T) {
 	require.Empty(t, b.writtenFor(backup))
 }
 
-// TestClusterGroupFails: with auto a volume that fails does not keep the others from
-// having their snapshots, and gets another chance; with require no volume of its group
-// is backed up.
+// TestClusterGroupFails: a volume that fails does not keep the others from having their
+// snapshots, and gets another chance.
 func TestClusterGroupFails(t *testing.T) {
-	for mode, c := range map[string]struct{ first, later, second string }{
-		groupsAuto:    {},
-		groupsRequire: {"groups: require", "its snapshot was not taken with the others", "throttled"},
-	} {
-		t.Run(mode, func(t *testing.T) {
-			b := onCluster(t, map[string]string{"groups": mode, "errorGracePeriod": "3s"})
-			b.defineVelero()
-			before, err := b.Leftovers(t.Context())
-			require.NoError(t, err)
-			pvs := b.grouped(veleroGroup, "one", "two", "three")
-			backup := b.backsUp(veleroGroup)
-			ask := func(pv *corev1.PersistentVolume) error {
-				_, err := b.CreateSnapshot(t.Context(), b.volumeID(pv), "", map[string]string{tagBackup: backup})
-				return err
-			}
-			b.rule(testbed.DriverRule{Method: "CreateSnapshot", Match: pvs[1].Spec.CSI.VolumeHandle, Code: "InvalidArgument", Message: "throttled"})
-			err = ask(pvs[0])
-			if mode == groupsRequire {
-				require.ErrorContains(t, err, c.first)
-				require.ErrorContains(t, err, c.second)
-			} else {
-				require.NoError(t, err)
-			}
-			require.Len(t, b.writtenFor(backup), 2)
-			b.normalDriver()
-			for _, pv := range pvs[1:] {
-				if err := ask(pv); mode == groupsRequire {
-					require.ErrorContains(t, err, c.later)
-				} else {
-					require.NoError(t, err)
-				}
-			}
-			written := b.writtenFor(backup)
-			require.Len(t, written, map[string]int{groupsAuto: 3, groupsRequire: 2}[mode])
-			b.soonOnlySnapshots(before, len(written))
-			b.requireDeleted(written...)
-			b.soonOnlySnapshots(before, 0)
-		})
+	b := onCluster(t, map[string]string{"errorGracePeriod": "3s"})
+	b.defineVelero()
+	before, err := b.Leftovers(t.Context())
+	require.NoError(t, err)
+	pvs := b.grouped(veleroGroup, "one", "two", "three")
+	backup := b.backsUp(veleroGroup)
+	b.rule(testbed.DriverRule{Method: "CreateSnapshot", Match: pvs[1].Spec.CSI.VolumeHandle, Code: "InvalidArgument", Message: "throttled"})
+	b.snapshotOf(pvs[0], backup)
+	require.Len(t, b.writtenFor(backup), 2)
+	b.normalDriver()
+	for _, pv := range pvs[1:] {
+		b.snapshotOf(pv, backup)
 	}
+	written := b.writtenFor(backup)
+	require.Len(t, written, 3)
+	b.soonOnlySnapshots(before, 3)
+	b.requireDeleted(written...)
+	b.soonOnlySnapshots(before, 0)
 }
 
 // TestClusterGroupMixed: a group with a claim that cannot be snapshotted with the others
@@ -210,12 +188,13 @@ func TestClusterGroupMixed(t *testing.T) {
 		b.requireDeleted(written...)
 		return len(written), err
 	}
-	for mode, want := range map[string]int{groupsRequire: 2, groupsOff: 1} {
-		taken, err := take(mode, veleroGroup)
-		require.NoError(t, err)
-		require.Equal(t, want, taken, mode)
-	}
-	taken, err := take(groupsAuto, "") // as of Velero before 1.17
+	taken, err := take(groupsOff, veleroGroup)
+	require.NoError(t, err)
+	require.Equal(t, 1, taken)
+	taken, err = take(groupsRequire, veleroGroup)
+	require.ErrorContains(t, err, "has no VolumeGroupSnapshotClass")
+	require.Zero(t, taken)
+	taken, err = take(groupsAuto, "") // as of Velero before 1.17
 	require.NoError(t, err)
 	require.Equal(t, 1, taken)
 	_, err = take(groupsRequire, "")
@@ -226,7 +205,8 @@ func TestClusterGroupMixed(t *testing.T) {
 	taken, err = take(groupsAuto, veleroGroup)
 	require.NoError(t, err)
 	require.Equal(t, 1, taken)
-	_, err = take(groupsRequire, veleroGroup)
+	taken, err = take(groupsRequire, veleroGroup)
+	require.Zero(t, taken)
 	require.ErrorContains(t, err, "groups: require")
 	require.ErrorContains(t, err, `/two: no VolumeSnapshotClass "nosuch"`)
 }

@@ -48,8 +48,14 @@ func (c creation) writeDown(ctx context.Context, id string) error {
 	return nil
 }
 
-// snapshotKey is what tells snapshots apart, whatever else their IDs say.
+// snapshotKey is what tells snapshots apart, whatever else their IDs say, and groups.
 type snapshotKey struct{ driver, handle string }
+
+// groupKeyOf is the key of a snapshot's group; its handle is "" for one that is of none.
+func groupKeyOf(id string) snapshotKey {
+	parsed, _ := ids.ParseSnapshotID(id) // the zero value for another's ID
+	return snapshotKey{parsed.Driver, parsed.Group.Handle}
+}
 
 func keyOf(id string) (snapshotKey, error) {
 	parsed, err := ids.ParseSnapshotID(id)
@@ -84,13 +90,18 @@ func (s *Snapshotter) NoteStored(ctx context.Context, backup string, list []stri
 
 // noteDeleted takes a snapshot out of the journal that is gone.
 func (s *Snapshotter) noteDeleted(ctx context.Context, id string) {
-	gone, err := keyOf(id)
-	if err == nil {
-		err = s.takeOut(ctx, func(_ journal.Page, key snapshotKey) bool { return key == gone })
-	}
-	if err != nil {
+	if err := s.takeOutIDs(ctx, id); err != nil {
 		s.log.WithError(err).Info("a deleted snapshot stays in the journal until a sweep")
 	}
+}
+
+// takeOutIDs takes the snapshots of these IDs out of the journal; "" is none.
+func (s *Snapshotter) takeOutIDs(ctx context.Context, list ...string) error {
+	keys, err := keysOf(list)
+	if err != nil || len(keys) == 0 {
+		return err
+	}
+	return s.takeOut(ctx, func(_ journal.Page, key snapshotKey) bool { return keys[key] })
 }
 
 // takeOut takes those snapshots out of the journal that known tells. An ID that

@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 
+	"github.com/longshore-dev/velero-plugin/internal/kube"
 	"github.com/longshore-dev/velero-plugin/snapshotter/internal/classes"
 	"github.com/longshore-dev/velero-plugin/snapshotter/internal/ids"
 	"github.com/longshore-dev/velero-plugin/snapshotter/internal/objects"
@@ -51,7 +52,8 @@ type restoration struct {
 	lookup *string                         // the snapshot class with the secret for looking it up
 	log    logrus.FieldLogger
 
-	record   *storagev1.StorageClass // the copy; it records the restore, see record.go
+	record   *storagev1.StorageClass    // the copy; it records the restore, see record.go
+	group    *kube.GroupSnapshotContent // nil for a snapshot that is of none
 	content  *snapshotv1.VolumeSnapshotContent
 	snapshot *snapshotv1.VolumeSnapshot
 	claim    *corev1.PersistentVolumeClaim
@@ -106,12 +108,12 @@ func (s *Snapshotter) RestoreClass(ctx context.Context, snapshotID, oldClass str
 }
 
 func (r *restoration) run(ctx context.Context) error {
-	for _, step := range []func(context.Context) error{r.createRecord, r.importContent, r.importSnapshot, r.provision} {
+	for _, step := range []func(context.Context) error{r.createRecord, r.importContent, r.importGroup, r.importSnapshot, r.provision} {
 		if err := step(ctx); err != nil {
 			return err
 		}
 	}
-	if err := r.deleteImports(ctx, r.snapshot, r.content); err != nil {
+	if err := errors.Join(r.deleteImports(ctx, r.snapshot, r.content), r.removeGroup(ctx, r.group)); err != nil {
 		r.log.WithError(err).Warn("staging objects of the snapshot are removed later, by a sweep")
 	}
 	return nil

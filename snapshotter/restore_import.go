@@ -56,13 +56,20 @@ func (s *Snapshotter) FindSnapshot(ctx context.Context, snapshotID, handle strin
 	if err != nil {
 		return nil, err
 	}
-	id.Handle, id.DeleteSecret = cmp.Or(handle, id.Handle), ids.SecretRef{} // nothing is deleted
+	id.Handle = cmp.Or(handle, id.Handle)
+	ctx, cancel := context.WithTimeout(ctx, s.settings.RestoreTimeout)
+	defer cancel()
+	return s.lookUp(ctx, id)
+}
+
+// lookUp asks the driver for a snapshot. It returns nil if the driver says that there is
+// none.
+func (s *Snapshotter) lookUp(ctx context.Context, id ids.SnapshotID) (*snapshotv1.VolumeSnapshotContentStatus, error) {
+	id.DeleteSecret = ids.SecretRef{} // nothing is deleted
 	list, err := s.kube.VolumeSnapshotClasses.List(ctx, "")
 	if err != nil {
 		return nil, explainMissingAPI(err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.settings.RestoreTimeout)
-	defer cancel()
 	wanted := s.staticContent(s.newCall(objects.Restore, s.settings.RestoreTimeout), id, snapshotv1.VolumeSnapshotContentRetain, classes.LookupClass(id, list), id.ManagedBy)
 	content, err := s.kube.VolumeSnapshotContents.Create(ctx, wanted)
 	if err != nil {
@@ -89,6 +96,50 @@ func (s *Snapshotter) removeContent(ctx context.Context, content *snapshotv1.Vol
 		return err
 	}
 	return s.kube.VolumeSnapshotContents.UntilGone(ctx, content)
+}
+
+// importGroup makes the group of the snapshot known to the cluster, if there is one:
+// snapshot-controller binds no VolumeSnapshot of a group that it does not know
+// (https://github.com/vmware-tanzu/velero/issues/9512). A driver that does not tell the
+// group of a snapshot can do without, so that a failure is only logged.
+func (r *restoration) importGroup(ctx context.Context) error {
+	if r.id.Group.Handle == "" {
+		return nil
+	}
+	soon, cancel := context.WithTimeout(ctx, beginTimeout)
+	defer cancel()
+	api, all, err := r.groupClasses(soon)
+	if err == nil {
+		id := r.id
+		id.Group.DeleteSecret = ids.SecretRef{} // a restore deletes nothing
+		r.group, err = api.Contents.Create(soon, r.staticGroup(r.call, id, snapshotv1.VolumeSnapshotContentRetain, classes.GroupLookupClass(id, all)))
+	}
+	if err == nil {
+		_, err = r.waitGroupFound(soon, api, r.group)
+	}
+	if err != nil {
+		r.log.WithError(err).Warn("the group of the snapshot is not known to the cluster; the restore goes on without it")
+	}
+	return nil
+}
+
+// removeGroup removes the content of a restore's group, which stays in the storage; nil
+// stands for none.
+func (s *Snapshotter) removeGroup(ctx context.Context, group *kube.GroupSnapshotContent) error {
+	if group == nil {
+		return nil
+	}
+	api, err := s.kube.GroupSnapshots(ctx)
+	if err != nil || api == nil {
+		return err
+	}
+	_, err = api.Contents.Delete(ctx, group, func(now *kube.GroupSnapshotContent) (kube.Patch, error) {
+		if now.Spec.DeletionPolicy != snapshotv1.VolumeSnapshotContentRetain || objects.PurposeOf(now) != objects.Restore {
+			return nil, fmt.Errorf("%s was changed by someone else, and is left alone", api.Contents.Describe(now.Name))
+		}
+		return annotate(map[string]string{objects.AnnotationGroupBeingDeleted: "yes"}), nil
+	})
+	return err
 }
 
 // importSnapshot makes the VolumeSnapshot that the claim names as its source.

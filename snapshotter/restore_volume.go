@@ -112,7 +112,7 @@ func (r *restoration) abandon(ctx context.Context) error {
 	if r.claim == nil { // the driver was asked for nothing
 		remove = r.removeRecord
 	}
-	err := remove(ctx, r.record)
+	err := errors.Join(r.removeGroup(ctx, r.group), remove(ctx, r.record))
 	if left := new(leftError); errors.As(err, &left) {
 		r.log.WithField("left", left.what).Warn("the driver may still be at work for the restore that failed; the next sweep removes what is left")
 		return nil

@@ -25,7 +25,7 @@ const (
 // Rights lists all the rights that the calls need with these settings, as
 // docs/rbac.yaml grants them.
 func (s Settings) Rights() []Right {
-	const storage, snapshot = "storage.k8s.io", "snapshot.storage.k8s.io"
+	const storage, snapshot, groupSnapshot = "storage.k8s.io", "snapshot.storage.k8s.io", "groupsnapshot.storage.k8s.io"
 	rights := []Right{
 		{"", "persistentvolumes", "", []string{"get", "list", "watch", "patch", "delete"}, Everywhere, ""},
 		{"", "persistentvolumeclaims", "", []string{"get", "list"}, Everywhere, ""},
@@ -35,6 +35,8 @@ func (s Settings) Rights() []Right {
 		{storage, "csidrivers", "", []string{"get"}, Everywhere, ""},
 		{snapshot, "volumesnapshotclasses", "", []string{"list"}, Everywhere, ""},
 		{snapshot, "volumesnapshotcontents", "", []string{"get", "list", "watch", "create", "patch", "delete"}, Everywhere, ""},
+		{groupSnapshot, "volumegroupsnapshotclasses", "", []string{"list"}, Everywhere, ""},
+		{groupSnapshot, "volumegroupsnapshotcontents", "", []string{"get", "list", "watch", "create", "patch", "delete"}, Everywhere, ""},
 		{"", "persistentvolumeclaims", "", []string{"get", "list", "watch", "create", "delete"}, InStaging, ""},
 		{snapshot, "volumesnapshots", "", []string{"get", "list", "watch", "create", "delete"}, InStaging, ""},
 		{"", "events", "", []string{"list"}, InStaging, ""},

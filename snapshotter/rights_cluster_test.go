@@ -24,8 +24,17 @@ func TestClusterLeastRights(t *testing.T) {
 			b.Snapshotter = &limited
 
 			b.defineVelero()
+			groups := b.servesGroups()
+			if groups {
+				b.takesGroups()
+			}
 			pv := b.claimed(testbed.ClaimOptions{Name: "data", Class: testbed.ClassWaitForFirstConsumer, Labels: map[string]string{veleroGroup: "g"}}, "first")
+			b.claimed(testbed.ClaimOptions{Name: "more", Labels: map[string]string{veleroGroup: "g"}}, "first")
+			alone := b.claimed(testbed.ClaimOptions{Name: "alone"}, "first")
+			single := b.snapshotOf(alone, b.backsUp(veleroGroup))
+			require.NoError(t, b.DeleteSnapshot(t.Context(), single))
 			snapshot := b.snapshotOf(pv, b.backsUp(veleroGroup))
+			require.Equal(t, groups, b.groupOfID(snapshot).Handle != "")
 			_, content := b.restoreAs(&limited, snapshot, pv, "restored")
 			require.Equal(t, "first", content)
 			require.NoError(t, b.DeleteSnapshot(t.Context(), snapshot))
@@ -52,11 +61,19 @@ func (b *bench) grant(staging string) {
 }
 
 // TestClusterAnother restores in a second cluster that reaches the same storage,
-// by the ID alone.
+// by the ID alone, also a member of a group.
 func TestClusterAnother(t *testing.T) {
 	b := onCluster(t, nil)
 	pv := b.claimed(testbed.ClaimOptions{Name: "data"}, "first")
 	snapshot := b.snapshotOf(pv, "b1")
+	b.defineVelero()
+	groups := b.servesGroups()
+	if groups {
+		b.takesGroups()
+	}
+	members := b.grouped(veleroGroup, "one", "two")
+	member := b.snapshotOf(members[1], b.backsUp(veleroGroup))
+	require.Equal(t, groups, b.groupOfID(member).Handle != "")
 
 	other, err := shared.bed.StartCluster(t.Context(), testbed.ClusterOptions{Name: "other", Storage: b.Storage, Zones: []string{"zone-a", "zone-b", "zone-c"}})
 	require.NoError(t, err)
@@ -67,6 +84,9 @@ func TestClusterAnother(t *testing.T) {
 	_, content := o.restoreAs(o.Snapshotter, snapshot, pv, "restored")
 	require.Equal(t, "first", content)
 	require.NoError(t, o.DeleteSnapshot(t.Context(), snapshot))
+	_, content = o.restoreAs(o.Snapshotter, member, members[1], "member")
+	require.Equal(t, "first", content)
+	require.NoError(t, o.DeleteSnapshot(t.Context(), member))
 	require.NoError(t, o.retainNothing(t.Context()))
 	require.NoError(t, o.DeleteNamespace(t.Context(), o.namespace))
 	b.Snapshotter = b.open(nil)

@@ -29,7 +29,7 @@ type Settings struct {
 	StorageClasses   map[string]string `key:"storageClass.*" help:"StorageClass with which to restore volumes of the class that the key ends in, as in storageClass.old: new. It goes before Velero's own mapping (the ConfigMap of its change-storage-class action)."`
 	ClasslessStorage string            `key:"storageClass." help:"StorageClass with which to restore volumes that have none."`
 	StagingNamespace string            `key:"stagingNamespace" help:"Namespace for the objects that exist while a volume is restored or a snapshot deleted. Velero's own if empty."`
-	Groups           string            `key:"groups" oneof:"auto,require,off" help:"What becomes of the volumes of claims that Velero groups by a label (velero.io/volume-group): auto takes their snapshots side by side when Velero asks for the first, require also fails the backup of a volume whose group is not taken whole, off takes each when Velero asks for it."`
+	Groups           string            `key:"groups" oneof:"auto,require,off" help:"What becomes of the volumes of claims that Velero groups by a label (velero.io/volume-group): auto takes their snapshots when Velero asks for the first, as one if the driver takes groups, else side by side; require fails the backup of a volume whose group cannot be taken as one; off takes each when Velero asks for it."`
 	SweepAfter       time.Duration     `key:"sweepAfter" help:"How long after the end of its call an object that was left is removed. 0 leaves all of them."`
 
 	KubeQPS   float64 `key:"kubeQPS" help:"Requests a second to the Kubernetes API, on average."`

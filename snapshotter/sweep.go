@@ -13,6 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/longshore-dev/velero-plugin/internal/kube"
 	"github.com/longshore-dev/velero-plugin/snapshotter/internal/ids"
 	"github.com/longshore-dev/velero-plugin/snapshotter/internal/objects"
 )
@@ -67,8 +68,9 @@ func (s *Snapshotter) FindLeftovers(ctx context.Context) ([]Leftover, error) {
 		}
 	}
 	followed, errFollowed := s.followedLeftovers(ctx, contents)
+	groups, errGroups := s.groupLeftovers(ctx)
 	unnamed, err := s.journalLeftovers(ctx)
-	return slices.Concat(found, followed, unnamed), errors.Join(errFollowed, err)
+	return slices.Concat(found, followed, groups, unnamed), errors.Join(errFollowed, errGroups, err)
 }
 
 // Sweep removes what FindLeftovers finds, and returns that. It goes on after an
@@ -132,13 +134,43 @@ func appendLeftover[T metav1.Object](s *Snapshotter, found []Leftover, kind stri
 	})
 }
 
+// groupLeftovers finds the contents of groups.
+func (s *Snapshotter) groupLeftovers(ctx context.Context) (found []Leftover, err error) {
+	api, err := s.kube.GroupSnapshots(ctx)
+	if err != nil || api == nil {
+		return nil, err
+	}
+	contents, err := api.Contents.List(ctx, s.owner.Selector())
+	if apierrors.IsForbidden(err) { // who may not list them has made none
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look for leftovers: %w", err)
+	}
+	for _, content := range contents {
+		remedy, remove := "", (func(context.Context, *kube.GroupSnapshotContent) error)(nil)
+		switch purpose, known := objects.PurposeOf(content), content.Spec.Source.Handles != nil; {
+		case purpose == objects.Group && !known:
+			remedy, remove = "remove it, and its group unless the journal of a backup has it", func(ctx context.Context, c *kube.GroupSnapshotContent) error { return s.removeGroupTaken(ctx, api, c) }
+		case purpose == objects.Delete && known:
+			remedy, remove = "finish the deletion of its group", func(ctx context.Context, c *kube.GroupSnapshotContent) error { return s.deleteFoundGroup(ctx, api, c) }
+		case purpose == objects.Restore && known:
+			remedy, remove = "remove it; the group stays in the storage", s.removeGroup
+		}
+		if remove != nil {
+			found = appendLeftover(s, found, "VolumeGroupSnapshotContent", content, remedy, remove)
+		}
+	}
+	return found, nil
+}
+
 // contentRemedy says what is done about a content of ours, and does it.
 func (s *Snapshotter) contentRemedy(content *snapshotv1.VolumeSnapshotContent) (string, func(context.Context, *snapshotv1.VolumeSnapshotContent) error) {
 	source := content.Spec.Source
 	switch purpose := objects.PurposeOf(content); {
 	case content.Labels[objects.LabelOperation] != "": // see followedLeftovers
 	case purpose == objects.Snapshot && source.VolumeHandle != nil:
-		return "remove it and its snapshot, which no backup has", s.deleteWithSnapshot
+		return "remove it, and its snapshot unless the journal of a backup has it", s.removeTaken
 	case purpose == objects.Delete && source.SnapshotHandle != nil:
 		return "finish the deletion of its snapshot", s.deleteFound
 	case purpose == objects.Restore && source.SnapshotHandle != nil:

@@ -115,6 +115,10 @@ func (s *Snapshotter) compare(page journal.Page, end ending, list []string) (fou
 	if err != nil {
 		return nil, err
 	}
+	groups := map[snapshotKey]bool{}
+	for _, id := range list {
+		groups[groupKeyOf(id)] = true
+	}
 	var listed []string
 	for _, call := range allOf(page) {
 		key, err := keyOf(page.IDs[call])
@@ -122,6 +126,8 @@ func (s *Snapshotter) compare(page journal.Page, end ending, list []string) (fou
 		case err != nil:
 			return nil, err
 		case named[key]:
+			listed = append(listed, call)
+		case groupKeyOf(page.IDs[call]).handle != "" && groups[groupKeyOf(page.IDs[call])]: // it goes with the others
 			listed = append(listed, call)
 		default:
 			found = append(found, s.unnamed(page, end, call, key))

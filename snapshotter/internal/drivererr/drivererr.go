@@ -52,6 +52,11 @@ func Final(message string) bool {
 	return c != "" && !slices.Contains(open, c)
 }
 
+// Refused tells whether the driver says that it will never do what it was asked for.
+func Refused(message string) bool {
+	return slices.Contains([]string{"Unimplemented", "InvalidArgument", "FailedPrecondition"}, Code(message))
+}
+
 // Elsewhere tells whether the driver may be able to make the volume in another
 // place: the codes of the CSI specification for a topology that it cannot serve.
 func Elsewhere(message string) bool {

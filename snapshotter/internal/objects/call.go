@@ -49,6 +49,7 @@ const (
 	Delete   Purpose = "delete"
 	Journal  Purpose = "journal" // of snapshots that no stored list names yet
 	Failure  Purpose = "failure" // of a snapshot that a backup went on without waiting for
+	Group    Purpose = "group"   // snapshots of several volumes, taken as one
 )
 
 // Owner says whose an object is.

@@ -1,0 +1,101 @@
+package snapshotter
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/ids"
+)
+
+// writeOn numbers its writes across all volumes, one after another, until ctx ends: no
+// volume is ever ahead of another by more than one write. Each write takes the storage's
+// lock, as it takes a real storage's way.
+func (b *bench) writeOn(ctx context.Context, pvs []*corev1.PersistentVolume) error {
+	lock, err := os.OpenFile(filepath.Join(b.Storage, "lock"), os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	for n := 1; ctx.Err() == nil; n++ {
+		for _, pv := range pvs {
+			if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+				return err
+			}
+			err := os.WriteFile(filepath.Join(b.volumeDir(pv.Spec.CSI.VolumeHandle), "data", "number"), []byte(strconv.Itoa(n)), 0o600)
+			if unlockErr := syscall.Flock(int(lock.Fd()), syscall.LOCK_UN); err == nil {
+				err = unlockErr
+			}
+			if err != nil {
+				return err
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}
+	return nil
+}
+
+// TestClusterGroupConsistent: after a restore of a group that was taken as one no volume is
+// ahead of another by a write that came later. The other ways are measured beside it.
+func TestClusterGroupConsistent(t *testing.T) {
+	for _, way := range []string{"as one", "side by side", "one by one"} {
+		t.Run(way, func(t *testing.T) {
+			b := onCluster(t, map[string]string{"groups": map[bool]string{true: groupsOff, false: groupsAuto}[way == "one by one"], "errorGracePeriod": "4s"})
+			b.defineVelero()
+			if way == "as one" {
+				b.takesGroups()
+			}
+			pvs := b.grouped(veleroGroup, "one", "two", "three", "four")
+			ctx, end := context.WithCancel(t.Context())
+			wrote := make(chan error, 1)
+			go func() { wrote <- b.writeOn(ctx, pvs) }()
+			time.Sleep(200 * time.Millisecond)
+			backup := b.backsUp(veleroGroup)
+			began := time.Now()
+			var snapshots []string
+			for _, pv := range pvs {
+				snapshots = append(snapshots, b.snapshotOf(pv, backup))
+			}
+			took := time.Since(began)
+			end()
+			require.NoError(t, <-wrote)
+
+			var numbers []int
+			for i, snapshot := range snapshots {
+				id, err := ids.ParseSnapshotID(snapshot)
+				require.NoError(t, err)
+				dir := filepath.Join(b.Storage, "snapshots", id.Handle)
+				if way == "as one" {
+					restored, _ := b.restoreAs(b.Snapshotter, snapshot, pvs[i], fmt.Sprint("restored-", i))
+					dir = b.volumeDir(restored.Spec.CSI.VolumeHandle)
+				}
+				numbers = append(numbers, numberIn(t, dir))
+			}
+			t.Logf("%s: the volumes have writes %v; all snapshots took %s", way, numbers, took)
+			if way == "as one" {
+				require.LessOrEqual(t, numbers[0]-numbers[len(numbers)-1], 1)
+				require.True(t, slices.IsSortedFunc(numbers, func(a, b int) int { return b - a }), "%v", numbers)
+			}
+			b.requireDeleted(snapshots...)
+		})
+	}
+}
+
+// numberIn is the last write in a volume or a snapshot.
+func numberIn(t *testing.T, dir string) int {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(dir, "data", "number"))
+	require.NoError(t, err)
+	n, err := strconv.Atoi(string(text))
+	require.NoError(t, err)
+	return n
+}
