@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/longshore-dev/velero-plugin/internal/testbed"
 )
@@ -22,7 +23,8 @@ volumePolicies:
 `
 
 // TestGroup: the snapshots of claims that Velero groups are taken together, and the one
-// that it never asks for is removed when the backup is over.
+// that it never asks for is removed when the backup is over. With a driver that takes
+// groups they are taken as one, restored, and deleted at once.
 func TestGroup(t *testing.T) {
 	bed := testbed.ForTest(t)
 	s3, err := bed.StartS3(t.Context(), testbed.S3Options{})
@@ -59,9 +61,40 @@ func TestGroup(t *testing.T) {
 	require.Len(t, snapshotsIn(t, cluster), 2)
 
 	veleroCLI(t, server, "backup", "delete", "one", "--confirm")
+	requireBackupGone(t, server, "one")
+	require.Empty(t, snapshotsIn(t, cluster))
+
+	require.NoError(t, cluster.Apply(t.Context(), `{apiVersion: groupsnapshot.storage.k8s.io/v1, kind: VolumeGroupSnapshotClass, metadata: {name: groups}, driver: `+testbed.DriverName+`, deletionPolicy: Delete}`))
+	veleroCLI(t, server, "backup", "create", "two", "--include-namespaces", "app", "--resource-policies-configmap", "skip")
+	require.NoError(t, server.WaitBackup(t.Context(), "two", waitLimit))
+	requireLine(t, veleroCLI(t, server, "backup", "logs", "two"), "snapshots of 3 volumes of the group were taken as one")
+	require.Len(t, snapshotsIn(t, cluster), 3)
+	unasked = journalOf(t, cluster)
+	require.Len(t, unasked.Data, 1)
+	endedLongAgo(t, server, "two", "Completed")
+	replaceJournal(t, cluster, unasked, 2*time.Hour)
+	require.Contains(t, sweep(t, cluster, 0), "the backup has its snapshots")
+	require.Empty(t, journals(t, cluster))
+	require.Len(t, snapshotsIn(t, cluster), 3, "it stays with its group")
+
+	veleroCLI(t, server, "restore", "create", "again", "--from-backup", "two", "--namespace-mappings", "app:again")
+	require.NoError(t, server.WaitRestore(t.Context(), "again", waitLimit))
+	for _, claim := range []string{"data", "log"} {
+		_, err := cluster.WaitBound(t.Context(), "again", claim)
+		require.NoError(t, err)
+	}
+	veleroCLI(t, server, "backup", "delete", "two", "--confirm")
+	requireBackupGone(t, server, "two")
+	require.Empty(t, snapshotsIn(t, cluster))
+	contents, err := cluster.Dynamic.Resource(schema.GroupVersionResource{Group: "groupsnapshot.storage.k8s.io", Version: "v1", Resource: "volumegroupsnapshotcontents"}).List(t.Context(), metav1.ListOptions{})
+	require.NoError(t, err)
+	require.Empty(t, contents.Items)
+}
+
+func requireBackupGone(t *testing.T, server *testbed.VeleroServer, name string) {
+	t.Helper()
 	require.NoError(t, testbed.Poll(t.Context(), waitLimit, "the Backup to be gone", func(ctx context.Context) (bool, string, error) {
-		_, err := server.Objects("backups").Get(ctx, "one", metav1.GetOptions{})
+		_, err := server.Objects("backups").Get(ctx, name, metav1.GetOptions{})
 		return apierrors.IsNotFound(err), "", nil
 	}))
-	require.Empty(t, snapshotsIn(t, cluster))
 }
