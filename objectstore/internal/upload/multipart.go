@@ -23,7 +23,8 @@ const grace = 5 * time.Second
 // multipart is a multipart upload under way.
 type multipart struct {
 	*upload
-	id string
+	id      string        // known when created is closed
+	created chan struct{} // closed when the storage has given the ID
 
 	mu    sync.Mutex
 	parts []minio.ObjectPart // by number
@@ -32,18 +33,15 @@ type multipart struct {
 // multipart stores a body that goes on behind its first part, and returns the
 // number of parts.
 func (u *upload) multipart(ctx context.Context, first *part) (int, error) {
-	m := &multipart{upload: u}
-	if err := m.create(ctx); err != nil {
-		first.release()
-		return 0, err
-	}
+	m := &multipart{upload: u, created: make(chan struct{})}
 	err := m.sendAll(ctx, first)
-	if err == nil {
-		err = m.complete(ctx)
-	} else {
-		err = m.abort(ctx, err)
+	switch {
+	case m.id == "":
+		return 0, err
+	case err != nil:
+		return len(m.parts), m.abort(ctx, err)
 	}
-	return len(m.parts), err
+	return len(m.parts), m.complete(ctx)
 }
 
 func (m *multipart) create(ctx context.Context) error {
@@ -58,6 +56,9 @@ func (m *multipart) create(ctx context.Context) error {
 		}
 		return err
 	})
+	if err == nil {
+		close(m.created)
+	}
 	if attempts > 1 {
 		// It cannot be told from that of another writer, so it is left alone.
 		m.client.Log.WithField("bucket", m.bucket).WithField("key", m.key).
@@ -66,13 +67,15 @@ func (m *multipart) create(ctx context.Context) error {
 	return err
 }
 
-// sendAll reads the body and sends its parts, so many at a time. It returns when
-// no part is being sent any more, also when it fails.
+// sendAll begins the upload, reads the body and sends its parts, so many at a time.
+// Parts are read and hashed while the storage has not answered yet. It returns when
+// nothing is being sent any more, also when it fails.
 func (m *multipart) sendAll(ctx context.Context, first *part) error {
 	outer, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	group, ctx := errgroup.WithContext(outer)
 	group.SetLimit(m.settings.UploadConcurrency)
+	group.Go(client.Contained("begin a multipart upload", func() error { return m.create(ctx) }))
 	err := m.readAll(ctx, first, func(p *part) {
 		m.mu.Lock()
 		m.parts = append(m.parts, minio.ObjectPart{})
@@ -113,6 +116,11 @@ func (m *multipart) send(ctx context.Context, p *part) error {
 		return context.Cause(ctx)
 	}
 	c := m.seal(p.data())
+	select {
+	case <-m.created:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 	var sent minio.ObjectPart
 	err := m.client.Do(ctx, client.Content, func(ctx context.Context) error {
 		ctx, cancel := outliving(ctx, grace)
@@ -127,6 +135,9 @@ func (m *multipart) send(ctx context.Context, p *part) error {
 	}
 	if sent.ETag == "" {
 		return s3err.Errorf(s3err.NotS3, "part %d: the storage took the part and gave no ETag", p.number)
+	}
+	if sent.ChecksumCRC64NVME != "" { // the server keeps it, and what counts was computed here
+		sent.ChecksumCRC64NVME = c.sums[minio.ChecksumCRC64NVME.Key()]
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
