@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/longshore-dev/velero-plugin/internal/testbed"
 	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
 	"github.com/longshore-dev/velero-plugin/objectstore/internal/wire"
 	"github.com/stretchr/testify/require"
@@ -116,6 +117,43 @@ func TestSuccessNeedsProof(t *testing.T) {
 			require.Equal(t, s3err.NotConfirmed, KindOf(err), "size %d, ETag %s: %v", size, liar.etag, err)
 		}
 	}
+}
+
+// TestChecksumOfTheWholeIsProof looks at an object in parts only where the answer to
+// Complete does not have the checksum that was computed here.
+func TestChecksumOfTheWholeIsProof(t *testing.T) {
+	for _, kind := range []testbed.S3Server{testbed.VersityGateway, testbed.MinIOServer} {
+		real := start(t, testbed.S3Options{Server: kind})
+		for algorithm, looks := range map[string]int{"CRC64NVME": 0, "CRC32": 1, "none": 1} {
+			t.Run(kind.Name+" "+algorithm, func(t *testing.T) {
+				t.Parallel()
+				behind, proxy := behindProxy(t, real)
+				bucket := real.bucket(t)
+				store := behind.open(t, bucket, map[string]string{"partSize": "5MiB", "checksumAlgorithm": algorithm})
+				data := content(11<<20, 1)
+				mustPut(t, store, bucket, "key", data)
+				require.Equal(t, looks, proxy.count("HEAD "))
+				require.True(t, bytes.Equal(data, readAll(t.Context(), t, store, bucket, "key")))
+			})
+		}
+	}
+	t.Run("of something else", func(t *testing.T) {
+		liar := &forgetful{etag: `"0123456789abcdef0123456789abcdef"`}
+		store := openAt(t, serve(t, func(w http.ResponseWriter, r *http.Request) {
+			const sum = "AAAAAAAAAAA="
+			if isPart(r) {
+				w.Header().Set("X-Amz-Checksum-Crc64nvme", sum)
+			}
+			if !isComplete(r) {
+				liar.ServeHTTP(w, r)
+				return
+			}
+			_, _ = fmt.Fprintf(w, "<CompleteMultipartUploadResult><Bucket>bucket</Bucket><Key>key</Key><ETag>%s</ETag><ChecksumCRC64NVME>%s</ChecksumCRC64NVME></CompleteMultipartUploadResult>", liar.etag, sum)
+		}), map[string]string{"checksumAlgorithm": "CRC64NVME"})
+		store.uploader.ProofTime = 10 * time.Millisecond
+		err := store.PutObject(t.Context(), "bucket", "key", bytes.NewReader(content(11<<20, 1)))
+		require.Equal(t, s3err.NotConfirmed, KindOf(err), "%v", err)
+	})
 }
 
 func TestSmallObjectsCostOneRequest(t *testing.T) {

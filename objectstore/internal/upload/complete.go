@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/minio/minio-go/v7"
+
 	"github.com/longshore-dev/velero-plugin/objectstore/internal/client"
 	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
 	"github.com/longshore-dev/velero-plugin/objectstore/internal/wire"
@@ -19,7 +21,8 @@ const assembling = 10 * time.Minute
 // may have done the work, and then no longer knows the upload. As long as that is
 // in doubt nothing is removed.
 func (m *multipart) complete(ctx context.Context) error {
-	etag, doubt := "", false
+	var answer minio.UploadInfo
+	doubt := false
 	err := m.commit(ctx, func(ctx context.Context) error {
 		options, err := m.completeOptions()
 		if err != nil {
@@ -31,10 +34,8 @@ func (m *multipart) complete(ctx context.Context) error {
 					return err
 				}
 			}
-			info, err := m.client.CompleteMultipartUpload(ctx, m.bucket, m.key, m.id, m.completeParts(), options)
-			if etag = info.ETag; err != nil {
-				doubt = doubt || m.inDoubt(err)
-			}
+			answer, err = m.client.CompleteMultipartUpload(ctx, m.bucket, m.key, m.id, m.completeParts(), options)
+			doubt = doubt || err != nil && m.inDoubt(err)
 			return err
 		})
 	})
@@ -43,13 +44,27 @@ func (m *multipart) complete(ctx context.Context) error {
 		return fmt.Errorf("%w; whether the storage put the parts together is not known, so they were left alone (upload ID %s)", err, m.id)
 	case err != nil:
 		return m.abort(ctx, err)
-	case doubt && etag == "":
+	case doubt && answer.ETag == "":
 		if err := m.confirm(ctx, multipartETag(m.parts), false); err != nil {
 			return fmt.Errorf("the answer to completing the upload was lost, and the storage no longer knows the upload: %w", err)
 		}
 		return nil
 	}
-	return m.confirm(ctx, etag, true)
+	if m.proves(answer) {
+		return nil
+	}
+	return m.confirm(ctx, answer.ETag, true)
+}
+
+// proves tells whether the answer to Complete has the checksum of the whole object
+// that was computed here: the storage has put together what was sent. An ETag is
+// computed from those of the parts, and says nothing of the object's bytes.
+func (m *multipart) proves(answer minio.UploadInfo) bool {
+	if m.sse != nil || m.checksum != minio.ChecksumCRC64NVME || answer.ChecksumCRC64NVME == "" {
+		return false
+	}
+	whole, err := m.checksum.FullObjectChecksum(m.parts)
+	return err == nil && whole.Encoded() == answer.ChecksumCRC64NVME
 }
 
 // inDoubt tells whether a Complete that failed with err may have been carried
