@@ -45,6 +45,36 @@ func TestProcessThatPrintsSecrets(t *testing.T) {
 	require.NotContains(t, o.log.String(), "the-first-secret")
 }
 
+// TestProcessThatFails is for the error: what a credential_process writes to its
+// standard error is the reason, and goes nowhere else.
+func TestProcessThatFails(t *testing.T) {
+	withoutEnvironment(t)
+	secret := "Zm9vYmFy-U2VjcmV0_MTIzNDU2Nzg5"
+	script := file(t, "printf 'no token for \\033[31m%s: "+secret+" run sso login\\n' \"$1\" >&2\nhead -c 200000 /dev/zero >&2\nexit 3\n")
+	_, err := openWith(t, map[string]string{"credentialsFile": file(t, "[default]\ncredential_process = /bin/sh "+script+" velero\n")})
+	require.ErrorContains(t, err, "exit status 3")
+	require.ErrorContains(t, err, "no token for [31mvelero: **redacted** run sso login")
+	require.Less(t, len(err.Error()), 1000)
+	requireSecret(t, secret, err)
+}
+
+// TestProcessThatSpeaks works, writes to its standard error, and leaves a process
+// behind that holds it open.
+func TestProcessThatSpeaks(t *testing.T) {
+	withoutEnvironment(t)
+	script := file(t, `echo the login ends soon, process-secret >&2
+sleep 30 >/dev/null &
+echo '{"Version":1,"AccessKeyId":"PROCESS","SecretAccessKey":"process-secret"}'
+`)
+	begin := time.Now()
+	o, err := openWith(t, map[string]string{"credentialsFile": file(t, "[default]\ncredential_process = /bin/sh "+script+"\n")})
+	require.NoError(t, err)
+	require.Less(t, time.Since(begin), 25*time.Second, "it waited for the process that was left behind")
+	require.Equal(t, "PROCESS", accessKeyOf(t, o))
+	require.Contains(t, o.log.String(), "the login ends soon")
+	require.NotContains(t, o.log.String(), "process-secret")
+}
+
 // brokenSTS gives credentials that live for lifetime once, and then takes its
 // time to fail.
 func brokenSTS(t *testing.T, lifetime time.Duration) (calls *atomic.Int32) {

@@ -79,6 +79,9 @@ func (s *sdk) load(ctx context.Context, file string) (aws.Credentials, error) {
 	if err != nil {
 		return aws.Credentials{}, err
 	}
+	if process := s.processOf(cfg); process != nil {
+		cfg.Credentials = process
+	}
 	if s.settings.RoleARN != "" {
 		cfg.Credentials = s.assume(cfg)
 	}
