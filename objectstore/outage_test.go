@@ -128,6 +128,7 @@ func TestOutage(t *testing.T) {
 			require.Equal(t, want, got)
 			require.Greater(t, time.Since(begun), outage)
 			require.Greater(t, d.refused.Load(), int32(5), "nothing was tried in the meantime")
+			require.Contains(t, everyLog.text(), "The storage goes on failing, trying again")
 		})
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/sirupsen/logrus"
+
 	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
 	"github.com/longshore-dev/velero-plugin/objectstore/internal/wire"
 )
@@ -92,6 +94,7 @@ func (r *Retry) Wait(ctx context.Context, err error) error {
 	case giveUp:
 		return fmt.Errorf("%w (tried %d times in %v)", err, r.pauses, tried.Round(time.Millisecond))
 	}
+	r.tell(err, tried)
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	select {
@@ -99,6 +102,15 @@ func (r *Retry) Wait(ctx context.Context, err error) error {
 		return nil
 	case <-ctx.Done():
 		return ended(ctx, err)
+	}
+}
+
+// tell says in the log that the storage goes on failing: at the fourth pause, after
+// some seconds, and then ever more rarely.
+func (r *Retry) tell(err error, tried time.Duration) {
+	if r.pauses >= 4 && r.pauses&(r.pauses-1) == 0 {
+		r.client.Log.WithError(err).WithFields(logrus.Fields{"triedFor": tried.Round(time.Second).String(), "endsAfter": r.limit.String()}).
+			Warn("The storage goes on failing, trying again")
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sirupsen/logrus"
+
 	"github.com/longshore-dev/velero-plugin/objectstore/internal/account"
 	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
 )
@@ -18,11 +20,16 @@ import (
 type progress struct {
 	next    http.RoundTripper
 	limits  Limits
-	slowest int64 // the slowest link that is served, in bytes a second of one connection
+	slowest int64              // the slowest link that is served, in bytes a second of one connection
+	log     logrus.FieldLogger // is told of a step that takes long, nil for nobody
+	notice  time.Duration      // how long that is
 }
 
-func newProgress(s *account.Settings, l Limits) progress {
-	return progress{next: latest{s}, limits: l, slowest: slowestLink}
+// noticeAfter is how long a request may make no progress before the log says so.
+const noticeAfter = 15 * time.Second
+
+func newProgress(s *account.Settings, l Limits, log logrus.FieldLogger) progress {
+	return progress{next: latest{s}, limits: l, slowest: slowestLink, log: log, notice: noticeAfter}
 }
 
 type answerTimeKey struct{}
@@ -48,7 +55,7 @@ const (
 // RoundTrip implements http.RoundTripper.
 func (p progress) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(req.Context())
-	w := &watch{cancel: cancel}
+	w := &watch{cancel: cancel, notice: p.notice, tell: p.teller(req)}
 	limits := Limits{Answer: max(p.limits.Answer, answerTime(ctx)), Stall: p.limits.Stall}
 	watched := req.Clone(ctx)
 	if req.Body != nil && req.Body != http.NoBody {
@@ -68,6 +75,18 @@ func (p progress) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
+// teller returns what says in the log that a request makes no progress.
+func (p progress) teller(req *http.Request) func(step string, since, limit time.Duration) {
+	return func(step string, since, limit time.Duration) {
+		if p.log != nil {
+			p.log.WithFields(logrus.Fields{
+				"method": req.Method, "path": req.URL.Path, "partNumber": req.URL.Query().Get("partNumber"),
+				"noProgressFor": since.Round(time.Second).String(), "endsAfter": limit.String(),
+			}).Info("S3 request is waiting: " + step)
+		}
+	}
+}
+
 // causeOf returns why a request was ended, if it was ended here, or err.
 func causeOf(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); s3err.HasKind(cause) {
@@ -79,13 +98,15 @@ func causeOf(ctx context.Context, err error) error {
 // watch is the timer of one request until its answer begins.
 type watch struct {
 	cancel context.CancelCauseFunc
+	notice time.Duration
+	tell   func(step string, since, limit time.Duration)
 
-	mu       sync.Mutex
-	timer    *time.Timer
-	step     string
-	limit    time.Duration
-	deadline time.Time
-	ended    bool
+	mu    sync.Mutex
+	timer *time.Timer
+	step  string
+	limit time.Duration
+	begun time.Time // when the step was begun
+	ended bool
 }
 
 // expect gives the next step d to happen.
@@ -95,19 +116,27 @@ func (w *watch) expect(step string, d time.Duration) {
 	if w.ended {
 		return
 	}
-	w.step, w.limit, w.deadline = step, d, time.Now().Add(d)
+	w.step, w.limit, w.begun = step, d, time.Now()
+	next := min(d, w.notice)
 	if w.timer == nil {
-		w.timer = time.AfterFunc(d, w.expire)
+		w.timer = time.AfterFunc(next, w.expire)
 	} else {
-		w.timer.Reset(d)
+		w.timer.Reset(next)
 	}
 }
 
+// expire ends the request at the limit of its step, and tells of the step before.
 func (w *watch) expire() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !w.ended && !time.Now().Before(w.deadline) {
+	since := time.Since(w.begun)
+	switch {
+	case w.ended || since < min(w.limit, w.notice): // the next step was begun meanwhile
+	case since >= w.limit:
 		w.cancel(s3err.Errorf(s3err.Timeout, "no progress for %v while %s", w.limit, w.step))
+	default:
+		w.tell(w.step, since, w.limit)
+		w.timer.Reset(w.limit - since)
 	}
 }
 

@@ -40,7 +40,7 @@ type Options struct {
 
 // New returns the way of the requests of a location.
 func New(o Options) http.RoundTripper {
-	var t http.RoundTripper = newProgress(o.Account, o.Limits)
+	var t http.RoundTripper = newProgress(o.Account, o.Limits, o.Log)
 	t = requestLog{next: t, log: o.Log}
 	t = amend{next: t, creds: o.Credentials, region: o.Region, headers: o.Headers, bodies: o.SignBodies}
 	t = netErrors{next: t}
@@ -50,5 +50,5 @@ func New(o Options) http.RoundTripper {
 // Bare returns the way of requests that are not to an S3 API, or not signed: it
 // says what went wrong, and no more.
 func Bare(s *account.Settings, l Limits) http.RoundTripper {
-	return netErrors{next: newProgress(s, l)}
+	return netErrors{next: newProgress(s, l, nil)}
 }
