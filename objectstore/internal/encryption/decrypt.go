@@ -46,7 +46,7 @@ func (k *Keys) Decrypt(name string, object io.Reader) (content io.Reader, encryp
 // Examine is Decrypt that tells the object's state, "" with some errors. It needs
 // private keys, and leaves it to the caller whether a plain object is acceptable.
 func (k *Keys) Examine(name string, object io.Reader) (content io.Reader, state State, err error) {
-	start := bufio.NewReaderSize(object, len(intro))
+	start := bufio.NewReader(object)
 	first, err := start.Peek(len(intro))
 	switch {
 	case string(first) == intro:
@@ -72,16 +72,30 @@ func resembles(first []byte) bool {
 	return equal > most
 }
 
-func (k *Keys) open(name string, stored io.Reader) (io.Reader, State, error) {
+func (k *Keys) open(name string, stored *bufio.Reader) (io.Reader, State, error) {
 	o := &opener{identities: k.identities, recipients: k.recipients}
-	content, err := age.Decrypt(stored, o)
+	content, err := o.open(stored)
 	if err == nil {
 		err = o.requireName(name, k.required)
 	}
 	if err != nil {
 		return nil, Former, explained(err)
 	}
-	return &proven{from: content}, o.state(), nil
+	return content, o.state(), nil
+}
+
+// open authenticates the header, and returns what decrypts that which follows. age
+// leaves a bufio.Reader right behind the header.
+func (o *opener) open(stored *bufio.Reader) (io.Reader, error) {
+	header, err := age.ExtractHeader(stored)
+	if err != nil {
+		return nil, err
+	}
+	fileKey, err := age.DecryptHeader(header, o)
+	if err != nil {
+		return nil, err
+	}
+	return newPayload(fileKey, stored)
 }
 
 // plain reads an object as it is, unless that can be of use to nobody.
@@ -104,42 +118,4 @@ func (r *plain) Read(p []byte) (int, error) {
 	}
 	r.begun = r.begun || n > 0
 	return n, err
-}
-
-// proven reads decrypted content. age gives out a last chunk of full length
-// before it has seen that nothing follows; so the last byte is kept until then.
-type proven struct {
-	from io.Reader
-	last []byte // that was read, and is not given out yet
-	err  error  // what every further read gives
-}
-
-// Read implements io.Reader.
-func (r *proven) Read(p []byte) (int, error) {
-	for len(p) > 0 && r.err == nil {
-		n, err := r.from.Read(p)
-		switch {
-		case n > 0:
-			n = r.keepLast(p[:n])
-		case err == io.EOF:
-			r.err = err
-			n = copy(p, r.last)
-		case err != nil:
-			r.err = explained(err)
-		}
-		if n > 0 {
-			return n, nil
-		}
-	}
-	return 0, r.err
-}
-
-// keepLast keeps the last byte of p, puts the one that was kept before in front,
-// and returns how many bytes of p are to be given out.
-func (r *proven) keepLast(p []byte) int {
-	last := p[len(p)-1]
-	n := len(r.last) + copy(p[len(r.last):], p[:len(p)-1])
-	copy(p, r.last)
-	r.last = append(r.last[:0], last)
-	return n
 }

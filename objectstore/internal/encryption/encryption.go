@@ -87,10 +87,10 @@ func explained(err error) error {
 	case errors.As(err, &noMatch):
 		return s3err.Hinted(s3err.NotDecrypted, "add the private key to one of the public keys it was encrypted to (of the kinds "+kindsOf(noMatch.StanzaTypes)+"); see "+docs.Page("encryption.md"),
 			"the object is encrypted, and none of the location's private keys opens it")
-	case errors.Is(err, io.ErrUnexpectedEOF):
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return s3err.Hinted(s3err.NotDecrypted, altered, "the encrypted object is cut off")
 	}
-	return s3err.Hinted(s3err.NotDecrypted, altered, "%v", err) // not wrapped: it may be an io.EOF
+	return s3err.Hinted(s3err.NotDecrypted, altered, "%v", err)
 }
 
 const altered = "the object is not as it was stored; read an older version of it, if the bucket keeps versions, and look who writes to the bucket"

@@ -1,6 +1,7 @@
 package encryption
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/sha256"
 	"hash"
@@ -17,17 +18,14 @@ type Reencrypted struct {
 	opened  io.Reader // decrypts what passes through stored
 	stored  bytes.Buffer
 	in, out hash.Hash
-	chunk   []byte
+	chunks  []byte
 	err     error // what every further read gives
 }
 
-// chunkSize is how much is decrypted at a time, in bytes.
-const chunkSize = 64 << 10
-
-// Reencrypt encrypts content under the object's name. It holds two chunks in memory.
+// Reencrypt encrypts content under the object's name. It holds 1 MiB in memory.
 // Errors of content come through as they are.
 func (k *Keys) Reencrypt(name string, content io.Reader) (*Reencrypted, error) {
-	r := &Reencrypted{in: sha256.New(), out: sha256.New(), chunk: make([]byte, chunkSize)}
+	r := &Reencrypted{in: sha256.New(), out: sha256.New(), chunks: make([]byte, chunksAtOnce*chunkSize)}
 	stored, err := k.Encrypt(name, io.TeeReader(content, r.in))
 	if err != nil {
 		return nil, err
@@ -51,10 +49,16 @@ func (r *Reencrypted) Read(p []byte) (int, error) {
 	return 0, r.err
 }
 
-// next decrypts some more.
+// next decrypts as much as is read at once: stored has only a byte more, which tells
+// that something follows.
 func (r *Reencrypted) next() {
-	n, err := r.opened.Read(r.chunk)
-	r.out.Write(r.chunk[:n])
+	n, err := 0, error(nil)
+	for n < len(r.chunks) && err == nil {
+		var more int
+		more, err = r.opened.Read(r.chunks[n:])
+		n += more
+	}
+	r.out.Write(r.chunks[:n])
 	switch {
 	case err == nil:
 		return
@@ -77,3 +81,44 @@ func (r *Reencrypted) Err() error {
 
 // Sum is the SHA-256 of the content, once all of it is read.
 func (r *Reencrypted) Sum() []byte { return r.in.Sum(nil) }
+
+// Decrypted reads content that is to be stored as it is.
+type Decrypted struct {
+	from io.Reader
+	sum  hash.Hash
+	err  error // what reading ended with
+}
+
+// NewDecrypted reads the content of an encrypted object that is to be stored without
+// encryption. Content that would then be taken for an encrypted object, since it was
+// encrypted twice, is an error.
+func NewDecrypted(content io.Reader) (*Decrypted, error) {
+	start := bufio.NewReader(content)
+	first, err := start.Peek(len(intro))
+	switch {
+	case string(first) == intro || resembles(first):
+		return nil, s3err.Errorf(s3err.NotDecrypted, "its content begins like an encrypted object, and would be taken for one")
+	case err != nil && err != io.EOF:
+		return nil, err
+	}
+	return &Decrypted{from: start, sum: sha256.New()}, nil
+}
+
+// Read implements io.Reader.
+func (d *Decrypted) Read(p []byte) (int, error) {
+	n, err := d.from.Read(p)
+	d.sum.Write(p[:n])
+	d.err = err
+	return n, err
+}
+
+// Err is the error by which reading failed, nil for none.
+func (d *Decrypted) Err() error {
+	if d.err == io.EOF { //nolint:errorlint // the end is io.EOF itself
+		return nil
+	}
+	return d.err
+}
+
+// Sum is the SHA-256 of the content, once all of it is read.
+func (d *Decrypted) Sum() []byte { return d.sum.Sum(nil) }
