@@ -53,7 +53,7 @@ func TestRewrap(t *testing.T) {
 	for _, kind := range []testbed.S3Server{testbed.VersityGateway, testbed.MinIOServer} {
 		real := start(t, testbed.S3Options{Server: kind})
 		for name, test := range map[string]func(*testing.T, *server){
-			"to other keys": rewrapToOtherKeys, "plain": rewrapPlain, "changed meanwhile": rewrapChanged, "damaged": rewrapDamaged,
+			"to other keys": rewrapToOtherKeys, "plain": rewrapPlain, "changed meanwhile": rewrapChanged, "damaged": rewrapDamaged, "to plain": rewrapToPlain,
 		} {
 			t.Run(kind.Name+" "+name, func(t *testing.T) { test(t, real) })
 		}
@@ -138,12 +138,75 @@ func rewrapPlain(t *testing.T, real *server) {
 	require.ErrorContains(t, err, "encryptionRecipients")
 }
 
+// leaving are the settings of a location that reads what is encrypted, and encrypts
+// nothing any more.
+func leaving(keys map[string]string) map[string]string {
+	return map[string]string{"encryptionIdentityFile": keys["encryptionIdentityFile"], "partSize": keys["partSize"]}
+}
+
+// rewrapToPlain decrypts, where the location does not say that it encrypts.
+func rewrapToPlain(t *testing.T, real *server) {
+	mine, bucket := encrypting(t), real.bucket(t)
+	s, plain := real.open(t, bucket, with(mine, "prefix", "one")), real.open(t, bucket, nil)
+	leaves := real.open(t, bucket, with(leaving(mine), "prefix", "one"))
+	toPlain := RewrapOptions{ToPlain: true}
+	for key, size := range rewrapSizes {
+		data := content(size, 9)
+		mustPut(t, s, bucket, key, data)
+		was := inBucket(t, real, bucket, key)
+		for word, refusing := range map[string]*Store{
+			"encryptionRecipients": s, "encryptionRequired": real.open(t, bucket, with(mine, "prefix", "one", "encryptionRequired", "true")), "no private key": plain,
+		} {
+			_, err := refusing.Rewrap(t.Context(), bucket, key, toPlain)
+			require.ErrorContains(t, err, word)
+		}
+		dry, err := leaves.Rewrap(t.Context(), bucket, key, RewrapOptions{ToPlain: true, DryRun: true})
+		require.NoError(t, err)
+		require.Equal(t, Rewrapped{Was: StateFormer, Size: int64(len(was)), Wanted: true}, dry)
+		require.True(t, bytes.Equal(was, inBucket(t, real, bucket, key)), "nothing is written by a dry run")
+
+		flipped := bytes.Clone(was)
+		flipped[len(flipped)-1] ^= 1
+		for name, damaged := range map[string][]byte{"the last byte": flipped, "cut": was[:len(was)-1], "more": append(bytes.Clone(was), 0)} {
+			plant(t, real, bucket, key, damaged)
+			_, err := leaves.Rewrap(t.Context(), bucket, key, toPlain)
+			require.Equal(t, s3err.NotDecrypted, KindOf(err), "%s: %v", name, err)
+			require.True(t, bytes.Equal(damaged, inBucket(t, real, bucket, key)), name)
+		}
+
+		plant(t, real, bucket, key, was)
+		done, err := leaves.Rewrap(t.Context(), bucket, key, toPlain)
+		require.NoError(t, err)
+		require.True(t, done.Done)
+		require.True(t, bytes.Equal(data, inBucket(t, real, bucket, key)))
+		require.True(t, bytes.Equal(data, readAll(t.Context(), t, plain, bucket, key)))
+		requireMetadata(t, leaves, bucket, key, data)
+		again, err := leaves.Rewrap(t.Context(), bucket, key, toPlain)
+		require.NoError(t, err)
+		require.Equal(t, Rewrapped{Was: StatePlain, Size: int64(size)}, again)
+	}
+	rewrapTwiceEncrypted(t, real, bucket, s, leaves)
+	require.Empty(t, real.uploads(t, bucket))
+}
+
+// rewrapTwiceEncrypted has an object whose content is an encrypted one itself: plain
+// it would be read as that.
+func rewrapTwiceEncrypted(t *testing.T, real *server, bucket string, s, leaves *Store) {
+	mustPut(t, s, bucket, smallKey, []byte("content"))
+	mustPut(t, s, bucket, smallKey, inBucket(t, real, bucket, smallKey))
+	was := inBucket(t, real, bucket, smallKey)
+	_, err := leaves.Rewrap(t.Context(), bucket, smallKey, RewrapOptions{ToPlain: true})
+	require.ErrorContains(t, err, "begins like an encrypted object")
+	require.True(t, bytes.Equal(was, inBucket(t, real, bucket, smallKey)))
+}
+
 // rewrapChanged has somebody write and delete the object between the look at it and
 // the write: what they did stays.
 func rewrapChanged(t *testing.T, real *server) {
 	keys, bucket := rotate(t), real.bucket(t)
 	behind, proxy := behindProxy(t, real)
-	before, both := real.open(t, bucket, with(keys.old, "prefix", "one")), behind.open(t, bucket, with(keys.both, "prefix", "one"))
+	before := real.open(t, bucket, with(keys.old, "prefix", "one"))
+	both, leaves := behind.open(t, bucket, with(keys.both, "prefix", "one")), behind.open(t, bucket, with(leaving(keys.old), "prefix", "one"))
 	for key, size := range rewrapSizes {
 		for name, meddle := range map[string]func(){
 			"written": func() { plant(t, real, bucket, key, []byte("theirs")) },
@@ -151,22 +214,24 @@ func rewrapChanged(t *testing.T, real *server) {
 				require.NoError(t, real.admin.RemoveObject(t.Context(), bucket, key, minio.RemoveObjectOptions{}))
 			},
 		} {
-			mustPut(t, before, bucket, key, content(size, 7))
-			once := sync.OnceFunc(meddle)
-			conditions := 0
-			proxy.on(func(w http.ResponseWriter, r *http.Request, forward http.Handler) {
-				if r.Header.Get("If-Match") != "" {
-					conditions++
-					once()
+			for s, o := range map[*Store]RewrapOptions{both: {}, leaves: {ToPlain: true}} {
+				mustPut(t, before, bucket, key, content(size, 7))
+				once := sync.OnceFunc(meddle)
+				conditions := 0
+				proxy.on(func(w http.ResponseWriter, r *http.Request, forward http.Handler) {
+					if r.Header.Get("If-Match") != "" {
+						conditions++
+						once()
+					}
+					forward.ServeHTTP(w, r)
+				})
+				_, err := s.Rewrap(t.Context(), bucket, key, o)
+				require.Equal(t, s3err.Changed, KindOf(err), "%s, %s, %+v: %v", key, name, o, err)
+				require.Equal(t, 1, conditions, "%s, %s, %+v", key, name, o)
+				if name == "written" {
+					require.Equal(t, "theirs", string(inBucket(t, real, bucket, key)))
+					continue
 				}
-				forward.ServeHTTP(w, r)
-			})
-			_, err := both.Rewrap(t.Context(), bucket, key, RewrapOptions{})
-			require.Equal(t, s3err.Changed, KindOf(err), "%s, %s: %v", key, name, err)
-			require.Equal(t, 1, conditions, "%s, %s", key, name)
-			if name == "written" {
-				require.Equal(t, "theirs", string(inBucket(t, real, bucket, key)))
-			} else {
 				there, err := before.ObjectExists(t.Context(), bucket, key)
 				require.NoError(t, err)
 				require.False(t, there, "what was deleted does not come back")
@@ -227,6 +292,29 @@ func TestRewrapKeepsVersions(t *testing.T) {
 	old, err := io.ReadAll(body)
 	require.NoError(t, err)
 	require.True(t, bytes.Equal(was, old))
+
+	is := inBucket(t, real, bucket, "key")
+	s = real.open(t, bucket, with(leaving(keys.now), append(locked, "deleteVersions", "true")...))
+	r, err = s.Rewrap(t.Context(), bucket, "key", RewrapOptions{ToPlain: true})
+	require.NoError(t, err)
+	require.True(t, r.Done)
+	require.Equal(t, "content", string(inBucket(t, real, bucket, "key")))
+	mode, until, err := real.admin.GetObjectRetention(t.Context(), bucket, "key", "")
+	require.NoError(t, err)
+	require.Equal(t, minio.Governance, *mode)
+	require.Greater(t, time.Until(*until), 50*time.Minute)
+	var kept []string
+	for o := range real.admin.ListObjectsIter(t.Context(), bucket, minio.ListObjectsOptions{WithVersions: true, Recursive: true}) {
+		require.NoError(t, o.Err)
+		kept = append(kept, o.VersionID)
+	}
+	require.Equal(t, versions, kept[1:])
+	body, _, _, err = real.admin.GetObject(t.Context(), bucket, "key", minio.GetObjectOptions{VersionID: kept[1]})
+	require.NoError(t, err)
+	defer body.Close()
+	old, err = io.ReadAll(body)
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(is, old), "the encrypted one stays as an older version")
 }
 
 // shelf is a small server with one object.
@@ -363,6 +451,19 @@ func TestRewrapOnOtherServers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestToPlainDamaged has a server that damages what it stores.
+func TestToPlainDamaged(t *testing.T) {
+	t.Parallel()
+	server := &shelf{}
+	server.store([]byte("nothing"), nil)
+	endpoint, keys := serve(t, server.ServeHTTP), with(encrypting(t), "requestTimeout", "1m", "stallTimeout", "1m")
+	mustPut(t, openAt(t, endpoint, keys), "bucket", "key", content(300, 1))
+	server.onPut = damaging
+	_, err := openAt(t, endpoint, with(leaving(keys), "requestTimeout", "1m", "stallTimeout", "1m")).Rewrap(t.Context(), "bucket", "key", RewrapOptions{ToPlain: true})
+	require.Equal(t, s3err.NotConfirmed, KindOf(err), "%v", err)
+	require.ErrorContains(t, err, "bring back the version before")
 }
 
 // TestRewrapWithoutETag: without an ETag nothing would tell that the object changed.

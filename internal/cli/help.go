@@ -24,7 +24,7 @@ Started by hand it knows these commands, and says more of each with --help:
   logs BACKUP|RESTORE, describe BACKUP, download BACKUP [PATH...]
       read what is stored, without Velero and without signed URLs
   rewrap BACKUP... | --all
-      encrypt old backups to the present public keys of the location
+      encrypt old backups to the present public keys, or decrypt them
   sweep [NAME]
       remove what killed plugin processes left in the cluster
   install [DIR]

@@ -16,18 +16,21 @@ import (
 const rewrapUsage = `velero-plugin-longshore rewrap BACKUP... | --all [flags]
 
 Encrypts old backups again, to exactly the present public keys of the location
-(encryptionRecipients). Only objects of backups and restores are changed, and
-not those that are up to date, so after an interruption run it again. On Ctrl-C
-it finishes the object that it is working on.
+(encryptionRecipients), or with --to-plain decrypts them. Only objects of
+backups and restores are changed, and not those that are up to date, so after an
+interruption run it again. On Ctrl-C it finishes the object that it is working
+on.
 
 Each object is read, decrypted and encrypted in memory. The old one is replaced
 in one step, and only if all of it was authentic and the new one can be
 decrypted; then the new one is read again. A bucket that keeps or locks versions
-keeps the old ones.
+keeps the old ones. --to-plain is refused while the location has
+encryptionRecipients.
 
   velero-plugin-longshore rewrap --all --dry-run
   velero-plugin-longshore rewrap nightly-20260101020000
   velero-plugin-longshore rewrap --all --seal-plain --file location.yaml
+  velero-plugin-longshore rewrap --all --to-plain --dry-run
 
 Exit status: 0 it is done, 1 something failed or was not reached, 2 it could not
 begin.
@@ -45,6 +48,7 @@ func runRewrap(args []string, stdout, stderr io.Writer) int {
 	r.goingOn = "the object that is being rewrapped is finished first; the next run goes on from there"
 	r.flags.BoolVar(&r.all, "all", false, "rewrap all backups and restores of the location")
 	r.flags.BoolVar(&r.options.SealPlain, "seal-plain", false, "also encrypt objects that are not encrypted yet; first make sure that nobody else put them there")
+	r.flags.BoolVar(&r.options.ToPlain, "to-plain", false, "decrypt the objects, so that everybody who may read the bucket can read them")
 	r.flags.BoolVar(&r.options.DryRun, "dry-run", false, "only list what would be rewrapped")
 	return r.run(args, r.wants, r.rewrap)
 }
@@ -56,6 +60,8 @@ func (r *rewrapping) wants(args []string) error {
 		return errors.New("say which backup, or --all")
 	case len(args) > 0 && r.all:
 		return errors.New("names of backups and --all exclude each other")
+	case r.options.SealPlain && r.options.ToPlain:
+		return errors.New("--seal-plain and --to-plain exclude each other")
 	}
 	for _, name := range args {
 		if err := named(name); err != nil {
@@ -66,7 +72,7 @@ func (r *rewrapping) wants(args []string) error {
 }
 
 func (r *rewrapping) rewrap(ctx context.Context, l *opened, args []string) error {
-	if err := l.store.RequireEncryption(); err != nil {
+	if err := l.store.RequireKeys(r.options); err != nil {
 		return err
 	}
 	if l.readOnly && !r.options.DryRun {
@@ -76,7 +82,7 @@ func (r *rewrapping) rewrap(ctx context.Context, l *opened, args []string) error
 	if err != nil {
 		return err
 	}
-	seen := &rewrapped{reading: r.reading, Location: l.subject, Objects: []rewrap.Object{}}
+	seen := &rewrapped{reading: r.reading, Location: l.subject, Objects: []rewrap.Object{}, toPlain: r.options.ToPlain}
 	seen.Sum = rewrap.Run(ctx, l.store, l.bucket, objects, r.options, seen)
 	return errors.Join(seen.write(), sound(seen.OK()))
 }
@@ -97,7 +103,8 @@ type rewrapped struct {
 	Objects  []rewrap.Object `json:"objects"`
 	rewrap.Sum
 
-	end func()
+	toPlain bool
+	end     func()
 }
 
 // outcomes are what became of an object, for a person, in the order of telling.
@@ -109,13 +116,18 @@ var outcomes = []struct {
 	{rewrap.Plain, "left plain"}, {rewrap.Foreign, "left as foreign"}, {rewrap.Failed, "failed"},
 }
 
-func inWords(is rewrap.Outcome) string {
+// inWords tells a person what became of an object.
+func (r *rewrapped) inWords(is rewrap.Outcome) string {
+	words := string(is)
 	for _, o := range outcomes {
 		if o.is == is {
-			return o.words
+			words = o.words
 		}
 	}
-	return string(is)
+	if r.toPlain {
+		words = strings.Replace(words, "rewrapped", "decrypted", 1)
+	}
+	return words
 }
 
 // Begin implements rewrap.Observer.
@@ -131,7 +143,7 @@ func (r *rewrapped) End(o rewrap.Object) {
 		return
 	}
 	if o.Outcome != rewrap.Present {
-		fmt.Fprintf(r.stdout, "%s: %s\n", inWords(o.Outcome), brief(o.Key, nameWidth))
+		fmt.Fprintf(r.stdout, "%s: %s\n", r.inWords(o.Outcome), brief(o.Key, nameWidth))
 	}
 	if o.Error != "" {
 		fmt.Fprintf(r.stdout, "  %s\n", o.Error)
@@ -146,7 +158,7 @@ func (r *rewrapped) write() error {
 	var words []string
 	for _, o := range outcomes {
 		if n := r.Outcomes[o.is]; n > 0 {
-			words = append(words, fmt.Sprintf("%d %s", n, o.words))
+			words = append(words, fmt.Sprintf("%d %s", n, r.inWords(o.is)))
 		}
 	}
 	if r.NotReached > 0 {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -132,6 +133,47 @@ func TestRewrap(t *testing.T) {
 	}
 	out, _ = s.read(exitOK, "velero", configured(keys.both, "rewrap", "--all", "--seal-plain")...)
 	require.Equal(t, "left as foreign: velero/backups/plain/notes.txt\n31 up to date, 1 left as foreign\n", out)
+	require.Equal(t, after, s.stored("velero/"))
+}
+
+// TestRewrapToPlain leaves encryption: first the location, then what is stored.
+func TestRewrapToPlain(t *testing.T) {
+	s := newStorage(t, testbed.S3Options{Server: testbed.MinIOServer})
+	keys := newRotation(t)
+	objects := backuptest.New("nightly-1").Objects(t)
+	maps.Copy(objects, backuptest.New("nightly-2").Objects(t))
+	objects["restores/back/restore-back-logs.gz"] = backuptest.Gzip(t, []byte("restored\n"))
+	s.storeByPlugin("velero", objects, keys.old)
+	s.storeByPlugin("velero", map[string][]byte{"backups/nightly-1/notes.txt": []byte("a person's")}, keys.old)
+	s.store("velero", backuptest.New("plain").Objects(t))
+	before := s.stored("velero/")
+	leaving := keys.old[1:]
+
+	_, said := s.read(exitUsage, "velero", configured(leaving, "rewrap", "--all", "--to-plain", "--seal-plain")...)
+	require.Contains(t, said, "exclude each other")
+	_, said = s.read(exitFailed, "velero", configured(keys.old, "rewrap", "--all", "--to-plain")...)
+	require.Contains(t, said, "remove encryptionRecipients and encryptionRequired")
+	_, said = s.read(exitFailed, "velero", "rewrap", "--all", "--to-plain")
+	require.Contains(t, said, "no private key")
+	out, _ := s.read(exitOK, "velero", configured(leaving, "rewrap", "--all", "--to-plain", "--dry-run")...)
+	require.Contains(t, out, "to be decrypted: velero/backups/nightly-1/nightly-1.tar.gz\n")
+	require.Contains(t, out, "21 to be decrypted, 10 up to date, 1 left as foreign\n")
+	require.Equal(t, before, s.stored("velero/"), "nothing is written")
+
+	out, _ = s.read(exitOK, "velero", configured(leaving, "rewrap", "--to-plain", "nightly-1")...)
+	require.Contains(t, out, "left as foreign: velero/backups/nightly-1/notes.txt\n")
+	require.Contains(t, out, "10 decrypted, 1 left as foreign\n")
+	out, _ = s.read(exitOK, "velero", configured(leaving, "rewrap", "--to-plain", "--all")...)
+	require.Contains(t, out, "11 decrypted, 20 up to date, 1 left as foreign\n")
+	after := s.stored("velero/")
+	for key, content := range objects {
+		require.Equal(t, string(content), after["velero/"+key])
+	}
+	for _, name := range []string{"nightly-1", "nightly-2", "plain"} {
+		s.read(exitOK, "velero", "verify", name) // without any key
+	}
+	out, _ = s.read(exitOK, "velero", configured(leaving, "rewrap", "--to-plain", "--all")...)
+	require.Equal(t, "left as foreign: velero/backups/nightly-1/notes.txt\n31 up to date, 1 left as foreign\n", out)
 	require.Equal(t, after, s.stored("velero/"))
 }
 

@@ -1,13 +1,12 @@
 // Package rewrap encrypts the stored objects of backups again, to the present public
-// keys of their location.
+// keys of their location, or decrypts them.
 //
 // It touches only what is in the folders of backups and restores: the objects that
-// Velero writes, and there what is encrypted already, which nobody but the plugin
-// writes for Velero. The repositories of kopia and restic are in folders of their own
-// and are not even listed.
+// Velero writes, and, to encrypt it again, what else is encrypted there. The
+// repositories of kopia and restic are in folders of their own and are not even listed.
 //
-// Each object is a step of its own: what is encrypted to exactly the present keys is
-// skipped, so whoever was interrupted begins again.
+// Each object is a step of its own: what is already as it is wanted is skipped, so
+// whoever was interrupted begins again.
 package rewrap
 
 import (
@@ -20,7 +19,8 @@ import (
 
 // Store is what is asked of an object store.
 type Store interface {
-	// Rewrap encrypts one object again, or an error says why it is unchanged.
+	// Rewrap encrypts one object again or decrypts it, or an error says why it is
+	// unchanged.
 	Rewrap(ctx context.Context, bucket, key string, o objectstore.RewrapOptions) (objectstore.Rewrapped, error)
 }
 
@@ -41,7 +41,7 @@ const (
 	Wanted  Outcome = "wanted" // in a dry run: it would be rewrapped
 	Present Outcome = "upToDate"
 	Plain   Outcome = "leftPlain"
-	Foreign Outcome = "leftForeign" // it is plain, and Velero did not write it
+	Foreign Outcome = "leftForeign" // Velero did not write it
 	Failed  Outcome = "failed"
 )
 
@@ -125,9 +125,11 @@ func Run(ctx context.Context, store Store, bucket string, objects []backups.Stor
 	return sum
 }
 
-// one rewraps one object. Nothing that is not encrypted is, unless Velero wrote it.
+// one rewraps one object. What Velero did not write is neither encrypted that is not
+// yet, nor decrypted.
 func one(ctx context.Context, store Store, bucket string, stored backups.Stored, o objectstore.RewrapOptions) (Object, error) {
 	o.SealPlain = o.SealPlain && stored.Known
+	o.DryRun = o.DryRun || (o.ToPlain && !stored.Known)
 	r, err := store.Rewrap(ctx, bucket, stored.Key, o)
 	object := Object{Key: stored.Key, Was: r.Was, Size: r.Size}
 	switch {
@@ -135,9 +137,9 @@ func one(ctx context.Context, store Store, bucket string, stored backups.Stored,
 		object.Outcome, object.Error = Failed, err.Error()
 	case r.Done:
 		object.Outcome = Done
-	case r.Wanted:
+	case r.Wanted && (stored.Known || !o.ToPlain):
 		object.Outcome = Wanted
-	case r.Was == objectstore.StatePresent:
+	case r.Was == objectstore.StatePresent && !o.ToPlain, r.Was == objectstore.StatePlain && o.ToPlain:
 		object.Outcome = Present
 	case stored.Known:
 		object.Outcome = Plain

@@ -42,7 +42,8 @@ type answer struct {
 	err error
 }
 
-// Rewrap implements Store. A plain object is rewritten where that is asked for.
+// Rewrap implements Store. A plain object is rewritten where that is asked for, and an
+// encrypted one decrypted.
 func (a answers) Rewrap(ctx context.Context, _, key string, o objectstore.RewrapOptions) (objectstore.Rewrapped, error) {
 	if ctx.Err() != nil {
 		return objectstore.Rewrapped{}, ctx.Err()
@@ -50,6 +51,10 @@ func (a answers) Rewrap(ctx context.Context, _, key string, o objectstore.Rewrap
 	found := a[key]
 	if found.Was == objectstore.StatePlain && o.SealPlain {
 		found.Wanted, found.Done = true, !o.DryRun
+	}
+	if o.ToPlain {
+		found.Wanted = found.Was != objectstore.StatePlain
+		found.Done = found.Wanted && !o.DryRun
 	}
 	return found.Rewrapped, found.err
 }
@@ -77,6 +82,8 @@ func TestRun(t *testing.T) {
 	}{
 		"as it is":         {objectstore.RewrapOptions{}, []Outcome{Done, Foreign, Done, Plain, Present}},
 		"seal plain":       {objectstore.RewrapOptions{SealPlain: true}, []Outcome{Done, Foreign, Done, Done, Present}},
+		"to plain":         {objectstore.RewrapOptions{ToPlain: true}, []Outcome{Foreign, Present, Done, Present, Done}},
+		"to plain, only":   {objectstore.RewrapOptions{ToPlain: true, DryRun: true}, []Outcome{Foreign, Present, Wanted, Present, Wanted}},
 		"seal plain, only": {objectstore.RewrapOptions{SealPlain: true, DryRun: true}, []Outcome{Done, Foreign, Done, Wanted, Present}},
 	} {
 		var seen told
