@@ -15,7 +15,8 @@ import (
 // never gives (0, nil) for a buffer that is not empty. An object that changes while
 // it is read, a body whose end is not proven, content that is not what was encrypted
 // under this key and, with verifyDownloads, content that is not what the storage
-// says it is are errors. The caller closes the reader.
+// says it is are errors. The caller closes the reader, whose method Encrypted tells
+// whether the plugin had the object encrypted.
 func (s *Store) GetObject(ctx context.Context, bucket, key string) (io.ReadCloser, error) {
 	content, _, err := s.open(ctx, bucket, key)
 	return content, err
@@ -36,15 +37,19 @@ func (s *Store) open(ctx context.Context, bucket, key string) (_ io.ReadCloser, 
 		s.log.WithFields(logrus.Fields{"bucket": bucket, "key": key}).Info("Reading an object that is not encrypted")
 	}
 	failed := func(err error) error { return s.failed(s3err.OpGet, bucket, key, err) }
-	return &opened{Reader: plain, Closer: object, failed: failed}, encrypted, nil
+	return &opened{Reader: plain, Closer: object, encrypted: encrypted, failed: failed}, encrypted, nil
 }
 
 // opened is an object, decrypted.
 type opened struct {
 	io.Reader
 	io.Closer
-	failed func(error) error
+	encrypted bool
+	failed    func(error) error
 }
+
+// Encrypted tells whether the plugin had the object encrypted.
+func (o *opened) Encrypted() bool { return o.encrypted }
 
 // Read implements io.Reader.
 func (o *opened) Read(p []byte) (int, error) {

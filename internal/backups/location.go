@@ -26,11 +26,12 @@ type Store interface {
 type Location struct {
 	store          Store
 	bucket, prefix string
+	opened         func(part Part, encrypted bool) // nil to tell nobody
 }
 
 // At returns the location at a prefix of a bucket. It asks nothing.
 func At(store Store, bucket, prefix string) *Location {
-	return &Location{store, strings.Trim(bucket, "/"), under(prefix)}
+	return &Location{store: store, bucket: strings.Trim(bucket, "/"), prefix: under(prefix)}
 }
 
 // Bucket is the bucket of the location.
@@ -167,6 +168,14 @@ func (l *Location) Known(ctx context.Context, name string) (backup, restore bool
 	return backup, restore, nil
 }
 
+// WhenOpened is the location with an observer who is told of each part of a backup
+// that is opened, and whether the plugin had it encrypted.
+func (l *Location) WhenOpened(tell func(part Part, encrypted bool)) *Location {
+	observed := *l
+	observed.opened = tell
+	return &observed
+}
+
 // Open opens a part of a backup. It is a [Missing] if there is no such backup.
 func (l *Location) Open(ctx context.Context, backup string, part Part) (io.ReadCloser, error) {
 	r, err := l.store.GetObject(ctx, l.bucket, l.key(backup, part))
@@ -174,6 +183,9 @@ func (l *Location) Open(ctx context.Context, backup string, part Part) (io.ReadC
 		if none := l.Find(ctx, backup); none != nil {
 			return nil, none
 		}
+	}
+	if told, ok := r.(interface{ Encrypted() bool }); ok && err == nil && l.opened != nil {
+		l.opened(part, told.Encrypted())
 	}
 	return r, err
 }

@@ -303,6 +303,41 @@ func TestReadingWhatThePluginEncrypts(t *testing.T) {
 	require.Contains(t, out, "backup nightly-20261127010000", "what cannot be read is verified, and fails")
 }
 
+// TestVerifyEncrypted has objects that were not altered, and yet are not those that
+// Velero stored last: plain ones, and such of an older backup of the same name.
+func TestVerifyEncrypted(t *testing.T) {
+	s := newStorage(t, testbed.S3Options{})
+	keys := newRotation(t)
+	older, now := backuptest.New("nightly"), backuptest.New("nightly")
+	older.Made = older.Made.AddDate(0, 0, -1)
+	status := older.Metadata["status"].(map[string]any)
+	status["startTimestamp"], status["completionTimestamp"] = backuptest.Started.AddDate(0, 0, -1), backuptest.Started.AddDate(0, 0, -1).Add(10*time.Second)
+	now.AddItem("v1", "ConfigMap", "configmaps", "shop", "more", nil)
+	now.Metadata["status"].(map[string]any)["progress"] = map[string]any{"totalItems": 6, "itemsBackedUp": 6}
+	s.storeByPlugin("velero", older.Objects(t), keys.old)
+	s.verify(exitOK, "velero", configured(keys.old, "nightly")...)
+	before := s.stored("velero/")
+	s.storeByPlugin("velero", now.Objects(t), keys.old)
+	stored := s.stored("velero/")
+	steps := s.verify(exitOK, "velero", configured(keys.old, "nightly")...)["nightly"]
+	require.Equal(t, check.OK, steps["encryption"].Outcome)
+
+	for object, failed := range map[string]string{"nightly.tar.gz": "archive", "velero-backup.json": "archive", "nightly-resource-list.json.gz": "items"} {
+		key := "backups/nightly/" + object
+		s.store("velero", map[string][]byte{key: []byte(before["velero/"+key])})
+		steps := s.verify(exitFailed, "velero", configured(keys.old, "nightly")...)["nightly"]
+		require.Equal(t, check.Failed, steps[failed].Outcome, "an older %s: %v", object, steps)
+
+		s.store("velero", map[string][]byte{key: now.Objects(t)[key]})
+		steps = s.verify(exitFailed, "velero", configured(keys.old, "nightly")...)["nightly"]
+		require.Equal(t, check.Failed, steps["encryption"].Outcome, "a plain %s: %v", object, steps)
+		require.Contains(t, steps["encryption"].Detail, object+" is not encrypted")
+		s.store("velero", map[string][]byte{key: []byte(stored["velero/"+key])})
+	}
+	s.store("velero", backuptest.New("plain").Objects(t))
+	require.NotContains(t, s.verify(exitOK, "velero", configured(keys.old, "plain")...)["plain"], "encryption")
+}
+
 // storeByPlugin is store as Velero does it, with these settings.
 func (s *storage) storeByPlugin(prefix string, objects map[string][]byte, settings []string) {
 	s.Helper()

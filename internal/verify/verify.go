@@ -19,6 +19,10 @@
 //	archive     has the items of the list, and no others, each at its place and
 //	            written while the backup ran; and the volumes of all snapshots
 //
+// Where anything is encrypted by the plugin:
+//
+//	encryption  all that was read is
+//
 // With a [Cluster] to restore into:
 //
 //	served kinds          the cluster knows the kinds of the archive
@@ -75,7 +79,8 @@ func New(l *backups.Location, o Options) *Verifier {
 
 // Backup verifies one backup.
 func (v *Verifier) Backup(ctx context.Context, name string, observer check.Observer) []check.Result {
-	b := &backup{Run: check.NewRun(observer), l: v.l, name: name}
+	b := &backup{Run: check.NewRun(observer), name: name, encrypted: map[string]bool{}}
+	b.l = v.l.WhenOpened(func(part backups.Part, encrypted bool) { b.encrypted[part.Object(name)] = encrypted })
 	b.verify(ctx, v.o)
 	v.known.add(b)
 	v.tally.backup(b)
@@ -100,6 +105,7 @@ func (b *backup) verify(ctx context.Context, o Options) {
 	} else {
 		b.part(ctx, "archive", backups.PartArchive, b.archive)
 	}
+	b.encryption(ctx)
 	if o.Cluster != nil {
 		b.here(ctx, o.Cluster)
 	}
@@ -161,6 +167,8 @@ type backup struct {
 	handles []string              // of all snapshots that it names
 	needs   *needs                // nil until the archive was read to its end
 	read    map[backups.Part]bool // parts that later steps may rely on
+
+	encrypted map[string]bool // which of the objects that were opened are
 }
 
 // lost is the hint where an object is missing or damaged.
@@ -241,6 +249,29 @@ func (b *backup) compareObjects() (missing, unknown []string) {
 		}
 	}
 	return missing, unknown
+}
+
+// encryption wants all objects to be encrypted by the plugin if one is: what is plain
+// among them may be from anybody.
+func (b *backup) encryption(ctx context.Context) {
+	var plain []string
+	for object, encrypted := range b.encrypted {
+		if !encrypted {
+			plain = append(plain, object)
+		}
+	}
+	if len(plain) == len(b.encrypted) {
+		return
+	}
+	slices.Sort(plain)
+	b.Step(ctx, "encryption", func(context.Context) (string, error) {
+		if len(plain) == 0 {
+			return fmt.Sprintf("each of the %d objects that were read", len(b.encrypted)), nil
+		}
+		return "", check.Fail(list("%s is not encrypted, and other objects of the backup are", "%s are not encrypted, and other objects of the backup are", plain),
+			"Velero stores the objects of a backup with the same settings: look who else writes to the bucket, or end the rewrap that was interrupted. "+
+				"With encryptionRequired the location refuses plain objects")
+	})
 }
 
 // others reads the lists to their ends of which nothing more is known here.
