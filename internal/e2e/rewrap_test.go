@@ -1,14 +1,18 @@
 package e2e
 
 import (
+	"context"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
 
+	"filippo.io/age"
 	"github.com/minio/minio-go/v7"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -16,8 +20,9 @@ import (
 	"github.com/longshore-dev/velero-plugin/internal/testbed"
 )
 
-// TestEncryptionMoves encrypts a backup that was plain, restores it by a second
-// Velero that has a private key of its own, and goes back to plain backups.
+// TestEncryptionMoves encrypts a backup that was plain, and restores it in a second
+// cluster, which has a private key of its own. Then it leaves encryption: new backups
+// are plain, the old ones are decrypted, and velero-plugin-for-aws restores them.
 func TestEncryptionMoves(t *testing.T) {
 	bed := testbed.ForTest(t)
 	s3, err := bed.StartS3(t.Context(), testbed.S3Options{Server: testbed.MinIOServer, Buckets: []string{encryptedBucket}})
@@ -25,7 +30,13 @@ func TestEncryptionMoves(t *testing.T) {
 	cluster, err := bed.StartCluster(t.Context(), testbed.ClusterOptions{})
 	require.NoError(t, err)
 	here, there := newIdentity(t), newIdentity(t)
-	options := testbed.VeleroOptions{S3: s3, Bucket: encryptedBucket, Prefix: "cluster-one"}
+	peer, err := testbed.PluginForAWS.Path(t.Context())
+	require.NoError(t, err)
+	ours, err := testbed.Plugin.Path(t.Context())
+	require.NoError(t, err)
+	options := testbed.VeleroOptions{
+		S3: s3, Bucket: encryptedBucket, Prefix: "cluster-one", Plugins: []string{ours, peer}, ServerArgs: []string{"--store-validation-frequency=5s"},
+	}
 	one, err := bed.StartVelero(t.Context(), cluster, options)
 	require.NoError(t, err)
 	require.NoError(t, cluster.CreateNamespace(t.Context(), encryptedNamespace))
@@ -42,12 +53,38 @@ func TestEncryptionMoves(t *testing.T) {
 	requireEncrypted(t, s3)
 	require.Regexp(t, `^[0-9]+ up to date\n$`, byHand(t, cluster, "rewrap", "--all", "--seal-plain"))
 
-	options.Namespace, options.BackupConfig = "velero-two", map[string]string{
-		"encryptionRecipients": there.Recipient().String(), "encryptionIdentitySecret": "longshore-encryption/identities", "encryptionRequired": "true",
-	}
+	restoreWithOwnKey(t, bed, options, there, here.Recipient())
+
+	configure(t, one, map[string]any{"encryptionRecipients": nil, "encryptionRequired": nil})
+	veleroCLI(t, one, "backup", "create", "again", "--include-namespaces", encryptedNamespace)
+	require.NoError(t, one.WaitBackup(t.Context(), "again", waitLimit))
+	requirePlain(t, s3, "again")
+	restorePassword(t, one, "back", "plain")
+
+	require.Contains(t, byHand(t, cluster, "rewrap", "--all", "--to-plain"), "decrypted: cluster-one/backups/plain/plain.tar.gz\n")
+	configure(t, one, map[string]any{"encryptionIdentitySecret": nil})
+	requirePlain(t, s3, "plain")
+	migration{T: t, VeleroServer: one, s3: s3}.use(providerAWS)
+	restorePassword(t, one, "plain-by-aws", "plain")
+	restorePassword(t, one, "again-by-aws", "again")
+}
+
+// restoreWithOwnKey has Velero in a second cluster find the backups of the first one
+// in the bucket, and restore one with a private key that the first one does not have.
+// What it writes itself, the other key opens too.
+func restoreWithOwnKey(t *testing.T, bed *testbed.Bed, options testbed.VeleroOptions, key *age.X25519Identity, other *age.X25519Recipient) {
+	t.Helper()
+	cluster, err := bed.StartCluster(t.Context(), testbed.ClusterOptions{Name: "second"})
+	require.NoError(t, err)
+	_, err = cluster.Kube.CoreV1().Namespaces().Get(t.Context(), encryptedNamespace, metav1.GetOptions{})
+	require.True(t, apierrors.IsNotFound(err), "it is another cluster: %v", err)
 	two, err := bed.InstallVelero(t.Context(), cluster, options)
 	require.NoError(t, err)
-	makeIdentities(t, two, there.String())
+	makeIdentities(t, two, key.String())
+	configure(t, two, map[string]any{
+		"encryptionRecipients":     key.Recipient().String() + "," + other.String(),
+		"encryptionIdentitySecret": "longshore-encryption/identities", "encryptionRequired": "true",
+	})
 	require.NoError(t, two.Serve(t.Context()))
 	require.NoError(t, two.WaitLocation(t.Context(), testbed.DefaultLocation))
 	require.NoError(t, two.Restart(t.Context())) // else it looks for backups in a minute
@@ -56,14 +93,17 @@ func TestEncryptionMoves(t *testing.T) {
 		return err == nil && slices.Contains(known, "plain")
 	}, waitLimit, 200*time.Millisecond, "the second Velero does not see the backup")
 	restorePassword(t, two, "elsewhere", "plain")
+	veleroCLI(t, two, "backup", "create", "own", "--include-namespaces", encryptedNamespace)
+	require.NoError(t, two.WaitBackup(t.Context(), "own", waitLimit))
+	requireEncrypted(t, options.S3)
+	veleroCLI(t, two, "backup", "delete", "own", "--confirm")
+	err = testbed.Poll(t.Context(), waitLimit, "the objects of the backup to be deleted", func(ctx context.Context) (bool, string, error) {
+		left, err := options.S3.Keys(ctx, encryptedBucket, "cluster-one/backups/own/")
+		return len(left) == 0, fmt.Sprint(left), err
+	})
+	require.NoError(t, err)
 	require.NoError(t, two.Stop())
-
-	configure(t, one, map[string]any{"encryptionRecipients": nil, "encryptionRequired": nil})
-	veleroCLI(t, one, "backup", "create", "again", "--include-namespaces", encryptedNamespace)
-	require.NoError(t, one.WaitBackup(t.Context(), "again", waitLimit))
-	requirePlain(t, s3, "cluster-one/backups/again/velero-backup.json")
-	restorePassword(t, one, "back", "plain")
-	restorePassword(t, one, "again", "again")
+	require.NoError(t, cluster.Kill())
 }
 
 func makePassword(t *testing.T, cluster *testbed.Cluster) {
@@ -102,11 +142,12 @@ func restorePassword(t *testing.T, server *testbed.VeleroServer, name, backup st
 	require.Equal(t, "of the database", string(restored.Data["password"]))
 }
 
-func requirePlain(t *testing.T, s3 *testbed.S3, key string) {
+// requirePlain wants the metadata of a backup in the bucket as Velero wrote them.
+func requirePlain(t *testing.T, s3 *testbed.S3, backup string) {
 	t.Helper()
 	client, err := s3.Client()
 	require.NoError(t, err)
-	body, _, _, err := client.GetObject(t.Context(), encryptedBucket, key, minio.GetObjectOptions{})
+	body, _, _, err := client.GetObject(t.Context(), encryptedBucket, "cluster-one/backups/"+backup+"/velero-backup.json", minio.GetObjectOptions{})
 	require.NoError(t, err)
 	defer body.Close()
 	var metadata struct{ Kind string }
