@@ -22,7 +22,8 @@ type bench struct {
 	// cluster is started by the first group that wants it.
 	cluster *snapshotBed
 
-	ours, peer, ceiling program
+	// plain is ours in another folder, to run beside it.
+	ours, plain, peer, ceiling program
 }
 
 // group is a set of rows that are measured together.
@@ -39,6 +40,7 @@ func groups(quick bool) []group {
 	all = append(all, smallGroups()...)
 	all = append(all, group{"listing", measureListing}, group{"deletion", measureDeletion})
 	all = append(all, linkGroups()...)
+	all = append(all, encryptionGroups()...)
 	return append(all, snapshotGroups(quick)...)
 }
 
@@ -178,6 +180,7 @@ func (b *bench) collectPrograms(ctx context.Context, plugin string) error {
 		path           string
 	}{
 		{&b.ours, ours, testbed.Provider, plugin},
+		{&b.plain, plainly, testbed.Provider, plugin},
 		{&b.peer, peerPlugin, "velero.io/aws", peer},
 		{&b.ceiling, ceiling, "longshore.dev/null", null},
 	} {

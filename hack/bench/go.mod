@@ -9,6 +9,7 @@ replace github.com/kopia/kopia => github.com/project-velero/kopia v0.0.0-2025123
 replace k8s.io/cli-runtime => k8s.io/cli-runtime v0.33.13
 
 require (
+	filippo.io/age v1.3.2
 	github.com/hashicorp/go-hclog v1.6.3
 	github.com/hashicorp/go-plugin v1.8.0
 	github.com/longshore-dev/velero-plugin v0.0.0-00010101000000-000000000000
@@ -22,7 +23,6 @@ require (
 )
 
 require (
-	filippo.io/age v1.3.2 // indirect
 	filippo.io/hpke v0.4.0 // indirect
 	github.com/aws/aws-sdk-go-v2 v1.47.6 // indirect
 	github.com/aws/aws-sdk-go-v2/config v1.33.14 // indirect

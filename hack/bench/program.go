@@ -17,9 +17,11 @@ import (
 
 // The names of those who compete.
 const (
-	ours        = "Longshore"
-	peerPlugin  = "velero-plugin-for-aws"
-	ceiling     = "a plugin that stores nothing"
+	ours       = "Longshore"
+	peerPlugin = "velero-plugin-for-aws"
+	ceiling    = "a plugin that stores nothing"
+	// plainly is ours beside what it does with encryption.
+	plainly     = "Longshore without encryption"
 	builtinPath = "Velero's built-in CSI snapshots"
 	// builtinPolling is that with an environment variable that users can set.
 	builtinPolling = "Velero's built-in CSI snapshots with CSI_SNAPSHOT_EARLY_FREQUENT_POLLING=true"

@@ -22,7 +22,20 @@ func linkGroups() []group {
 	return all
 }
 
-func measureLink(ctx context.Context, b *bench, roundTrip time.Duration) (rows []row, err error) {
+func measureLink(ctx context.Context, b *bench, roundTrip time.Duration) ([]row, error) {
+	return b.overLink(ctx, roundTrip, func(config map[string]string) ([]row, error) {
+		all, err := openAll(config, b.ours, b.peer)
+		if err != nil {
+			return nil, err
+		}
+		defer all.close()
+		t := transfer{label: fmt.Sprintf("200 MiB, round trip of %s", roundTrip), size: linkSize, count: 1, rounds: b.pick(2, 5)}
+		return t.measure(ctx, all)
+	})
+}
+
+// overLink measures with the config of a location that is far away.
+func (b *bench) overLink(ctx context.Context, roundTrip time.Duration, measure func(config map[string]string) ([]row, error)) (rows []row, err error) {
 	s3, err := b.server(ctx, servers()[0], false)
 	if err != nil {
 		return nil, err
@@ -34,11 +47,5 @@ func measureLink(ctx context.Context, b *bench, roundTrip time.Duration) (rows [
 	defer func() { err = errors.Join(err, way.close()) }()
 	config := location(s3)
 	config["s3Url"] = "http://" + way.address()
-	all, err := openAll(config, b.ours, b.peer)
-	if err != nil {
-		return nil, err
-	}
-	defer all.close()
-	t := transfer{label: fmt.Sprintf("200 MiB, round trip of %s", roundTrip), size: linkSize, count: 1, rounds: b.pick(2, 5)}
-	return t.measure(ctx, all)
+	return measure(config)
 }

@@ -93,10 +93,13 @@ func measureMemory(ctx context.Context, b *bench) ([]row, error) {
 // measurePeaks reads the most memory that a fresh process has while it moves a
 // large object.
 func measurePeaks(ctx context.Context, b *bench) ([]row, error) {
-	return b.memoryStages(ctx, b.pick(1, 3), []stage{
-		{"memory, peak of a 1 GiB upload", peakResident, func(s *session) error { return s.put("large", gibibyte) }},
-		{"memory, peak of a 1 GiB download", peakResident, func(s *session) error { return s.get("large", gibibyte) }},
-	})
+	return b.memoryStages(ctx, b.pick(1, 3), peaks)
+}
+
+// peaks move a large object.
+var peaks = []stage{
+	{"memory, peak of a 1 GiB upload", peakResident, func(s *session) error { return s.put("large", gibibyte) }},
+	{"memory, peak of a 1 GiB download", peakResident, func(s *session) error { return s.get("large", gibibyte) }},
 }
 
 // stage is some work in a process's life and the figure that is read after it.

@@ -56,7 +56,7 @@ func number(f float64) string {
 }
 
 // rivals are those that ours is compared with, in the order of the report.
-var rivals = []string{peerPlugin, builtinPath, builtinPolling}
+var rivals = []string{peerPlugin, builtinPath, builtinPolling, plainly}
 
 // markdownTables has a table for each rival.
 func markdownTables(k *results) string {
