@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime/debug"
 	"sync"
+	"time"
 
 	"github.com/sirupsen/logrus"
 
@@ -40,7 +41,7 @@ func main() {
 	flags := pluginserver.ParseFlags(os.Args[1:])
 	log := pluginserver.NewLogger(os.Stderr, flags.LogLevel)
 	enableCSI := flags.Has("EnableCSI")
-	lists, operations := storedlists.New(log), &snapshotter.Operations{}
+	lists, operations := storedlists.New(log), snapshotter.NewOperations(time.Now())
 	plugins := pluginserver.Plugins{
 		Name:              provider,
 		ObjectStore:       lists.ObjectStores(openObjectStore(log)),

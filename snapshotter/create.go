@@ -163,14 +163,23 @@ func (c creation) waitTaken(ctx context.Context, content *snapshotv1.VolumeSnaps
 	defer errs.stop()
 	until := "the snapshot's handle"
 	if c.waitsForReady() {
-		until = "the snapshot to be ready to restore (waitFor: ready)"
+		until = "the snapshot to be ready to restore (waitFor: " + c.settings.WaitFor + ")"
 	}
-	return c.waitContent(ctx, content, errs, until, func(now *snapshotv1.VolumeSnapshotContent) (bool, error) {
+	late := false
+	content, err := c.waitContent(ctx, content, errs, until, func(now *snapshotv1.VolumeSnapshotContent) (bool, error) {
+		if objects.Handle(now) != "" && !objects.Ready(now) && !late {
+			late = true
+			c.noteDriver(ctx, false)
+		}
 		if message := objects.Message(now); message != "" && !c.taken(now) {
 			return false, c.requireClass(ctx, message)
 		}
 		return c.taken(now), nil
 	})
+	if err == nil && !late {
+		c.noteDriver(ctx, true)
+	}
+	return content, err
 }
 
 // requireClass fails if the VolumeSnapshotClass is gone, without which

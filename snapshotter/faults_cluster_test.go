@@ -61,7 +61,7 @@ func TestClusterDriverFails(t *testing.T) {
 }
 
 func TestClusterWaitFor(t *testing.T) {
-	b := onCluster(t, nil)
+	b := onCluster(t, map[string]string{"waitFor": "handle"})
 	pv := b.claimed(testbed.ClaimOptions{Name: "data"}, "first")
 	require.NoError(t, b.ControlDriver(testbed.DriverControl{SnapshotReadyDelay: "4s"}))
 

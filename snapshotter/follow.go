@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/google/uuid"
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
@@ -19,8 +20,13 @@ import (
 // right after it has told of the volume, in the same process. In another one
 // CreateSnapshot waits by itself.
 type Operations struct {
-	ids sync.Map // by followed
+	began time.Time
+	ids   sync.Map // by followed
+	notes sync.Map // DriverNotes, by driver, as this process last read or wrote them
 }
+
+// NewOperations returns those of a process that began at a time.
+func NewOperations(began time.Time) *Operations { return &Operations{began: began} }
 
 // followed is a volume of a backup.
 type followed struct{ backup, persistentVolume string }
@@ -35,12 +41,12 @@ func (s *Snapshotter) WithOperations(operations *Operations) *Snapshotter {
 // Follow is told of a PersistentVolume, as JSON, before its snapshot is asked for. It
 // returns the ID of the operation whose [Snapshotter.Progress] can be asked for when
 // CreateSnapshot has returned, "" for a volume whose snapshot is not waited for.
-func (s *Snapshotter) Follow(backup string, persistentVolume []byte) (operation string, err error) {
+func (s *Snapshotter) Follow(ctx context.Context, backup string, persistentVolume []byte) (operation string, err error) {
 	var pv corev1.PersistentVolume
 	if err := json.Unmarshal(persistentVolume, &pv); err != nil {
 		return "", fmt.Errorf("read the PersistentVolume that Velero sent: %w", err)
 	}
-	if s.settings.WaitFor != waitForReady || s.whyNot(&pv) != "" {
+	if s.whyNot(&pv) != "" || !s.waitsFor(ctx, pv.Spec.CSI.Driver) {
 		return "", nil
 	}
 	return s.begun.begin(backup, pv.Name), nil
@@ -63,7 +69,7 @@ func (s *Snapshotter) operationOf(backup, persistentVolume string) (operation st
 
 // waitsForReady tells whether the call has to wait until the snapshot can be restored.
 func (c creation) waitsForReady() bool {
-	return c.settings.WaitFor == waitForReady && c.operation == ""
+	return c.settings.WaitFor != WaitForHandle && c.operation == ""
 }
 
 // leave leaves a content to the operation: it is found by the label, and its snapshot

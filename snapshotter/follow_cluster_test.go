@@ -28,8 +28,8 @@ func afterTheFirst(code, message string) []testbed.DriverRule {
 func (b *bench) follow(pv *pvType, backup, ready string, rules ...testbed.DriverRule) (snapshot, operation string) {
 	b.Helper()
 	require.NoError(b, b.ControlDriver(testbed.DriverControl{SnapshotReadyDelay: ready, Rules: rules}))
-	s := b.WithOperations(&Operations{})
-	operation, err := s.Follow(backup, marshal(b.T, pv))
+	s := b.WithOperations(NewOperations(time.Now()))
+	operation, err := s.Follow(b.Context(), backup, marshal(b.T, pv))
 	require.NoError(b, err)
 	require.NotEmpty(b, operation)
 	snapshot, err = s.CreateSnapshot(b.Context(), b.volumeID(pv), "", map[string]string{tagBackup: backup, "velero.io/pv": pv.Name})
@@ -160,16 +160,18 @@ func TestFollowed(t *testing.T) {
 		{map[string]string{"waitFor": "ready"}, true},
 		{map[string]string{"waitFor": "ready", "drivers": "other"}, false},
 		{map[string]string{"waitFor": "handle"}, false},
+		{nil, true}, // nothing is noted of the driver
 	} {
 		s, err := OpenOn(nil, "velero", nil, c.config)
 		require.NoError(t, err)
-		s = s.WithOperations(&Operations{})
-		operation, err := s.Follow("b", volume)
+		s = s.WithOperations(NewOperations(time.Now()))
+		s.keepDriverNote("d", DriverNote{})
+		operation, err := s.Follow(t.Context(), "b", volume)
 		require.NoError(t, err)
 		require.Equal(t, c.followed, operation != "", "%v", c.config)
 		require.Empty(t, s.operationOf("another", "pv"))
 		require.Equal(t, operation, s.operationOf("b", "pv"))
-		again, err := s.Follow("b", volume)
+		again, err := s.Follow(t.Context(), "b", volume)
 		require.NoError(t, err)
 		require.Equal(t, operation, again)
 		_, err = s.Progress(t.Context(), "app=mysql")

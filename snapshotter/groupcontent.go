@@ -138,10 +138,14 @@ func (g groupCreation) waitTaken(ctx context.Context, content *kube.GroupSnapsho
 	quick, cancelQuick := context.WithTimeout(ctx, g.settings.SnapshotTimeout/2)
 	defer cancelQuick()
 	content, err = g.waitGroup(quick, g.api, content, errs, "the group to be taken", objects.GroupTaken)
-	if err != nil || g.settings.WaitFor != waitForReady {
+	if err != nil {
 		return content, err
 	}
-	return g.waitGroup(ctx, g.api, content, errs, "the group to be ready to restore (waitFor: ready)", func(now *kube.GroupSnapshotContent) bool { return now.Status.ReadyToUse })
+	g.noteDriver(ctx, content.Status.ReadyToUse)
+	if g.settings.WaitFor == WaitForHandle {
+		return content, nil
+	}
+	return g.waitGroup(ctx, g.api, content, errs, "the group to be ready to restore (waitFor: "+g.settings.WaitFor+")", func(now *kube.GroupSnapshotContent) bool { return now.Status.ReadyToUse })
 }
 
 // waitGroup waits for csi-snapshotter to do with a content of a group what done looks for.

@@ -19,7 +19,7 @@ type Settings struct {
 	SigningKeySecret string `key:"signingKeySecret" help:"Secret in Velero's namespace, as name/key, whose value signs the IDs of snapshots: see SECURITY.md. The value is a key of at least 32 characters, or several, one a line: the first signs, all are accepted."`
 	RequireSignature bool   `key:"requireSignature" help:"Refuses to restore or delete a snapshot whose ID has no signature, as those of backups from before signingKeySecret was set. A signature that no key made is always refused."`
 
-	WaitFor          string        `key:"waitFor" oneof:"handle,ready" help:"What a backup waits for: handle, when the point in time is taken and the storage has named the snapshot, or ready, when the storage says that it can be restored, which may include an upload. The backup goes on meanwhile; Velero shows WaitingForPluginOperations until then."`
+	WaitFor          string        `key:"waitFor" oneof:"auto,handle,ready" help:"What a backup waits for: handle, when the point in time is taken and the storage has named the snapshot, or ready, when the storage says that it can be restored, which may include an upload. The backup goes on meanwhile; Velero shows WaitingForPluginOperations until then. auto is handle for drivers whose snapshots could be restored at once in this cluster, and ready for the others."`
 	SnapshotTimeout  time.Duration `key:"snapshotTimeout" help:"How long one volume's snapshot may take."`
 	RestoreTimeout   time.Duration `key:"restoreTimeout" help:"How long it may take to make one volume from a snapshot."`
 	DeleteTimeout    time.Duration `key:"deleteTimeout" help:"How long the deletion of one snapshot may take."`
@@ -41,7 +41,7 @@ type Settings struct {
 // DefaultSettings returns the settings of a location whose config is empty.
 func DefaultSettings() Settings {
 	return Settings{
-		WaitFor:          "handle",
+		WaitFor:          WaitForAuto,
 		SnapshotTimeout:  10 * time.Minute,
 		RestoreTimeout:   10 * time.Minute,
 		DeleteTimeout:    5 * time.Minute,
@@ -53,7 +53,12 @@ func DefaultSettings() Settings {
 	}
 }
 
-const waitForReady = "ready"
+// The values of Settings.WaitFor.
+const (
+	WaitForAuto   = "auto"
+	WaitForHandle = "handle"
+	WaitForReady  = "ready"
+)
 
 // Validate implements settings.Validator.
 func (s Settings) Validate(problems *settings.Problems) {

@@ -54,6 +54,7 @@ func (v *volumeSnapshotter) look(ctx context.Context) {
 	if !v.Step(ctx, "CSI drivers", v.csiDrivers) {
 		return
 	}
+	v.Step(ctx, "readiness", v.readiness)
 	v.controllers(ctx)
 	if v.Step(ctx, "storage classes", v.storageClasses) {
 		v.snapshotClasses(ctx)

@@ -187,6 +187,7 @@ func (i *installed) good(t *testing.T) {
 	require.Contains(t, out, "VolumeSnapshotLocation velero/default")
 	steps := i.steps(exitOK, "check", "snapshotter")
 	require.Contains(t, steps["CSI drivers"].Detail, testbed.DriverName+" (on 2 nodes)")
+	require.Contains(t, steps["readiness"].Detail, testbed.DriverName+": no snapshot has been seen yet")
 	require.Contains(t, steps["class "+testbed.ClassWaitForFirstConsumer].Detail, "VolumeSnapshotClass "+testbed.SnapshotClass)
 	require.Equal(t, "service account velero/velero has all rights", steps["permissions"].Detail)
 	require.Equal(t, check.Warning, steps["snapshot-controller"].Outcome, "it has no lease here and no workload")
@@ -207,6 +208,7 @@ func (i *installed) full(t *testing.T) {
 	}
 	steps := i.steps(exitFailed, "check", "snapshotter", "--full", "--storage-class", "nosuch")
 	require.Contains(t, steps["claim"].Detail, "nosuch")
+	require.Contains(t, steps["readiness"].Detail, testbed.DriverName+": snapshots can be restored at once")
 
 	require.NoError(t, i.ControlDriver(testbed.DriverControl{Rules: []testbed.DriverRule{{Method: "CreateSnapshot", Code: "FailedPrecondition", Message: "the array is on fire"}}}))
 	steps = i.steps(exitFailed, "check", "snapshotter", "--full", "--config", "errorGracePeriod=2s")

@@ -294,7 +294,7 @@ func (i *installed) source() (s *snapshotter.Snapshotter, pv []byte) {
 	cluster, err := check.NewCluster(i.Config, "velero")
 	require.NoError(i, err)
 	log, _ := test.NewNullLogger()
-	s, err = snapshotter.OpenOn(cluster.Kube, "velero", log, map[string]string{"sweepAfter": "0"})
+	s, err = snapshotter.OpenOn(cluster.Kube, "velero", log, map[string]string{"sweepAfter": "0", "waitFor": "handle"})
 	require.NoError(i, err)
 	pv, err = json.Marshal(volume)
 	require.NoError(i, err)

@@ -14,7 +14,8 @@ import (
 const readinessBucket = "readiness"
 
 // TestReadiness makes two backups whose snapshots the storage finishes later, or never.
-// Both go on, Velero follows them, also after it was killed, and tells the truth.
+// Both go on, Velero follows them, also after it was killed, and tells the truth. Before
+// that the storage finishes at once, and the second backup knows it.
 func TestReadiness(t *testing.T) {
 	bed := testbed.ForTest(t)
 	s3, err := bed.StartS3(t.Context(), testbed.S3Options{Buckets: []string{readinessBucket}})
@@ -22,13 +23,14 @@ func TestReadiness(t *testing.T) {
 	cluster, err := bed.StartCluster(t.Context(), testbed.ClusterOptions{})
 	require.NoError(t, err)
 	server, err := bed.StartVelero(t.Context(), cluster, testbed.VeleroOptions{
-		S3: s3, Bucket: readinessBucket, SnapshotConfig: map[string]string{"waitFor": "ready", "errorGracePeriod": "3s"},
+		S3: s3, Bucket: readinessBucket, SnapshotConfig: map[string]string{"errorGracePeriod": "3s"},
 	})
 	require.NoError(t, err)
 	var rules []testbed.DriverRule
 	for _, namespace := range []string{"one", "two", "bad"} { // each takes the point in time
 		rules = append(rules, testbed.DriverRule{Method: "CreateSnapshot", Match: handleOf(t, cluster, claim(t, cluster, namespace, "data")), Delay: "1ms", Times: 1})
 	}
+	followsUntilKnown(t, cluster, server)
 	refused := testbed.DriverRule{Method: "CreateSnapshot", Match: rules[2].Match, Code: "InvalidArgument", Message: "the upload was refused"}
 	broken := testbed.DriverRule{Method: "CreateSnapshot", Code: "Internal", Message: "the upload has broken off"}
 	require.NoError(t, cluster.ControlDriver(testbed.DriverControl{SnapshotReadyDelay: "5s", Rules: append(rules, refused, broken)}))
@@ -53,7 +55,24 @@ func TestReadiness(t *testing.T) {
 
 	require.NoError(t, cluster.ControlDriver(testbed.DriverControl{}))
 	require.Eventually(t, func() bool { return len(contentsIn(t, cluster)) == 0 }, waitLimit, 200*time.Millisecond)
-	require.Len(t, snapshotsIn(t, cluster), 2, "those that the storage finished")
+	require.Len(t, snapshotsIn(t, cluster), 4, "those that the storage finished")
+}
+
+// followsUntilKnown makes a backup that is followed, since no snapshot of the driver has
+// been seen, and one that is not. Then that is forgotten.
+func followsUntilKnown(t *testing.T, cluster *testbed.Cluster, server *testbed.VeleroServer) {
+	t.Helper()
+	for _, c := range []struct {
+		backup     string
+		operations any
+	}{{"unknown", int64(1)}, {"known", nil}} {
+		veleroCLI(t, server, "backup", "create", c.backup, "--include-namespaces", "two")
+		require.NoError(t, server.WaitBackup(t.Context(), c.backup, waitLimit))
+		status, err := server.Status(t.Context(), "backups", c.backup)
+		require.NoError(t, err)
+		require.Equal(t, c.operations, status["backupItemOperationsAttempted"], c.backup)
+	}
+	require.NoError(t, cluster.Kube.CoreV1().ConfigMaps("velero").Delete(t.Context(), "longshore-drivers", metav1.DeleteOptions{}))
 }
 
 // waiting waits until Velero has done its own work for a backup and only follows it.

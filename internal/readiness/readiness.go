@@ -1,6 +1,6 @@
 // Package readiness lets a backup go on while the storage finishes its snapshots, and
 // Velero follow them: a BackupItemAction for PersistentVolumes that begins an operation
-// for each volume whose location says waitFor: ready.
+// for each volume that is waited for, by the setting waitFor of its location.
 package readiness
 
 import (
@@ -93,7 +93,7 @@ func (a *Action) Execute(ctx context.Context, item, content []byte) (operation s
 		operation, err = a.follow(ctx, item, b)
 	}
 	if err != nil {
-		a.log.WithError(err).Info("Velero cannot follow the snapshot; where its location says waitFor: ready the backup waits for it")
+		a.log.WithError(err).Info("Velero cannot follow the snapshot; the backup waits for it, unless its location says waitFor: handle")
 	}
 	return operation, nil
 }
@@ -103,7 +103,7 @@ func (a *Action) follow(ctx context.Context, item []byte, b backup) (string, err
 	if of.err != nil || !of.found {
 		return "", of.err
 	}
-	return of.snapshotter.Follow(b.Metadata.Name, item)
+	return of.snapshotter.Follow(ctx, b.Metadata.Name, item)
 }
 
 // snapshotterOf opens the snapshotter of the location that the backup takes snapshots

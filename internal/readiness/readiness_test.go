@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/sirupsen/logrus/hooks/test"
@@ -38,7 +39,7 @@ func actionOn(t *testing.T, answers map[string]string) (*Action, *int) {
 	t.Setenv("KUBECONFIG", kubeconfig)
 	t.Setenv("VELERO_NAMESPACE", "velero")
 	log, _ := test.NewNullLogger()
-	return New("longshore.dev/s3-csi", &snapshotter.Operations{}, log), requests
+	return New("longshore.dev/s3-csi", snapshotter.NewOperations(time.Now()), log), requests
 }
 
 func backupIn(phase, spec string) []byte {
@@ -57,7 +58,8 @@ func TestExecute(t *testing.T) {
 		begins      bool
 	}{
 		"waits":                 {phase: "InProgress", spec: locations, ours: location("longshore.dev/s3-csi", ready), begins: true},
-		"does not wait":         {phase: "InProgress", spec: locations, ours: location("longshore.dev/s3-csi", `{}`)},
+		"does not wait":         {phase: "InProgress", spec: locations, ours: location("longshore.dev/s3-csi", `{"waitFor": "handle"}`)},
+		"of an unknown driver":  {phase: "InProgress", spec: locations, ours: location("longshore.dev/s3-csi", `{}`), begins: true},
 		"of another provider":   {phase: "InProgress", spec: locations, ours: location("velero.io/aws", ready)},
 		"no such location":      {phase: "InProgress", spec: locations},
 		"its config is wrong":   {phase: "InProgress", spec: locations, ours: location("longshore.dev/s3-csi", `{"waitFor": "later"}`)},

@@ -48,6 +48,7 @@ const (
 	Restore  Purpose = "restore"
 	Delete   Purpose = "delete"
 	Journal  Purpose = "journal" // of snapshots that no stored list names yet
+	Drivers  Purpose = "drivers" // whose snapshots can be restored at once
 	Failure  Purpose = "failure" // of a snapshot that a backup went on without waiting for
 	Group    Purpose = "group"   // snapshots of several volumes, taken as one
 )
