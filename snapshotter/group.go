@@ -30,7 +30,7 @@ const (
 	groupsOff     = "off"
 )
 
-// group are the claims of a namespace that bear the group label with one value.
+// group are the claims of a namespace that have the group label with one value.
 type group struct{ namespace, label, value string }
 
 func (g group) String() string {

@@ -13,7 +13,7 @@ const logsUsage = `velero-plugin-longshore logs BACKUP|RESTORE [flags]
 
 Writes the log of a backup or a restore. It is read from the storage with the
 location's own credentials, certificate, proxy and key, not through a signed URL
-of Velero, which need not run. Where a backup and a restore bear the same name,
+of Velero, which need not run. Where a backup and a restore have the same name,
 say backup/NAME or restore/NAME.
 
   velero-plugin-longshore logs nightly-20260101020000

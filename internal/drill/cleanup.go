@@ -23,7 +23,7 @@ const cleanUpTimeout = 10 * time.Minute
 var CleanUpNotice = fmt.Sprintf("removing what the drill made, for %s at most; Ctrl-C once more ends it at once, and the next drill removes the rest...", cleanUpTimeout)
 
 // later is the hint where something could not be removed.
-const later = "the next drill tries again; what it finds bears the labels longshore.dev/purpose=drill"
+const later = "the next drill tries again; it finds what has the labels longshore.dev/purpose=drill"
 
 // cleanUp removes all that this drill made.
 func (d *drill) cleanUp(ctx context.Context) (string, error) {

@@ -11,7 +11,7 @@
 //	backup              Velero knows it and restores from it
 //	age                 it is no older than --max-age
 //	archive             what it holds, what is left out, what would reach outside
-//	scratch namespaces  are made, and bear the labels by which the next drill finds them
+//	scratch namespaces  are made, and have the labels by which the next drill finds them
 //	able to fail        the control has none of it, and the test fails there
 //	restore             Velero restores, with a mapping of the namespaces
 //	claims              all that were bound are Bound again

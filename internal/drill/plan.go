@@ -123,7 +123,7 @@ func (p *plan) in(name string) *namespace {
 }
 
 // podSecurity are the labels without which a namespace may refuse its pods. No other
-// is copied: GitOps tools delete what bears their labels and is not theirs.
+// is copied: GitOps tools delete what has their labels and is not theirs.
 func podSecurity(labels map[string]string) map[string]string {
 	kept := map[string]string{}
 	for key, value := range labels {

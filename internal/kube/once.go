@@ -33,7 +33,7 @@ func (r Resource[T, L]) once() Resource[T, L] {
 	return r
 }
 
-// List returns the objects that bear the labels of selector, all if it is "".
+// List returns the objects that have the labels of selector, all if it is "".
 func (r Resource[T, L]) List(ctx context.Context, selector string) ([]*T, error) {
 	if r.known == nil {
 		return r.list(ctx, selector)

@@ -18,7 +18,7 @@ import (
 // namespace or in none. A request that may succeed a little later is repeated
 // until the context ends. Errors name the object.
 //
-// Changes and deletions always bear the UID and the resourceVersion of the state
+// Changes and deletions always carry the UID and the resourceVersion of the state
 // that they were decided on. When that has changed meanwhile, they are decided
 // on once more.
 type Resource[T, L any] struct {
@@ -141,7 +141,7 @@ func (r Resource[T, L]) Edit(ctx context.Context, now *T, change func(now *T) (P
 }
 
 // Delete asks for the deletion of the object that now is a state of, in the state
-// that change brings about, see Edit; a nil change deletes it as it is. It returns
+// that change causes, see Edit; a nil change deletes it as it is. It returns
 // the state that was deleted, with an error the last one known. An object that is
 // gone, or is being deleted, is no error.
 func (r Resource[T, L]) Delete(ctx context.Context, now *T, change func(now *T) (Patch, error)) (*T, error) {

@@ -63,7 +63,7 @@ func transient(err error) bool {
 		code := status.Status().Code
 		return code >= http.StatusInternalServerError || apierrors.IsTooManyRequests(err) || apierrors.IsTimeout(err)
 	}
-	untrusted := errors.As(err, new(*tls.CertificateVerificationError)) // no repetition mends that
+	untrusted := errors.As(err, new(*tls.CertificateVerificationError)) // no repetition helps there
 	return !errors.Is(err, context.Canceled) && !untrusted && transportFailed(err)
 }
 

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Problems collects all that is wrong with a config, so that one reading mends
+// Problems collects all that is wrong with a config, so that one reading fixes
 // it. The zero value is ready to use.
 type Problems struct {
 	list []string

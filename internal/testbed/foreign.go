@@ -27,7 +27,7 @@ type ForeignOptions struct {
 	// Classes are the storage classes that have Available volumes; the three that
 	// every cluster has, if empty.
 	Classes []string
-	// Staging is the namespace for a claim that bears our labels, and was made by
+	// Staging is the namespace for a claim that has our labels, and was made by
 	// somebody to lay hands on another's volume; "velero" if empty.
 	Staging string
 	// Label is called with each object of the second Velero's plugin (Kind says what
@@ -48,7 +48,7 @@ type ForeignOptions struct {
 //   - snapshots of another tool, dynamic and static;
 //   - a second Velero: a claim, a PersistentVolume, contents, a VolumeSnapshot and a
 //     StorageClass that look like a restore and a snapshot of ours under way;
-//   - a claim in our staging namespace that bears our labels and names the
+//   - a claim in our staging namespace that has our labels and names the
 //     application's volume.
 //
 // An Available volume is what the controllers bind to a claim of its class, also to

@@ -74,7 +74,7 @@ func (w StorageWish) mappedByVelero() (name, by string) {
 	return w.Velero.Data[w.Old], fmt.Sprintf("ConfigMap %s/%s (for %s)", w.Velero.Namespace, w.Velero.Name, w.Old)
 }
 
-// warning is about volumes whose PersistentVolume and claim will bear another
+// warning is about volumes whose PersistentVolume and claim will have another
 // class than they were made with, since only Velero's mapping changes those.
 func (w StorageWish) warning(name string) string {
 	if w.Old == "" {

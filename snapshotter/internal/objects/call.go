@@ -18,7 +18,7 @@ import (
 )
 
 // Labels and annotations of our objects. Labels of a claim are never copied,
-// since GitOps tools take what bears theirs for their own, and delete it.
+// since GitOps tools take what has theirs for their own, and delete it.
 const (
 	LabelManagedBy = "app.kubernetes.io/managed-by"
 	ManagedBy      = "longshore"
