@@ -69,7 +69,7 @@ func (o *objectStore) signedURL(ctx context.Context) (string, error) {
 		return "", Fail(err.Error(), why+"; set publicUrl to an address of the storage that can be reached from here, and let the credentials read objects")
 	}
 	if !bytes.Equal(data, o.content) {
-		return "", Fail("a signed URL gave something else than the object", why+"; publicUrl must lead to the same storage")
+		return "", Fail("a signed URL gave something other than the object", why+"; publicUrl must lead to the same storage")
 	}
 	return "fetched without credentials", nil
 }

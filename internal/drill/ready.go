@@ -28,7 +28,7 @@ func (d *drill) claims(ctx context.Context) (string, error) {
 			return len(waiting) == 0, few(waiting), d.hopeless(ctx, list)
 		})
 		if err != nil {
-			return "", inTime(ctx, d.withEvents(ctx, err, scratch, "PersistentVolumeClaim"), "a restore in earnest would wait here too; kubectl get events tells more where the controllers say why")
+			return "", inTime(ctx, d.withEvents(ctx, err, scratch, "PersistentVolumeClaim"), "a real restore would wait here too; kubectl get events tells more where the controllers say why")
 		}
 	}
 	return check.Count(all, "claim") + " Bound", nil

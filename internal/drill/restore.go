@@ -98,5 +98,5 @@ func (d *drill) restoreEnded(ctx context.Context, r *object) (string, error) {
 	if err == nil {
 		why = append(why, results.Errors.All()...)
 	}
-	return "", check.Fail("the Restore is "+phase+": "+few(why), "a restore in earnest would end so too; its log is gone with it: read it by velero restore create with the same mapping")
+	return "", check.Fail("the Restore is "+phase+": "+few(why), "a real restore would end like this too; its log is gone with it: read it by velero restore create with the same mapping")
 }

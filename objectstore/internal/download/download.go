@@ -156,7 +156,7 @@ func (r *Reader) requireEnd() error {
 		n, err := r.body.Read(make([]byte, 1))
 		switch {
 		case n > 0:
-			return s3err.Errorf(s3err.Corrupt, "the object has %d bytes, and the answer goes on behind them", r.size)
+			return s3err.Errorf(s3err.Corrupt, "the object has %d bytes, and the answer goes on after them", r.size)
 		case err != nil:
 			return nil //nolint:nilerr // all of the object is there
 		}

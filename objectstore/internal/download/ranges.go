@@ -79,7 +79,7 @@ func (r *Reader) tellOneStream(why error) {
 }
 
 // ranges is the rest of an object, read in ranges. It gives the bytes of a range
-// when all of them are there and the answer has ended behind them. Each range that
+// when all of them are there and the answer has ended after them. Each range that
 // has been read makes room for one more; so a slow reader has no more fetched than
 // there is memory for.
 type ranges struct {
@@ -145,7 +145,7 @@ func (r *Reader) readRange(ctx context.Context, first int64, p []byte) error {
 		return fmt.Errorf("after %d of %d bytes of a range: %w", n, len(p), err)
 	}
 	if _, err := io.CopyN(io.Discard, body, 1); err != io.EOF { //nolint:errorlint // the end is io.EOF itself
-		return s3err.Errorf(s3err.Corrupt, "a range of %d bytes was asked for, and the answer does not end behind them (%v)", len(p), err)
+		return s3err.Errorf(s3err.Corrupt, "a range of %d bytes was asked for, and the answer does not end after them (%v)", len(p), err)
 	}
 	return nil
 }

@@ -23,7 +23,7 @@ type Settings struct {
 	ObjectLockMode       string         `key:"objectLockMode" oneof:"GOVERNANCE,COMPLIANCE" help:"Object lock of what is written. Velero rewrites velero-backup.json and deletes expired backups, so the bucket must be versioned and the retention shorter than the backups' TTL."`
 	ObjectLockRetention  time.Duration  `key:"objectLockRetention" help:"How long after the upload an object stays locked."`
 	ObjectLockLegalHold  bool           `key:"objectLockLegalHold" help:"Put a legal hold on what is written."`
-	KMSContext           string         `key:"kmsContext" help:"KMS encryption context, as a JSON object of texts."`
+	KMSContext           string         `key:"kmsContext" help:"KMS encryption context, as a JSON object with string values."`
 	BucketKey            bool           `key:"bucketKey" help:"Use an S3 bucket key with aws:kms, which saves KMS requests."`
 	ContentMD5           bool           `key:"contentMD5" help:"Send Content-MD5 with every upload. It is sent without this where the server asks for it or an object lock needs it. Not possible with Go's FIPS 140 mode."`
 	PayloadSigning       string         `key:"payloadSigning" oneof:"sha256,unsigned" help:"sha256: the server verifies each body by its signed SHA-256. unsigned: only for storages that cannot, and only with https."`
@@ -103,7 +103,7 @@ func (s *Settings) validateEncryption(p *settings.Problems, a *account.Settings)
 	p.Needs(s.KMSContext != "", s.usesKMS(), "kmsContext", "kmsKeyId or serverSideEncryption: aws:kms")
 	p.Needs(s.BucketKey, s.usesKMS(), "bucketKey", "kmsKeyId or serverSideEncryption: aws:kms")
 	if s.KMSContext != "" && json.Unmarshal([]byte(s.KMSContext), &map[string]string{}) != nil {
-		p.Add("kmsContext", s.KMSContext, `a JSON object of texts such as {"team":"backup"}`)
+		p.Add("kmsContext", s.KMSContext, `a JSON object with string values such as {"team":"backup"}`)
 	}
 	if !s.SignsBodies() && a.PlainHTTP() {
 		p.Addf("payloadSigning: unsigned over plain http would leave nothing to notice a changed body; use https or sha256")
