@@ -37,27 +37,37 @@ func run(ctx context.Context, keep bool) int {
 	out := check.TerminalOf(os.Stdout)
 	printer := check.NewPrinter(out)
 	printer.NameWidth = 36
-	told := &story.Story{Bed: bed, Progress: &below{printer: printer}}
-	started := time.Now()
-	if err := tell(ctx, told, out, printer); err != nil {
+	told := &story.Story{Bed: bed}
+	recovery, err := tell(ctx, told, out, printer)
+	if err != nil {
 		bed.Keep()
 		fmt.Fprintf(out, "\n%s\n%s\nLogs are in %s\n", out.Red("It failed."), out.Wrap(err.Error()), bed.Dir()+"/logs")
 		return 1
 	}
-	fmt.Fprintf(out, "\n%s\n%s", out.Green("It works."), out.Wrap("The application came back from S3 and CSI snapshots, every byte of it, in "+seconds(time.Since(started))+"."))
+	fmt.Fprintf(out, "\n%s\n%s", out.Green("It works."), out.Wrap("Velero restored the application from S3 and CSI snapshots, every byte of it, in "+seconds(recovery)+"."))
 	if keep {
 		linger(ctx, told)
 	} else {
-		fmt.Fprint(out, "\n"+out.Wrap("KEEP=1 make demo leaves everything running, to look at and to play with."))
+		fmt.Fprint(out, next)
 	}
 	return 0
 }
 
-// tell goes through the steps and prints a line for each as it happens.
-func tell(ctx context.Context, told *story.Story, out check.Terminal, printer *check.Printer) error {
+const next = `
+What to try next: the same with KEEP=1, which leaves everything running, or
+your own storage (README.md says how to install in a cluster):
+
+  make build
+  bin/velero-plugin-longshore check objectstore --bucket BUCKET --config s3Url=URL
+`
+
+// tell goes through the steps and prints a line for each as it happens. It returns
+// how long the restore took.
+func tell(ctx context.Context, told *story.Story, out check.Terminal, printer *check.Printer) (recovery time.Duration, err error) {
 	title := out.Wrap("Velero loses and regains an application through Longshore")
 	fmt.Fprintf(out, "\n%s\n%s\n", out.Bold(strings.TrimSpace(title)), out.Wrap("All programs are real and run on this machine, in "+told.Bed.Dir()))
 	for _, step := range told.Steps() {
+		told.Progress = &below{printer: printer}
 		printer.Begin(step.Name)
 		began := time.Now()
 		detail, err := step.Do(ctx)
@@ -67,10 +77,13 @@ func tell(ctx context.Context, told *story.Story, out check.Terminal, printer *c
 		}
 		printer.End(result)
 		if err != nil {
-			return fmt.Errorf("%s: %w", step.Name, err)
+			return 0, fmt.Errorf("%s: %w", step.Name, err)
+		}
+		if step.Name == story.Restoring {
+			recovery = result.Took
 		}
 	}
-	return nil
+	return recovery, nil
 }
 
 // below writes what a step tells meanwhile into the lines below the step's name.
@@ -79,8 +92,7 @@ type below struct {
 	once    sync.Once
 }
 
-// Write implements io.Writer. Only the first step, which builds, has anything to
-// tell.
+// Write implements io.Writer.
 func (b *below) Write(text []byte) (int, error) {
 	b.once.Do(b.printer.Announce)
 	return os.Stdout.Write(text)

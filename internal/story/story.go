@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os/exec"
 	"slices"
 	"strings"
 	"time"
@@ -26,14 +27,17 @@ const (
 	Restore = "after-the-storm"
 )
 
+// Restoring is the name of the step that restores.
+const Restoring = "Restore"
+
 // waitLimit bounds the wait for a backup, restore or deletion.
 const waitLimit = 3 * time.Minute
 
 // Story is the state of the story between its steps.
 type Story struct {
 	Bed *testbed.Bed
-	// Progress takes a line for each program that must be built first; nil for
-	// none.
+	// Progress takes a line for each program that must be built, and what the check
+	// of the object store writes; nil for none.
 	Progress io.Writer
 
 	S3      *testbed.S3
@@ -60,36 +64,51 @@ type Step struct {
 // Steps are the steps in their order. Each needs those before it.
 func (s *Story) Steps() []Step {
 	return []Step{
-		{"Build the programs", s.build},
-		{"Start an S3 server", s.startS3},
+		{"Build the plugin and an S3 server", s.buildFirst},
+		{"Start the S3 server", s.startS3},
+		{"Put, get, list, sign, delete", s.checkObjectStore},
+		{"Build the other programs", s.buildOthers},
 		{"Start Kubernetes with a CSI driver", s.startCluster},
 		{"Install Velero with the plugin", s.installVelero},
 		{"Write the application's data", s.writeApp},
 		{"Back up", s.backUp},
 		{"Disaster: the namespace is deleted", s.destroy},
-		{"Restore", s.restore},
+		{Restoring, s.restore},
 		{"Compare every file and object", s.compare},
 		{"Delete the backup", s.deleteBackup},
 		{"Look for leftovers", s.lookForLeftovers},
 	}
 }
 
-// programs are what the story runs.
-var programs = []testbed.Part{
-	testbed.VersityGW, testbed.Etcd, testbed.KubeAPIServer, testbed.KubeControllerManager,
-	testbed.SnapshotController, testbed.CSISnapshotter, testbed.CSIProvisioner, testbed.SnapshotCRDs,
-	testbed.Velero, testbed.CSIDriver, testbed.Plugin,
-}
+// The object store half runs on the first programs, which take a minute or two to
+// build; the others take many.
+var (
+	firstPrograms = []testbed.Part{testbed.VersityGW, testbed.Plugin}
+	otherPrograms = []testbed.Part{
+		testbed.Etcd, testbed.KubeAPIServer, testbed.KubeControllerManager, testbed.SnapshotController, testbed.CSISnapshotter,
+		testbed.CSIProvisioner, testbed.SnapshotCRDs, testbed.Velero, testbed.CSIDriver,
+	}
+)
 
-func (s *Story) build(ctx context.Context) (string, error) {
-	progress := s.Progress
-	if progress == nil || allCached(programs) {
+func (s *Story) buildFirst(ctx context.Context) (string, error)  { return s.build(ctx, firstPrograms) }
+func (s *Story) buildOthers(ctx context.Context) (string, error) { return s.build(ctx, otherPrograms) }
+
+func (s *Story) build(ctx context.Context, programs []testbed.Part) (string, error) {
+	progress := s.progress()
+	if allCached(programs) {
 		progress = io.Discard
 	}
 	if err := testbed.Build(ctx, progress, programs...); err != nil {
 		return "", err
 	}
 	return fmt.Sprintf("all %d are there", len(programs)), nil
+}
+
+func (s *Story) progress() io.Writer {
+	if s.Progress == nil {
+		return io.Discard
+	}
+	return s.Progress
 }
 
 // allCached tells whether nothing is to be built that takes long.
@@ -107,6 +126,22 @@ func (s *Story) startS3(ctx context.Context) (string, error) {
 		return "", err
 	}
 	return "VersityGW at " + s.S3.Endpoint, nil
+}
+
+// checkObjectStore runs the plugin's own check on the storage.
+func (s *Story) checkObjectStore(ctx context.Context) (string, error) {
+	plugin, err := testbed.Plugin.Path(ctx)
+	if err != nil {
+		return "", err
+	}
+	var problems strings.Builder
+	check := exec.CommandContext(ctx, plugin, "check", "objectstore", "--bucket", Bucket, "--prefix", Prefix,
+		"--config", "s3Url="+s.S3.Endpoint, "--credentials-file", s.S3.CredentialsFile)
+	check.Stdout, check.Stderr = s.progress(), &problems
+	if err := check.Run(); err != nil {
+		return "", fmt.Errorf("check objectstore: %w: %s", err, problems.String())
+	}
+	return "velero-plugin-longshore check objectstore: it works", nil
 }
 
 func (s *Story) startCluster(ctx context.Context) (string, error) {
