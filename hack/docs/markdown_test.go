@@ -3,15 +3,14 @@ package main
 import (
 	"bufio"
 	"encoding/xml"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 )
@@ -160,22 +159,50 @@ func TestEveryDocumentIsFound(t *testing.T) {
 	}))
 }
 
-// TestPictures wants every picture to be well-formed.
+// TestPictures wants every picture to be well-formed, and no label to leave it.
 func TestPictures(t *testing.T) {
 	pictures, err := filepath.Glob(filepath.Join(root, "docs", "*.svg"))
 	require.NoError(t, err)
 	require.NotEmpty(t, pictures)
 	for _, path := range pictures {
-		file, err := os.Open(path)
+		content, err := os.ReadFile(path)
 		require.NoError(t, err)
-		defer file.Close()
-		for decoder := xml.NewDecoder(file); ; {
-			if _, err = decoder.Token(); err != nil {
-				break
-			}
+		var p picture
+		require.NoError(t, xml.Unmarshal(content, &p), path)
+		var width float64
+		_, err = fmt.Sscanf(p.ViewBox, "0 0 %f", &width)
+		require.NoError(t, err, path)
+		require.NotEmpty(t, p.Labels, path)
+		for _, l := range p.Labels {
+			left, right := l.reach()
+			require.True(t, left >= 0 && right <= width, "%s: %q is cut off: it goes from %.0f to %.0f of %.0f", path, l.Text, left, right, width)
 		}
-		require.True(t, errors.Is(err, io.EOF), "%s: %v", path, err)
 	}
+}
+
+// picture is what counts of an SVG.
+type picture struct {
+	ViewBox string  `xml:"viewBox,attr"`
+	Labels  []label `xml:"text"`
+}
+
+type label struct {
+	X      float64 `xml:"x,attr"`
+	Anchor string  `xml:"text-anchor,attr"`
+	Text   string  `xml:",chardata"`
+}
+
+// reach is where a label begins and ends at least, in a small font.
+func (l label) reach() (left, right float64) {
+	const narrow = 6 // of a character of 12 pixels
+	width := narrow * float64(utf8.RuneCountInString(l.Text))
+	switch l.Anchor {
+	case "middle":
+		return l.X - width/2, l.X + width/2
+	case "end":
+		return l.X - width, l.X
+	}
+	return l.X, l.X + width
 }
 
 // cells are those of each row of the tables below a heading of a page.
