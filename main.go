@@ -49,6 +49,7 @@ func main() {
 	}
 	if !enableCSI {
 		plugins.BackupItemAction = readiness.New(provider, operations, log)
+		plugins.RestoreItemAction = readiness.NewRestores(operations, log)
 	}
 	pluginserver.Serve(plugins, log)
 }

@@ -20,9 +20,10 @@ import (
 // right after it has told of the volume, in the same process. In another one
 // CreateSnapshot waits by itself.
 type Operations struct {
-	began time.Time
-	ids   sync.Map // by followed
-	notes sync.Map // DriverNotes, by driver, as this process last read or wrote them
+	began    time.Time
+	ids      sync.Map // by followed
+	notes    sync.Map // DriverNotes, by driver, as this process last read or wrote them
+	restored sync.Map // by restored
 }
 
 // NewOperations returns those of a process that began at a time.

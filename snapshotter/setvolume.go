@@ -71,6 +71,7 @@ func (s *Snapshotter) handOver(ctx context.Context, id ids.NewVolumeID, pv map[s
 	if err := s.removeStaging(ctx, made.claim, made.volume); err != nil {
 		return nil, err
 	}
+	s.noteRestored(made.volume)
 	if !made.touched() {
 		go s.release(context.WithoutCancel(ctx), record)()
 	}

@@ -172,6 +172,30 @@ func TestProtocolItems(t *testing.T) {
 	require.ErrorContains(t, action.Cancel("o", backup), "cancel o: no")
 }
 
+func TestProtocolRestoredItems(t *testing.T) {
+	actions, err := newVeleroClient(t, testPlugin(t)).GetRestoreItemActionsV2()
+	require.NoError(t, err)
+	require.Len(t, actions, 1)
+	action, restore := actions[0], &velerov1.Restore{ObjectMeta: metav1.ObjectMeta{Name: "r"}}
+	selector, err := action.AppliesTo()
+	require.NoError(t, err)
+	require.Equal(t, []string{"persistentvolumes"}, selector.IncludedResources)
+
+	pv := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "PersistentVolume", "metadata": map[string]any{"name": "pv"}}}
+	output, err := action.Execute(&velero.RestoreItemActionExecuteInput{Item: pv, ItemFromBackup: pv, Restore: restore})
+	require.NoError(t, err)
+	require.Equal(t, pv.Object, output.UpdatedItem.UnstructuredContent())
+	require.Equal(t, "pv of r", output.OperationID)
+	require.False(t, output.SkipRestore)
+	progress, err := action.Progress("o", restore)
+	require.NoError(t, err)
+	require.Equal(t, "o in r", progress.Description)
+	require.ErrorContains(t, action.Cancel("o", restore), "cancel o: no")
+	ready, err := action.AreAdditionalItemsReady(nil, restore)
+	require.NoError(t, err)
+	require.True(t, ready)
+}
+
 func TestProtocolErrorsArriveWhole(t *testing.T) {
 	client, store, dir := openTestStore(t)
 	large := func() io.Reader { return bytes.NewReader(make([]byte, 8<<20)) }

@@ -54,6 +54,13 @@ func TestReadiness(t *testing.T) {
 	require.Contains(t, details, "1 of 1 complete (snapshots)", details)
 
 	require.NoError(t, cluster.ControlDriver(testbed.DriverControl{}))
+	veleroCLI(t, server, "restore", "create", "copy", "--from-backup", "good", "--namespace-mappings", "two:copy")
+	require.NoError(t, server.WaitRestore(t.Context(), "copy", waitLimit))
+	details = veleroCLI(t, server, "restore", "describe", "copy", "--details")
+	require.Contains(t, details, "1 of 1 complete (volumes)", details)
+	bound, err := cluster.Kube.CoreV1().PersistentVolumeClaims("copy").Get(t.Context(), "data", metav1.GetOptions{})
+	require.NoError(t, err)
+	require.Equal(t, corev1.ClaimBound, bound.Status.Phase)
 	require.Eventually(t, func() bool { return len(contentsIn(t, cluster)) == 0 }, waitLimit, 200*time.Millisecond)
 	require.Len(t, snapshotsIn(t, cluster), 4, "those that the storage finished")
 }

@@ -84,25 +84,25 @@ type VolumeSnapshotter interface {
 	SetVolumeID(ctx context.Context, persistentVolume []byte, volumeID string) ([]byte, error)
 }
 
-// ItemAction is what Velero asks about the items of a backup, version 2: an item may
-// begin an operation that Velero follows when the backup's own work is done.
+// ItemAction is what Velero asks about the items of a backup, or of a restore, version 2:
+// an item may begin an operation that Velero follows when its own work is done.
 //
 // Velero follows an operation from any process, also after a restart of its server.
 type ItemAction interface {
 	// AppliesTo returns the resources of the items, such as persistentvolumes.
 	AppliesTo() []string
 
-	// Execute is called with an item and its Backup, as JSON, before the item is
-	// stored and before a snapshot of it is asked for. It returns the ID of the
+	// Execute is called with an item and its Backup or Restore, as JSON: before the item
+	// is stored and a snapshot of it asked for, or before it is made. It returns the ID of the
 	// operation that it begins, "" for none. An error leaves the item out.
-	Execute(ctx context.Context, item, backup []byte) (operation string, err error)
+	Execute(ctx context.Context, item, of []byte) (operation string, err error)
 
 	// Progress says how far an operation is. An error ends it: as failed.
-	Progress(ctx context.Context, operation string, backup []byte) (Progress, error)
+	Progress(ctx context.Context, operation string, of []byte) (Progress, error)
 
 	// Cancel ends an operation that has lasted too long for Velero, for which it has
 	// failed already.
-	Cancel(ctx context.Context, operation string, backup []byte) error
+	Cancel(ctx context.Context, operation string, of []byte) error
 }
 
 // Progress is how far an operation is.

@@ -16,6 +16,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"github.com/vmware-tanzu/velero/pkg/plugin/generated"
 	biav2 "github.com/vmware-tanzu/velero/pkg/plugin/generated/backupitemaction/v2"
+	riav2 "github.com/vmware-tanzu/velero/pkg/plugin/generated/restoreitemaction/v2"
 	"google.golang.org/grpc"
 )
 
@@ -33,6 +34,7 @@ const (
 	kindObjectStore       = "ObjectStore"
 	kindVolumeSnapshotter = "VolumeSnapshotter"
 	kindBackupItemAction  = "BackupItemActionV2"
+	kindRestoreItemAction = "RestoreItemActionV2"
 )
 
 // windowSize is the HTTP/2 flow control window, in bytes, of a stream and of
@@ -52,6 +54,7 @@ type Plugins struct {
 	ObjectStore       Open[ObjectStore]
 	VolumeSnapshotter Open[VolumeSnapshotter]
 	BackupItemAction  ItemAction // nil for none
+	RestoreItemAction ItemAction // nil for none
 }
 
 // StartedByVelero tells whether the environment holds the cookie with which
@@ -120,6 +123,12 @@ func (p Plugins) services(log logrus.FieldLogger) plugin.PluginSet {
 		kinds = append(kinds, kindBackupItemAction)
 		services[kindBackupItemAction] = service{register: func(s *grpc.Server) {
 			biav2.RegisterBackupItemActionServer(s, &backupItemActionServer{actions: newReady(p.Name, p.BackupItemAction)})
+		}}
+	}
+	if p.RestoreItemAction != nil {
+		kinds = append(kinds, kindRestoreItemAction)
+		services[kindRestoreItemAction] = service{register: func(s *grpc.Server) {
+			riav2.RegisterRestoreItemActionServer(s, &restoreItemActionServer{actions: newReady(p.Name, p.RestoreItemAction)})
 		}}
 	}
 	services[kindLister] = service{register: func(s *grpc.Server) {

@@ -1,6 +1,7 @@
 // Package readiness lets a backup go on while the storage finishes its snapshots, and
 // Velero follow them: a BackupItemAction for PersistentVolumes that begins an operation
-// for each volume that is waited for, by the setting waitFor of its location.
+// for each volume that is waited for, by the setting waitFor of its location. A
+// RestoreItemAction has a restore end when its volumes serve their claims.
 package readiness
 
 import (
@@ -150,15 +151,15 @@ func (a *Action) Progress(ctx context.Context, operation string, content []byte)
 	if err = of.err; err == nil {
 		now, err = of.snapshotter.Progress(ctx, operation)
 	}
-	if err != nil {
-		a.log.WithError(err).WithField("operation", operation).Warn("how far the snapshot is cannot be told now; Velero asks again")
-		now = snapshotter.Progress{State: "how far it is cannot be told now: " + err.Error()}
-	}
-	return inVelerosTerms(now), nil
+	return inVelerosTerms(now, "snapshots", err, a.log.WithField("operation", operation)), nil
 }
 
-func inVelerosTerms(p snapshotter.Progress) pluginserver.Progress {
-	progress := pluginserver.Progress{Done: p.Done, Failure: p.Failure, Description: p.State, Started: p.Since, Total: 1, Units: "snapshots"}
+func inVelerosTerms(p snapshotter.Progress, units string, err error, log logrus.FieldLogger) pluginserver.Progress {
+	if err != nil {
+		log.WithError(err).Warn("how far the storage is cannot be told now; Velero asks again")
+		p = snapshotter.Progress{State: "how far it is cannot be told now: " + err.Error()}
+	}
+	progress := pluginserver.Progress{Done: p.Done, Failure: p.Failure, Description: p.State, Started: p.Since, Total: 1, Units: units}
 	if p.Done && p.Failure == "" {
 		progress.Completed, progress.Description = 1, "nothing is left to wait for"
 	}

@@ -31,7 +31,7 @@ func main() {
 		VolumeSnapshotter: func(context.Context, map[string]string) (pluginserver.VolumeSnapshotter, error) {
 			return echo{}, nil
 		},
-		BackupItemAction: items{},
+		BackupItemAction: items{}, RestoreItemAction: items{},
 	}, log)
 }
 
