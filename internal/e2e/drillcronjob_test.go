@@ -53,57 +53,53 @@ func (d *drills) cronJob() {
 	require.Contains(d, string(pushed), "longshore_drill_recovery_seconds"+group)
 }
 
-// confined waits until the policies hold, and wants the CronJob's account to be refused
-// all that is not a drill's.
+// confined wants the CronJob's account to be refused all that is not a drill's. The API
+// server begins to enforce each policy some time after it was made.
 func (d *drills) confined(account *testbed.Account) {
 	d.Helper()
+	for what, do := range d.refused(account) {
+		require.Eventually(d, func() bool { return isPolicy(do()) }, 30*time.Second, 100*time.Millisecond, what)
+	}
+	require.NoError(d, d.dryRestore(account, "longshore-drill-x", mapped("drill-x-shop")))
+}
+
+// dry has the API server do nothing but tell whether it would.
+var dry = []string{metav1.DryRunAll}
+
+// refused are the things that a drill's account may not do.
+func (d *drills) refused(account *testbed.Account) map[string]func() error {
 	core, ctx := account.Kube.CoreV1(), d.Context()
-	dry := metav1.DeleteOptions{DryRun: []string{metav1.DryRunAll}}
-	claim := func() error { return core.PersistentVolumeClaims(drilledApp).Delete(ctx, "data", dry) }
-	require.Eventually(d, func() bool { err := claim(); return err != nil && isPolicy(err) }, 20*time.Second, 100*time.Millisecond, "the policy does not hold: %v", claim())
 	bound, err := d.cluster.Kube.CoreV1().PersistentVolumeClaims(drilledApp).Get(ctx, "data", metav1.GetOptions{})
 	require.NoError(d, err)
-	config, err := clientcmd.BuildConfigFromFlags("", account.Kubeconfig)
-	require.NoError(d, err)
-	client, err := dynamic.NewForConfig(config)
-	require.NoError(d, err)
-	of := func(resource string) dynamic.ResourceInterface {
-		return client.Resource(schema.GroupVersionResource{Group: "velero.io", Version: "v1", Resource: resource}).Namespace(d.velero.Namespace)
+	restore := func(name string, spec map[string]any) func() error {
+		return func() error { return d.dryRestore(account, name, spec) }
 	}
-	restore := func(name string, spec map[string]any) error {
-		spec["backupName"] = "orders"
-		_, err := of("restores").Create(ctx, &unstructured.Unstructured{Object: map[string]any{
-			"apiVersion": "velero.io/v1", "kind": "Restore", "metadata": map[string]any{"name": name}, "spec": spec,
-		}}, metav1.CreateOptions{DryRun: dry.DryRun})
-		return err
-	}
-	mapped := func(to string) map[string]any {
-		return map[string]any{"includedNamespaces": []any{drilledApp}, "namespaceMapping": map[string]any{drilledApp: to}}
-	}
-	require.NoError(d, restore("longshore-drill-x", mapped("drill-x-shop")))
-	ofCluster := mapped("drill-x-shop")
-	ofCluster["includeClusterResources"] = true
-	inPlace := mapped("drill-x-shop")
-	inPlace["existingResourcePolicy"] = "update"
-	for what, err := range map[string]error{
-		"delete a namespace": core.Namespaces().Delete(ctx, drilledApp, dry),
+	ofCluster, inPlace := mapped("drill-x-shop"), mapped("drill-x-shop")
+	ofCluster["includeClusterResources"], inPlace["existingResourcePolicy"] = true, "update"
+	return map[string]func() error{
+		"delete a claim": func() error {
+			return core.PersistentVolumeClaims(drilledApp).Delete(ctx, "data", metav1.DeleteOptions{DryRun: dry})
+		},
+		"delete a namespace": func() error { return core.Namespaces().Delete(ctx, drilledApp, metav1.DeleteOptions{DryRun: dry}) },
 		"make a namespace": func() error {
-			_, err := core.Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "drill-mine"}}, metav1.CreateOptions{DryRun: dry.DryRun})
+			_, err := core.Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "drill-mine"}}, metav1.CreateOptions{DryRun: dry})
 			return err
-		}(),
+		},
 		"change a volume": func() error {
-			_, err := core.PersistentVolumes().Patch(ctx, bound.Spec.VolumeName, types.MergePatchType, []byte(`{"spec": {"persistentVolumeReclaimPolicy": "Recycle"}}`), metav1.PatchOptions{DryRun: dry.DryRun})
+			patch := []byte(`{"spec": {"persistentVolumeReclaimPolicy": "Retain"}}`)
+			_, err := core.PersistentVolumes().Patch(ctx, bound.Spec.VolumeName, types.MergePatchType, patch, metav1.PatchOptions{DryRun: dry})
 			return err
-		}(),
+		},
 		"make a Job": func() error {
-			job := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Name: "a"}, Spec: batchv1.JobSpec{Template: corev1.PodTemplateSpec{Spec: corev1.PodSpec{RestartPolicy: corev1.RestartPolicyNever, Containers: []corev1.Container{{Name: "a", Image: "a"}}}}}}
-			_, err := account.Kube.BatchV1().Jobs(drilledApp).Create(ctx, job, metav1.CreateOptions{DryRun: dry.DryRun})
+			pod := corev1.PodSpec{RestartPolicy: corev1.RestartPolicyNever, Containers: []corev1.Container{{Name: "a", Image: "a"}}}
+			job := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Name: "a"}, Spec: batchv1.JobSpec{Template: corev1.PodTemplateSpec{Spec: pod}}}
+			_, err := account.Kube.BatchV1().Jobs(drilledApp).Create(ctx, job, metav1.CreateOptions{DryRun: dry})
 			return err
-		}(),
+		},
 		"change a Backup": func() error {
-			_, err := of("backups").Patch(ctx, "orders", types.MergePatchType, []byte(`{"spec": {"ttl": "1s"}}`), metav1.PatchOptions{DryRun: dry.DryRun})
+			_, err := d.asAccount(account, "backups").Patch(ctx, "orders", types.MergePatchType, []byte(`{"spec": {"ttl": "1s"}}`), metav1.PatchOptions{DryRun: dry})
 			return err
-		}(),
+		},
 		"restore another name":       restore("mine", mapped("drill-x-shop")),
 		"restore into the original":  restore("longshore-drill-x", map[string]any{"includedNamespaces": []any{drilledApp}}),
 		"restore into another":       restore("longshore-drill-x", mapped("bank")),
@@ -111,13 +107,33 @@ func (d *drills) confined(account *testbed.Account) {
 		"restore all there is":       restore("longshore-drill-x", map[string]any{}),
 		"restore what is of cluster": restore("longshore-drill-x", ofCluster),
 		"restore over what is there": restore("longshore-drill-x", inPlace),
-	} {
-		require.Error(d, err, what)
-		require.True(d, isPolicy(err), "%s: %v", what, err)
 	}
+}
+
+// mapped is the spec of a Restore into another namespace.
+func mapped(to string) map[string]any {
+	return map[string]any{"includedNamespaces": []any{drilledApp}, "namespaceMapping": map[string]any{drilledApp: to}}
+}
+
+// dryRestore asks whether the account may make a Restore.
+func (d *drills) dryRestore(account *testbed.Account, name string, spec map[string]any) error {
+	spec["backupName"] = "orders"
+	_, err := d.asAccount(account, "restores").Create(d.Context(), &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "velero.io/v1", "kind": "Restore", "metadata": map[string]any{"name": name}, "spec": spec,
+	}}, metav1.CreateOptions{DryRun: dry})
+	return err
+}
+
+// asAccount is a client for Velero's objects with the account's rights.
+func (d *drills) asAccount(account *testbed.Account, resource string) dynamic.ResourceInterface {
+	config, err := clientcmd.BuildConfigFromFlags("", account.Kubeconfig)
+	require.NoError(d, err)
+	client, err := dynamic.NewForConfig(config)
+	require.NoError(d, err)
+	return client.Resource(schema.GroupVersionResource{Group: "velero.io", Version: "v1", Resource: resource}).Namespace(d.velero.Namespace)
 }
 
 // isPolicy tells whether it was a policy of the CronJob's manifest that refused.
 func isPolicy(err error) bool {
-	return (apierrors.IsInvalid(err) || apierrors.IsForbidden(err)) && strings.Contains(err.Error(), "ValidatingAdmissionPolicy 'longshore-drill-")
+	return err != nil && (apierrors.IsInvalid(err) || apierrors.IsForbidden(err)) && strings.Contains(err.Error(), "ValidatingAdmissionPolicy 'longshore-drill-")
 }
