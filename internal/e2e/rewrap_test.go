@@ -20,16 +20,23 @@ import (
 	"github.com/longshore-dev/velero-plugin/internal/testbed"
 )
 
-// TestEncryptionMoves encrypts a backup that was plain, and restores it in a second
-// cluster, which has a private key of its own. Then it leaves encryption: new backups
-// are plain, the old ones are decrypted, and velero-plugin-for-aws restores them.
+// TestEncryptionMoves encrypts a backup that was plain, changes the key, and restores it
+// in a second cluster, which has a private key of its own. Then it leaves encryption: new
+// backups are plain, the old ones are decrypted, and velero-plugin-for-aws restores them.
 func TestEncryptionMoves(t *testing.T) {
+	for _, server := range []testbed.S3Server{testbed.VersityGateway, testbed.MinIOServer} {
+		t.Run(server.Name, func(t *testing.T) { moveEncryption(t, server) })
+	}
+}
+
+func moveEncryption(t *testing.T, server testbed.S3Server) {
+	t.Helper()
 	bed := testbed.ForTest(t)
-	s3, err := bed.StartS3(t.Context(), testbed.S3Options{Server: testbed.MinIOServer, Buckets: []string{encryptedBucket}})
+	s3, err := bed.StartS3(t.Context(), testbed.S3Options{Server: server, Buckets: []string{encryptedBucket}})
 	require.NoError(t, err)
 	cluster, err := bed.StartCluster(t.Context(), testbed.ClusterOptions{})
 	require.NoError(t, err)
-	here, there := newIdentity(t), newIdentity(t)
+	old, here, there := newIdentity(t), newIdentity(t), newIdentity(t)
 	peer, err := testbed.PluginForAWS.Path(t.Context())
 	require.NoError(t, err)
 	ours, err := testbed.Plugin.Path(t.Context())
@@ -44,14 +51,19 @@ func TestEncryptionMoves(t *testing.T) {
 	veleroCLI(t, one, "backup", "create", "plain", "--include-namespaces", encryptedNamespace)
 	require.NoError(t, one.WaitBackup(t.Context(), "plain", waitLimit))
 
-	makeIdentities(t, one, here.String())
+	makeIdentities(t, one, old.String()+"\n"+here.String())
 	configure(t, one, map[string]any{
-		"encryptionRecipients":     here.Recipient().String() + "," + there.Recipient().String(),
+		"encryptionRecipients":     old.Recipient().String(),
 		"encryptionIdentitySecret": "longshore-encryption/identities", "encryptionRequired": "true",
 	})
 	require.Contains(t, byHand(t, cluster, "rewrap", "--all", "--seal-plain"), "rewrapped: cluster-one/backups/plain/plain.tar.gz\n")
 	requireEncrypted(t, s3)
 	require.Regexp(t, `^[0-9]+ up to date\n$`, byHand(t, cluster, "rewrap", "--all", "--seal-plain"))
+
+	configure(t, one, map[string]any{"encryptionRecipients": here.Recipient().String() + "," + there.Recipient().String()})
+	require.Contains(t, byHand(t, cluster, "rewrap", "--all"), "rewrapped: cluster-one/backups/plain/plain.tar.gz\n")
+	replaceIdentities(t, one, here.String())
+	restorePassword(t, one, "by-new-key", "plain")
 
 	restoreWithOwnKey(t, bed, options, there, here.Recipient())
 
@@ -119,6 +131,14 @@ func makeIdentities(t *testing.T, server *testbed.VeleroServer, lines string) {
 	_, err := server.Cluster.Kube.CoreV1().Secrets(server.Namespace).Create(t.Context(), &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Name: "longshore-encryption"}, StringData: map[string]string{"identities": lines},
 	}, metav1.CreateOptions{})
+	require.NoError(t, err)
+}
+
+func replaceIdentities(t *testing.T, server *testbed.VeleroServer, lines string) {
+	t.Helper()
+	patch, err := json.Marshal(map[string]any{"stringData": map[string]string{"identities": lines}})
+	require.NoError(t, err)
+	_, err = server.Cluster.Kube.CoreV1().Secrets(server.Namespace).Patch(t.Context(), "longshore-encryption", types.MergePatchType, patch, metav1.PatchOptions{})
 	require.NoError(t, err)
 }
 
