@@ -46,6 +46,7 @@ func main() {
 		Name:              provider,
 		ObjectStore:       lists.ObjectStores(openObjectStore(log)),
 		VolumeSnapshotter: openSnapshotter(log, lists, operations, enableCSI),
+		Ended:             func() { objectstore.LogUsage(log) },
 	}
 	if !enableCSI {
 		plugins.BackupItemAction = readiness.New(provider, operations, log)

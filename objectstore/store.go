@@ -63,6 +63,10 @@ func WithSecrets(ctx context.Context, read func(ctx context.Context, name, key s
 	return account.WithSecrets(ctx, read)
 }
 
+// LogUsage logs in one line what this process has asked of S3, by operation: requests,
+// those that were made again, bytes and time. It logs nothing if that is nothing.
+func LogUsage(log logrus.FieldLogger) { wire.LogUsage(log) }
+
 func newStore(log logrus.FieldLogger, parsed Settings, config map[string]string) *Store {
 	secrets := &s3err.Secrets{}
 	s := &Store{settings: parsed, log: secrets.Log(log), secrets: secrets}

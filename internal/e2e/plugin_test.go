@@ -52,6 +52,7 @@ func TestPluginBinary(t *testing.T) {
 		}, 20*time.Second, 50*time.Millisecond)
 	})
 	t.Run("an upload whose client is killed", func(t *testing.T) { testClientKilled(t, s3) })
+	t.Run("usage", func(t *testing.T) { testUsage(t, program, s3) })
 }
 
 func testObjects(t *testing.T, store veleroplugin.ObjectStore) {
@@ -72,6 +73,31 @@ func testObjects(t *testing.T, store veleroplugin.ObjectStore) {
 	exists, err := store.ObjectExists(pluginBucket, "backups/a/large")
 	require.NoError(t, err)
 	require.False(t, exists)
+}
+
+// testUsage: when Velero ends a plugin, its log has one line of what the process has asked
+// of S3, which it does not take for a warning.
+func testUsage(t *testing.T, program string, s3 *testbed.S3) {
+	client := newVeleroClient(t, program)
+	store := openLocation(t, client, s3)
+	require.NoError(t, store.PutObject(pluginBucket, "backups/b/small", bytes.NewReader(make([]byte, 1000))))
+	_, err := store.ObjectExists(pluginBucket, "backups/b/small")
+	require.NoError(t, err)
+	client.CleanupClients()
+	line := client.line(t, "S3 requests of this process")
+	require.Equal(t, logrus.InfoLevel, line.Level)
+	require.Regexp(t, `PutObject: 1 in [0-9.]+\w+, 1000 bytes sent`, line.Data["operations"])
+	require.Contains(t, line.Data["operations"], "Head: ")
+	require.EqualValues(t, 1000, line.Data["bytesSent"])
+	require.Empty(t, processesOf(t, program))
+	lines := 0
+	for _, entry := range client.logs.AllEntries() {
+		require.NotContains(t, entry.Message, "failed to exit gracefully")
+		if entry.Message == "S3 requests of this process" {
+			lines++
+		}
+	}
+	require.Equal(t, 1, lines)
 }
 
 // testClientKilled uploads from a process of its own and kills it after some

@@ -55,6 +55,10 @@ type Plugins struct {
 	VolumeSnapshotter Open[VolumeSnapshotter]
 	BackupItemAction  ItemAction // nil for none
 	RestoreItemAction ItemAction // nil for none
+	// Ended, if set, is called when Velero has ended the plugin. What it logs within two
+	// seconds Velero still shows, in the log of its server: that of a backup or a
+	// restore is stored by then.
+	Ended func()
 }
 
 // StartedByVelero tells whether the environment holds the cookie with which
@@ -97,6 +101,9 @@ func serve(plugins Plugins, log logrus.FieldLogger) error {
 		return err
 	}
 	server.Serve(listener)
+	if plugins.Ended != nil {
+		plugins.Ended()
+	}
 	return nil
 }
 

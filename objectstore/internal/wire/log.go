@@ -8,11 +8,12 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// requestLog writes a line at debug level for each request. It names headers
-// and query keys only one by one: nothing secret can slip in.
+// requestLog writes a line at debug level for each request, and counts it. It names
+// headers and query keys only one by one: nothing secret can slip in.
 type requestLog struct {
 	next http.RoundTripper
 	log  logrus.FieldLogger
+	used *usage
 }
 
 type attemptKey struct{}
@@ -33,9 +34,11 @@ func (t requestLog) RoundTrip(req *http.Request) (*http.Response, error) {
 		"path":     req.URL.Path,
 		"duration": time.Since(start).Round(time.Millisecond / 10).String(),
 	}
-	if attempt, ok := req.Context().Value(attemptKey{}).(int); ok {
+	attempt, ok := req.Context().Value(attemptKey{}).(int)
+	if ok {
 		fields["attempt"] = attempt
 	}
+	t.used.measure(req, attempt, start, resp)
 	for _, name := range []string{"partNumber", "list-type", "prefix", "delimiter", "versionId"} {
 		if value := req.URL.Query().Get(name); value != "" {
 			fields[name] = value

@@ -41,7 +41,7 @@ type Options struct {
 // New returns the way of the requests of a location.
 func New(o Options) http.RoundTripper {
 	var t http.RoundTripper = newProgress(o.Account, o.Limits, o.Log)
-	t = requestLog{next: t, log: o.Log}
+	t = requestLog{next: t, log: o.Log, used: &used}
 	t = amend{next: t, creds: o.Credentials, region: o.Region, headers: o.Headers, bodies: o.SignBodies}
 	t = netErrors{next: t}
 	return answers{next: t, limit: o.Limits.Answer}
