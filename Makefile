@@ -83,8 +83,9 @@ tidy: ## tidy every module
 figures: build ## print the binary's size and its memory after one listing
 	go run ./hack/figures
 
-picture: build ## draw docs/check.svg from a run of check against a real S3 server
+picture: build ## draw docs/check.svg from a run of check, docs/dashboard.svg from the answers of a Prometheus
 	go run ./hack/picture
+	go run ./hack/dashboard
 
 bench: parts build ## compare with velero-plugin-for-aws and Velero's CSI snapshots (QUICK=1: in a few minutes; ROWS=regexp)
 	cd hack/bench && go run . $(if $(QUICK),-quick) -rows '$(ROWS)'

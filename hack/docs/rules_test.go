@@ -59,14 +59,17 @@ func TestRules(t *testing.T) {
 }
 
 // TestMetricNames compares the metrics of verify and of drill with their lists in the
-// documents, and with those of the rules. Velero's are looked for in its sources.
+// documents, and with those of the rules and of the dashboard. Velero's are looked for in
+// its sources.
 func TestMetricNames(t *testing.T) {
 	l := backups.At(nil, "b", "p")
 	ours := listed(t, verify.New(l, verify.Options{}).Gauges(), "Metrics")
 	ours = append(ours, listed(t, (&drill.Report{}).Gauges(l), "Metrics of drills")...)
 
-	named := regexp.MustCompile(`\b(longshore|velero)_\w+`).FindAllString(rules(t), -1)
-	require.Greater(t, len(named), 10)
+	ofMetrics := regexp.MustCompile(`\b(longshore|velero)_\w+`)
+	named, shown := ofMetrics.FindAllString(rules(t), -1), ofMetrics.FindAllString(queries(t), -1)
+	require.Greater(t, min(len(named), len(shown)), 10)
+	named = append(named, shown...)
 	veleros := veleroMetrics(t)
 	for _, name := range named {
 		if short, is := strings.CutPrefix(name, "velero_"); is {
@@ -75,6 +78,23 @@ func TestMetricNames(t *testing.T) {
 			require.Contains(t, ours, name)
 		}
 	}
+}
+
+// queries are those of the Grafana dashboard. That they are answered is up to hack/dashboard.
+func queries(t *testing.T) (all string) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(root, "docs", "examples", "grafana-dashboard.json"))
+	require.NoError(t, err)
+	var dashboard struct {
+		Panels []struct{ Targets []struct{ Expr string } }
+	}
+	require.NoError(t, json.Unmarshal(text, &dashboard))
+	for _, panel := range dashboard.Panels {
+		for _, target := range panel.Targets {
+			all += target.Expr + "\n"
+		}
+	}
+	return all
 }
 
 // listed returns the names of gauges, which below a heading the documents list.

@@ -90,7 +90,7 @@ global: {scrape_interval: 500ms, scrape_timeout: 500ms}
 scrape_configs:
 - {job_name: gateway, honor_labels: true, static_configs: [{targets: ["%s"]}]}
 - {job_name: file, static_configs: [{targets: ["%s"]}]}
-`, target(gateway), target(file)))
+`, target(gateway), target(file)), "")
 	require.NoError(t, err)
 	return address
 }

@@ -45,8 +45,9 @@ func (b *Bed) StartPushgateway(ctx context.Context) (p *Process, url string, err
 }
 
 // StartPrometheus starts a Prometheus with a configuration, and returns its address
-// too.
-func (b *Bed) StartPrometheus(ctx context.Context, config string) (p *Process, url string, err error) {
+// too. history are samples of the past that it has, in the format of OpenMetrics; "" for
+// none.
+func (b *Bed) StartPrometheus(ctx context.Context, config, history string) (p *Process, url string, err error) {
 	part, err := path(ctx, b.progress, Prometheus)
 	if err != nil {
 		return nil, "", err
@@ -58,6 +59,15 @@ func (b *Bed) StartPrometheus(ctx context.Context, config string) (p *Process, u
 	file := filepath.Join(dir, "prometheus.yml")
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		return nil, "", fmt.Errorf("start prometheus: %w", err)
+	}
+	if history != "" {
+		past := filepath.Join(dir, "history")
+		if err := os.WriteFile(past, []byte(history), 0o600); err != nil {
+			return nil, "", fmt.Errorf("start prometheus: %w", err)
+		}
+		if _, err := Promtool(ctx, "", "tsdb", "create-blocks-from", "openmetrics", past, filepath.Join(dir, "data")); err != nil {
+			return nil, "", fmt.Errorf("start prometheus: %w", err)
+		}
 	}
 	p, err = b.startOnPorts(ctx, "prometheus-server", 1, func(ports []int) Command {
 		url = "http://" + address(ports[0])
