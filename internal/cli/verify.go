@@ -95,7 +95,7 @@ func (v *verifying) verify(ctx context.Context, l *opened, args []string) error 
 	if v.options.Cluster, err = v.into(); err != nil {
 		return err
 	}
-	v.options.Uploads = l.store
+	v.options.Uploads, v.options.ReadOnly = l.store, l.readOnly
 	verifier := verify.New(l.Location, v.options)
 	tell := v.asText
 	if v.output == "json" {

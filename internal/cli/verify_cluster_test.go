@@ -87,6 +87,8 @@ func (i *installed) verify(t *testing.T) {
 		})
 	}
 	require.NoError(t, i.ControlDriver(testbed.DriverControl{}))
+	i.verifyElsewhere(id)
+	i.as(before)
 	i.verifyVolumes(id)
 	i.as(before)
 	i.verifyInterrupted(id)
@@ -117,6 +119,23 @@ func (i *installed) verifyGood(id string) {
 	require.Equal(i, check.Skipped, steps[stepKinds].Outcome)
 	require.Equal(i, check.Skipped, steps[stepClaims].Outcome)
 	require.Equal(i, check.OK, steps[stepSnapshot].Outcome)
+}
+
+// verifyElsewhere has a good backup of another cluster: with a driver, a StorageClass and a
+// kind that this one does not have.
+func (i *installed) verifyElsewhere(id string) {
+	i.Helper()
+	b := backupOf(strings.Replace(id, testbed.DriverName, "elsewhere.example.com", 1))
+	spec("volumeType", "elsewhere")(b)
+	add(b, "example.com/v1", "Widget", "widgets.example.com", "w")
+	steps := i.verified(exitFailed, b)
+	for name, says := range map[string]string{
+		stepKinds: "widgets.example.com is not served here", stepRestore: "CSI driver elsewhere.example.com is not installed",
+	} {
+		require.Equal(i, check.Failed, steps[name].Outcome, "%+v", steps[name])
+		require.Contains(i, steps[name].Detail, says)
+	}
+	require.Equal(i, check.OK, steps["archive"].Outcome, "by itself it is good")
 }
 
 // verifyVolumes has a volume made from a snapshot, and from one that is gone.

@@ -3,6 +3,9 @@ package cli
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -254,10 +257,20 @@ func (s *storage) verify(status int, prefix string, args ...string) map[string]m
 }
 
 // TestVerifyDamage does every damage to a good backup, and wants the step that is
-// about it, and no success, to say so.
+// about it, and no success, to say so. There is no step of a good backup that nothing
+// makes fail.
 func TestVerifyDamage(t *testing.T) {
 	s := newStorage(t, testbed.S3Options{})
-	for name, d := range damages(t) {
+	s.store("good", backuptest.New("nightly").Objects(t))
+	all, fails := damages(t), map[string]bool{}
+	require.Greater(t, len(all), 60)
+	for _, d := range all {
+		fails[d.step] = fails[d.step] || d.outcome == ""
+	}
+	for step := range s.verify(exitOK, "good", "nightly")["nightly"] {
+		require.True(t, fails[step], step)
+	}
+	for name, d := range all {
 		t.Run(name, func(t *testing.T) {
 			s := s.of(t)
 			b := backuptest.New("nightly")
@@ -278,6 +291,35 @@ func TestVerifyDamage(t *testing.T) {
 			require.Contains(t, step.Detail, d.says)
 			require.NotEmpty(t, step.Hint)
 		})
+	}
+}
+
+// TestVerifyReadOnly: a location to which Velero writes nothing is told.
+func TestVerifyReadOnly(t *testing.T) {
+	s := newStorage(t, testbed.S3Options{})
+	s.store("velero", backuptest.New("nightly").Objects(t))
+	location := func(mode string) string {
+		path := filepath.Join(t.TempDir(), "location.yaml")
+		require.NoError(t, os.WriteFile(path, fmt.Appendf(nil, `
+apiVersion: velero.io/v1
+kind: BackupStorageLocation
+metadata: {name: default, namespace: velero}
+spec: {provider: longshore.dev/s3-csi, accessMode: %s, config: {s3Url: %q}, objectStorage: {bucket: %s, prefix: velero}}
+`, mode, s.Endpoint, bucket), 0o600))
+		return path
+	}
+	for mode, warned := range map[string]bool{"ReadOnly": true, "ReadWrite": false} {
+		var out, errs bytes.Buffer
+		status := Run([]string{"verify", "nightly", "-o", "json", "--file", location(mode), "--credentials-file", s.CredentialsFile}, "test", &out, &errs)
+		require.Equal(t, exitOK, status, "%s%s", out.String(), errs.String())
+		var told struct{ Steps []check.Result }
+		require.NoError(t, json.Unmarshal(out.Bytes(), &told))
+		step, is := byName(told.Steps)["access mode"]
+		require.Equal(t, warned, is)
+		if warned {
+			require.Equal(t, check.Warning, step.Outcome)
+			require.Contains(t, step.Detail, "it is ReadOnly")
+		}
 	}
 }
 

@@ -54,6 +54,8 @@ import (
 type Options struct {
 	// NoArchive leaves the archives out, which is most of the reading.
 	NoArchive bool
+	// ReadOnly is whether Velero writes nothing to the location.
+	ReadOnly bool
 	// Cluster is where it would be restored, nil to ask none.
 	Cluster *Cluster
 	// Uploads is asked for the uploads to the location that have not ended, nil to look
@@ -146,6 +148,12 @@ func (v *Verifier) Location(ctx context.Context, observer check.Observer) []chec
 		}
 		return "only Velero's own", nil
 	})
+	if v.o.ReadOnly {
+		run.Step(ctx, "access mode", func(context.Context) (string, error) {
+			return "", check.Warn("it is ReadOnly: Velero restores from it, and makes and deletes no backup in it",
+				"that is right for what another cluster writes, and in a disaster; where new backups should come, set spec.accessMode of the location to ReadWrite")
+		})
+	}
 	v.tally.steps(run.Results)
 	return run.Results
 }
