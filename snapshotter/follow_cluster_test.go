@@ -93,7 +93,7 @@ func TestClusterFollow(t *testing.T) {
 		b.soonOnlySnapshots(before, 0)
 	})
 	run("the storage fails", func(b *bench) {
-		_, operation := b.follow(pv, "fails", "5s", afterTheFirst("InvalidArgument", "the upload was refused")...)
+		snapshot, operation := b.follow(pv, "fails", "5s", afterTheFirst("InvalidArgument", "the upload was refused")...)
 		p := b.progressed(operation, "the failure", done)
 		require.Contains(b, p.Failure, "has failed since it took the point in time")
 		require.Contains(b, p.Failure, "the upload was refused")
@@ -107,6 +107,8 @@ func TestClusterFollow(t *testing.T) {
 		require.NoError(b, err)
 		require.Len(b, found, 1)
 		require.Equal(b, "ConfigMap", found[0].Kind)
+		require.NoError(b, b.DeleteSnapshot(b.Context(), snapshot))
+		require.Empty(b, b.writtenFor("fails"))
 	})
 	run("the time is up", func(b *bench) {
 		snapshot, operation := b.follow(pv, "cancelled", "1h")

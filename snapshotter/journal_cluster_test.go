@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -158,13 +159,13 @@ func TestClusterJournalRules(t *testing.T) {
 
 			found, err := s.FindLeftovers(t.Context())
 			require.NoError(t, err)
+			found = slices.DeleteFunc(found, func(l Leftover) bool { return l.Backup != backup.Name })
 			if c.remedy == "" {
 				require.Empty(t, found)
 				return
 			}
 			require.Len(t, found, 1)
 			require.Contains(t, found[0].Remedy, c.remedy)
-			require.Equal(t, backup.Name, found[0].Backup)
 		})
 	}
 }
