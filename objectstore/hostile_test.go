@@ -102,19 +102,19 @@ func (f *forgetful) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func TestSuccessNeedsProof(t *testing.T) {
 	for _, size := range []int{1000, 5<<20 + 1} {
-		for _, liar := range []*forgetful{
+		for _, server := range []*forgetful{
 			{etag: `"0123456789abcdef0123456789abcdef"`},
 			{etag: `"0123456789abcdef0123456789abcdef"`, half: true},
 			{etag: `"no-md5"`}, {etag: `"no-md5"`, half: true}, {etag: "", half: true},
 		} {
-			store := openAt(t, serve(t, liar.ServeHTTP), nil)
+			store := openAt(t, serve(t, server.ServeHTTP), nil)
 			store.uploader.ProofTime = time.Second
 			err := store.PutObject(t.Context(), "bucket", "key", bytes.NewReader(content(size, 1)))
-			if size > 5<<20 && liar.etag == "" {
+			if size > 5<<20 && server.etag == "" {
 				require.Equal(t, s3err.NotS3, KindOf(err), "%v", err)
 				continue
 			}
-			require.Equal(t, s3err.NotConfirmed, KindOf(err), "size %d, ETag %s: %v", size, liar.etag, err)
+			require.Equal(t, s3err.NotConfirmed, KindOf(err), "size %d, ETag %s: %v", size, server.etag, err)
 		}
 	}
 }
@@ -138,17 +138,17 @@ func TestChecksumOfTheWholeIsProof(t *testing.T) {
 		}
 	}
 	t.Run("of something else", func(t *testing.T) {
-		liar := &forgetful{etag: `"0123456789abcdef0123456789abcdef"`}
+		server := &forgetful{etag: `"0123456789abcdef0123456789abcdef"`}
 		store := openAt(t, serve(t, func(w http.ResponseWriter, r *http.Request) {
 			const sum = "AAAAAAAAAAA="
 			if isPart(r) {
 				w.Header().Set("X-Amz-Checksum-Crc64nvme", sum)
 			}
 			if !isComplete(r) {
-				liar.ServeHTTP(w, r)
+				server.ServeHTTP(w, r)
 				return
 			}
-			_, _ = fmt.Fprintf(w, "<CompleteMultipartUploadResult><Bucket>bucket</Bucket><Key>key</Key><ETag>%s</ETag><ChecksumCRC64NVME>%s</ChecksumCRC64NVME></CompleteMultipartUploadResult>", liar.etag, sum)
+			_, _ = fmt.Fprintf(w, "<CompleteMultipartUploadResult><Bucket>bucket</Bucket><Key>key</Key><ETag>%s</ETag><ChecksumCRC64NVME>%s</ChecksumCRC64NVME></CompleteMultipartUploadResult>", server.etag, sum)
 		}), map[string]string{"checksumAlgorithm": "CRC64NVME"})
 		store.uploader.ProofTime = 10 * time.Millisecond
 		err := store.PutObject(t.Context(), "bucket", "key", bytes.NewReader(content(11<<20, 1)))

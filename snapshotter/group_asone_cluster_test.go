@@ -275,16 +275,7 @@ func TestClusterGroupAsOneKilled(t *testing.T) {
 	before, err := b.Leftovers(t.Context())
 	require.NoError(t, err)
 	pvs := b.grouped(veleroGroup, "one", "two")
-	inside := 0
-	for _, after := range []time.Duration{20 * time.Millisecond, 80 * time.Millisecond, 160 * time.Millisecond, 240 * time.Millisecond} {
-		backup := b.backsUp(veleroGroup)
-		b.Setenv(envBackup, backup)
-		if b.killed(after, "create", b.volumeID(pvs[0]), "") {
-			inside++
-		}
-		b.endsAs(backup, phaseFailed)
-	}
-	t.Logf("%d kills fell inside the call", inside)
+	inside := b.killsOfGroup(pvs[0], 20*time.Millisecond, 80*time.Millisecond, 160*time.Millisecond, 240*time.Millisecond)
 	require.NotZero(t, inside)
 	b.sweepAll()
 	s := b.later().WithLists(storedList{stored: true})

@@ -219,16 +219,7 @@ func TestClusterGroupKilled(t *testing.T) {
 	before, err := b.Leftovers(t.Context())
 	require.NoError(t, err)
 	pvs := b.grouped(veleroGroup, "one", "two", "three")
-	inside := 0
-	for _, after := range []time.Duration{50 * time.Millisecond, 150 * time.Millisecond, 300 * time.Millisecond, 450 * time.Millisecond} {
-		backup := b.backsUp(veleroGroup)
-		b.Setenv(envBackup, backup)
-		if b.killed(after, "create", b.volumeID(pvs[0]), "") {
-			inside++
-		}
-		b.endsAs(backup, phaseFailed)
-	}
-	t.Logf("%d kills fell inside the call", inside)
+	inside := b.killsOfGroup(pvs[0], 50*time.Millisecond, 150*time.Millisecond, 300*time.Millisecond, 450*time.Millisecond)
 	require.GreaterOrEqual(t, inside, 2)
 	b.snapshotterDone()
 	b.sweepAll()
@@ -238,6 +229,22 @@ func TestClusterGroupKilled(t *testing.T) {
 	_, err = b.later().WithLists(storedList{stored: true}).Sweep(t.Context())
 	t.Log(err) // of what other tests have left in the journal
 	b.soonOnlySnapshots(before, 0)
+}
+
+// killsOfGroup kills processes that take the snapshots of a group, each so long after its
+// call has begun, and returns how many of them were inside the call.
+func (b *bench) killsOfGroup(pv *corev1.PersistentVolume, times ...time.Duration) (inside int) {
+	b.Helper()
+	for _, after := range times {
+		backup := b.backsUp(veleroGroup)
+		b.Setenv(envBackup, backup)
+		if b.killed(after, "create", b.volumeID(pv), "") {
+			inside++
+		}
+		b.endsAs(backup, phaseFailed)
+	}
+	b.Logf("%d kills fell inside the call", inside)
+	return inside
 }
 
 // snapshotterDone waits until csi-snapshotter has done what contents ask for, as it has

@@ -51,7 +51,7 @@ func (s *Snapshotter) Progress(ctx context.Context, id string) (Progress, error)
 	if len(o.contents) == 0 {
 		return Progress{Done: true}, nil
 	}
-	return o.judge(ctx)
+	return o.assess(ctx)
 }
 
 // operation finds the contents of an operation.
@@ -77,8 +77,8 @@ func attemptOf(content *snapshotv1.VolumeSnapshotContent) int {
 	return attempt
 }
 
-// judge says how far the storage is by the contents.
-func (o operation) judge(ctx context.Context) (Progress, error) {
+// assess says how far the storage is by the contents.
+func (o operation) assess(ctx context.Context) (Progress, error) {
 	first, last := o.contents[0], o.contents[len(o.contents)-1]
 	message := objects.Message(last)
 	state := Progress{

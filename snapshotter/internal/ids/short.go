@@ -12,7 +12,7 @@ import (
 const (
 	keptHead, keptTail   = 100, 60
 	wordsHead, wordsTail = 1000, 1000
-	spared               = 40 // no text is cut for less
+	leastCut             = 40 // no text is cut for less
 )
 
 // Short returns an ID or a handle as it belongs into a log line or an error: of
@@ -30,7 +30,7 @@ func shorten(text string, head, tail int) string {
 		}
 		return utf8.RuneError
 	}, text))
-	if len(clean) <= head+tail+spared {
+	if len(clean) <= head+tail+leastCut {
 		return string(clean)
 	}
 	return fmt.Sprintf("%s…%s (%d characters)", string(clean[:head]), string(clean[len(clean)-tail:]), len(clean))
