@@ -34,7 +34,7 @@ type Settings struct {
 
 // Default returns the settings that hold where a location says nothing.
 func Default() Settings {
-	return Settings{ChecksumAlgorithm: "auto", PayloadSigning: "sha256", UploadConcurrency: 8, UploadMemoryLimit: 40 * settings.MiB}
+	return Settings{ChecksumAlgorithm: "auto", PayloadSigning: "sha256", UploadConcurrency: 8, UploadMemoryLimit: 35 * settings.MiB}
 }
 
 const (
