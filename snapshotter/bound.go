@@ -2,7 +2,6 @@ package snapshotter
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -19,9 +18,9 @@ type restored struct{ driver, handle string }
 // FollowRestored is told of a PersistentVolume, as JSON, that Velero is about to make. It
 // returns its name if it has a volume that SetVolumeID has given to Velero, else "".
 func (o *Operations) FollowRestored(persistentVolume []byte) (name string, err error) {
-	var pv corev1.PersistentVolume
-	if err := json.Unmarshal(persistentVolume, &pv); err != nil {
-		return "", fmt.Errorf("read the PersistentVolume that Velero sent: %w", err)
+	pv, err := readVolume(persistentVolume)
+	if err != nil {
+		return "", err
 	}
 	if csi := pv.Spec.CSI; csi != nil {
 		if _, ours := o.restored.Load(restored{csi.Driver, csi.VolumeHandle}); ours {

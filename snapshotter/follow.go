@@ -2,14 +2,12 @@ package snapshotter
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"sync"
 	"time"
 
 	"github.com/google/uuid"
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
-	corev1 "k8s.io/api/core/v1"
 
 	"github.com/longshore-dev/velero-plugin/internal/kube"
 	"github.com/longshore-dev/velero-plugin/snapshotter/internal/objects"
@@ -43,9 +41,9 @@ func (s *Snapshotter) WithOperations(operations *Operations) *Snapshotter {
 // returns the ID of the operation whose [Snapshotter.Progress] can be asked for when
 // CreateSnapshot has returned, "" for a volume whose snapshot is not waited for.
 func (s *Snapshotter) Follow(ctx context.Context, backup string, persistentVolume []byte) (operation string, err error) {
-	var pv corev1.PersistentVolume
-	if err := json.Unmarshal(persistentVolume, &pv); err != nil {
-		return "", fmt.Errorf("read the PersistentVolume that Velero sent: %w", err)
+	pv, err := readVolume(persistentVolume)
+	if err != nil {
+		return "", err
 	}
 	if s.whyNot(&pv) != "" || !s.waitsFor(ctx, pv.Spec.CSI.Driver) {
 		return "", nil

@@ -13,9 +13,9 @@ import (
 // GetVolumeID returns the ID of the volume behind a PersistentVolume, or "" for
 // one that this location does not take; the log then says why.
 func (s *Snapshotter) GetVolumeID(_ context.Context, persistentVolume []byte) (string, error) {
-	var pv corev1.PersistentVolume
-	if err := json.Unmarshal(persistentVolume, &pv); err != nil {
-		return "", fmt.Errorf("read the PersistentVolume that Velero sent: %w", err)
+	pv, err := readVolume(persistentVolume)
+	if err != nil {
+		return "", err
 	}
 	log := s.log.WithField("persistentVolume", pv.Name)
 	if reason := s.whyNot(&pv); reason != "" {
@@ -25,6 +25,14 @@ func (s *Snapshotter) GetVolumeID(_ context.Context, persistentVolume []byte) (s
 	id := volumeIDOf(&pv)
 	log.WithField("driver", id.Driver).Debug("this location takes the volume")
 	return id.String(), nil
+}
+
+// readVolume reads a PersistentVolume as Velero sends it, as JSON.
+func readVolume(persistentVolume []byte) (pv corev1.PersistentVolume, err error) {
+	if err := json.Unmarshal(persistentVolume, &pv); err != nil {
+		return pv, fmt.Errorf("read the PersistentVolume that Velero sent: %w", err)
+	}
+	return pv, nil
 }
 
 func volumeIDOf(pv *corev1.PersistentVolume) ids.VolumeID {
