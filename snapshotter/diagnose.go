@@ -18,6 +18,20 @@ func (s *Snapshotter) ClassOf(ctx context.Context, driver string) (*snapshotv1.V
 	return s.snapshotClassFor(ctx, driver, source{}, veleroBackup{})
 }
 
+// GroupClassOf returns the VolumeGroupSnapshotClass by which groups of a driver's volumes
+// are taken as one, and the version of its API. An error says why they are not.
+func (s *Snapshotter) GroupClassOf(ctx context.Context, driver string) (class, version string, err error) {
+	api, all, err := s.groupClasses(ctx)
+	if err != nil {
+		return "", "", err
+	}
+	chosen, _, err := chooseGroupClass(driver, veleroBackup{}, all)
+	if err != nil {
+		return "", "", err
+	}
+	return chosen.Name, api.Version, nil
+}
+
 // Provisioned returns nil if the PersistentVolume was made by the driver's
 // provisioner for exactly this claim. Nothing may be done to one without that
 // proof.

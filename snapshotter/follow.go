@@ -57,6 +57,11 @@ func (o *Operations) begin(backup, persistentVolume string) string {
 	return begun.(string)
 }
 
+// join has the snapshot of a volume in a backup be of an operation of another volume.
+func (o *Operations) join(backup, persistentVolume, operation string) {
+	o.ids.Store(followed{backup, persistentVolume}, operation)
+}
+
 // operationOf returns the operation for the snapshot of a volume, "" if there is none.
 func (s *Snapshotter) operationOf(backup, persistentVolume string) (operation string) {
 	if s.begun != nil {
@@ -76,14 +81,19 @@ func (c creation) waitsForReady() bool {
 func (c creation) leave(ctx context.Context, content *snapshotv1.VolumeSnapshotContent) error {
 	unchanged := c.unchanged(content)
 	_, err := c.kube.VolumeSnapshotContents.Edit(ctx, content, func(now *snapshotv1.VolumeSnapshotContent) (kube.Patch, error) {
-		return kube.Patch{
-			"metadata": map[string]any{"labels": map[string]string{objects.LabelOperation: c.operation}},
-			"spec":     map[string]any{"deletionPolicy": snapshotv1.VolumeSnapshotContentRetain},
-		}, unchanged(now)
+		return followedBy(c.operation), unchanged(now)
 	})
 	if err != nil {
 		return fmt.Errorf("leave the snapshot to the storage: %w", err)
 	}
 	c.log.WithField("operation", c.operation).Info("the storage is still at work on the snapshot; Velero follows it")
 	return nil
+}
+
+// followedBy leaves a content to an operation.
+func followedBy(operation string) kube.Patch {
+	return kube.Patch{
+		"metadata": map[string]any{"labels": map[string]string{objects.LabelOperation: operation}},
+		"spec":     map[string]any{"deletionPolicy": snapshotv1.VolumeSnapshotContentRetain},
+	}
 }

@@ -23,11 +23,11 @@ import (
 // one pod of a group may not have run when a volume of another is asked for.
 const veleroGroup = "velero.io/volume-group"
 
-// Values of the setting groups.
+// The values of Settings.Groups.
 const (
-	groupsAuto    = "auto"
-	groupsRequire = "require"
-	groupsOff     = "off"
+	GroupsAuto    = "auto"
+	GroupsRequire = "require"
+	GroupsOff     = "off"
 )
 
 // group are the claims of a namespace that have the group label with one value.
@@ -45,7 +45,7 @@ func (g group) selector() string {
 // groupOf returns the group that the volume belongs to; grouped is false if it is to be
 // taken by itself.
 func (c creation) groupOf() (g group, grouped bool) {
-	if c.claim == nil || c.settings.Groups == groupsOff {
+	if c.claim == nil || c.settings.Groups == GroupsOff {
 		return group{}, false
 	}
 	label := cmp.Or(c.backup.Spec.VolumeGroupSnapshotLabelKey, veleroGroup)
@@ -95,7 +95,7 @@ var errTakenWithout = errors.New("the snapshots of its group were taken without 
 
 // takeAlone takes the snapshot of a volume without the others of its group.
 func (c creation) takeAlone(ctx context.Context, g group, why error) (string, error) {
-	if c.settings.Groups == groupsRequire {
+	if c.settings.Groups == GroupsRequire {
 		return "", fmt.Errorf("group %s is not taken as one, which groups: require demands: %w", g, why)
 	}
 	c.log.WithError(why).Warn("the snapshot is taken at another time than those of its group")
@@ -141,7 +141,7 @@ func (c creation) ofGroup(ctx context.Context, g group) (found groupSnapshots, e
 			return found, nil
 		}
 	}
-	if len(absent) > 0 && c.settings.Groups == groupsRequire {
+	if len(absent) > 0 && c.settings.Groups == GroupsRequire {
 		return found, nil
 	}
 	return found, c.takeGroup(ctx, members, &found)
@@ -157,7 +157,7 @@ func (c creation) takeGroup(ctx context.Context, members []creation, found *grou
 			maps.Copy(found.taken, one)
 			return nil
 		}
-		if c.settings.Groups == groupsRequire {
+		if c.settings.Groups == GroupsRequire {
 			return fmt.Errorf("its snapshots are not taken as one, which groups: require demands: %w", err)
 		}
 	}
@@ -169,7 +169,7 @@ func (c creation) takeGroup(ctx context.Context, members []creation, found *grou
 func (c creation) tryAsOne(ctx context.Context, members []creation) (map[string]string, error) {
 	one, err := c.takeAsOne(ctx, members)
 	switch log := c.log.WithError(err); {
-	case errors.Is(err, errNoGroups):
+	case errors.Is(err, ErrNoGroups):
 		log.Debug("the driver takes no groups")
 	case err != nil:
 		log.Warn("the driver has not taken the group as one")
@@ -221,15 +221,12 @@ func (c creation) member(ctx context.Context, g group, claim *corev1.PersistentV
 	if err != nil {
 		return creation{}, err
 	}
-	if c.operation != "" { // Velero tells of the other volume later
-		m.operation = c.begun.begin(c.call.Backup, pv.Name)
-	}
 	m.key, m.log = m.groupKey(), m.log.WithField("group", g.String())
 	return m, nil
 }
 
 // takeTogether takes the snapshots of all members at once, adds them to taken, and
-// returns which failed.
+// returns which failed. Velero tells of the other volumes later: their operations begin here.
 func (c creation) takeTogether(ctx context.Context, members []creation, taken map[string]string) (failed map[string]error) {
 	type result struct {
 		id  string
@@ -238,8 +235,11 @@ func (c creation) takeTogether(ctx context.Context, members []creation, taken ma
 	}
 	results := slices.Repeat([]result{{err: errEnded}}, len(members))
 	c.sideBySide(len(members), func(i int) {
-		r := &results[i]
-		r.id, r.at, r.err = members[i].take(ctx)
+		r, m := &results[i], members[i]
+		if c.operation != "" {
+			m.operation = c.begun.begin(c.call.Backup, m.id.PV)
+		}
+		r.id, r.at, r.err = m.take(ctx)
 	})
 	failed = map[string]error{}
 	var times []time.Time

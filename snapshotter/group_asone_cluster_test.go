@@ -90,7 +90,7 @@ func (b *bench) groupOfID(snapshot string) ids.Group {
 // Each can be restored by itself. Deleting the snapshots of a backup deletes its group,
 // once, with the member that Velero never asked for, and no other backup's.
 func TestClusterGroupAsOne(t *testing.T) {
-	config := map[string]string{"errorGracePeriod": "4s", "groups": groupsRequire}
+	config := map[string]string{"errorGracePeriod": "4s", "groups": GroupsRequire}
 	b := onCluster(t, config)
 	b.defineVelero()
 	b.takesGroups()
@@ -220,9 +220,78 @@ func TestClusterGroupRefused(t *testing.T) {
 	b.requireDeleted(written...)
 }
 
+// TestClusterGroupFailing: a driver that goes on failing is soon given up for snapshots
+// side by side, and asked for longer where they are required as one. What it takes later
+// all the same is deleted.
+func TestClusterGroupFailing(t *testing.T) {
+	b := onCluster(t, map[string]string{"errorGracePeriod": "5s"})
+	b.defineVelero()
+	b.takesGroups()
+	normal := groupGrace
+	groupGrace = time.Second
+	defer func() { groupGrace = normal }()
+	before, err := b.Leftovers(t.Context())
+	require.NoError(t, err)
+	pvs := b.grouped(veleroGroup, "one", "two")
+	failing := testbed.DriverRule{Method: "CreateVolumeGroupSnapshot", Code: "Internal", Message: "out of order"}
+	takesSideBySide := func() []string {
+		backup := b.backsUp(veleroGroup)
+		began := time.Now()
+		require.Empty(t, b.groupOfID(b.snapshotOf(pvs[0], backup)).Handle)
+		require.Less(t, time.Since(began), b.settings.SnapshotTimeout/4)
+		written := b.writtenFor(backup)
+		require.Len(t, written, 2)
+		return written
+	}
+
+	b.rule(failing)
+	written := takesSideBySide()
+	b.soonNoGroupContents()
+	b.onlySnapshots(before, 2)
+	b.requireDeleted(written...)
+
+	failing.Code, failing.After = "DeadlineExceeded", true
+	b.rule(failing)
+	written = takesSideBySide()
+	b.onlySnapshots(before, 4)
+	require.Len(t, b.groupContents(t.Context()), 1, "csi-snapshotter has the driver's last word to wait for")
+	deletions := b.driverCalls("DeleteVolumeGroupSnapshot")
+	b.normalDriver()
+	b.snapshotterLooks()
+	b.soonOnlySnapshots(before, 2)
+	require.Equal(t, deletions+1, b.driverCalls("DeleteVolumeGroupSnapshot"))
+	b.requireDeleted(written...)
+
+	backup := b.backsUp(veleroGroup)
+	require.NoError(t, b.ControlDriver(testbed.DriverControl{Rules: []testbed.DriverRule{{Method: failing.Method, Code: "Internal", Times: 2}}}))
+	s := b.open(map[string]string{"groups": GroupsRequire})
+	first, err := s.CreateSnapshot(t.Context(), b.volumeID(pvs[0]), "", map[string]string{tagBackup: backup})
+	require.NoError(t, err)
+	require.Len(t, b.groupOfID(first).Members, 2)
+	b.requireDeleted(b.writtenFor(backup)...)
+	b.soonOnlySnapshots(before, 0)
+}
+
+// snapshotterLooks has csi-snapshotter ask the driver for a group again, before its own
+// time, until no content of a group is left.
+func (b *bench) snapshotterLooks() {
+	b.Helper()
+	api, err := b.kube.GroupSnapshots(b.Context())
+	require.NoError(b, err)
+	require.NoError(b, testbed.Poll(b.Context(), time.Minute, "the contents of groups to go", func(ctx context.Context) (bool, string, error) {
+		left := b.groupContents(ctx)
+		for _, content := range left {
+			_, _ = api.Contents.Edit(ctx, content, func(*kube.GroupSnapshotContent) (kube.Patch, error) { // it may go meanwhile
+				return annotate(map[string]string{"example.com/looked": time.Now().String()}), nil
+			})
+		}
+		return len(left) == 0, fmt.Sprint(left), nil
+	}))
+}
+
 func (b *bench) requireRefused(pv *pvType, backup, why string) {
 	b.Helper()
-	_, err := b.open(map[string]string{"groups": groupsRequire}).CreateSnapshot(b.Context(), b.volumeID(pv), "", map[string]string{tagBackup: backup})
+	_, err := b.open(map[string]string{"groups": GroupsRequire}).CreateSnapshot(b.Context(), b.volumeID(pv), "", map[string]string{tagBackup: backup})
 	require.ErrorContains(b, err, why)
 	require.ErrorContains(b, err, "groups: require")
 	require.Empty(b, b.writtenFor(backup))

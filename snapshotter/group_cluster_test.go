@@ -188,24 +188,24 @@ func TestClusterGroupMixed(t *testing.T) {
 		b.requireDeleted(written...)
 		return len(written), err
 	}
-	taken, err := take(groupsOff, veleroGroup)
+	taken, err := take(GroupsOff, veleroGroup)
 	require.NoError(t, err)
 	require.Equal(t, 1, taken)
-	taken, err = take(groupsRequire, veleroGroup)
+	taken, err = take(GroupsRequire, veleroGroup)
 	require.ErrorContains(t, err, "has no VolumeGroupSnapshotClass")
 	require.Zero(t, taken)
-	taken, err = take(groupsAuto, "") // as of Velero before 1.17
+	taken, err = take(GroupsAuto, "") // as of Velero before 1.17
 	require.NoError(t, err)
 	require.Equal(t, 1, taken)
-	_, err = take(groupsRequire, "")
+	_, err = take(GroupsRequire, "")
 	require.ErrorContains(t, err, "Velero before 1.17")
 	noSuchClass := `{"metadata": {"annotations": {"velero.io/csi-volumesnapshot-class": "nosuch"}}}`
 	_, err = b.Kube.CoreV1().PersistentVolumeClaims(b.namespace).Patch(t.Context(), "two", types.MergePatchType, []byte(noSuchClass), metav1.PatchOptions{})
 	require.NoError(t, err)
-	taken, err = take(groupsAuto, veleroGroup)
+	taken, err = take(GroupsAuto, veleroGroup)
 	require.NoError(t, err)
 	require.Equal(t, 1, taken)
-	taken, err = take(groupsRequire, veleroGroup)
+	taken, err = take(GroupsRequire, veleroGroup)
 	require.Zero(t, taken)
 	require.ErrorContains(t, err, "groups: require")
 	require.ErrorContains(t, err, `/two: no VolumeSnapshotClass "nosuch"`)

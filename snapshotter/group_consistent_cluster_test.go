@@ -50,7 +50,7 @@ func TestClusterGroupConsistent(t *testing.T) {
 	b := onCluster(t, nil)
 	b.defineVelero()
 	pvs := b.grouped(veleroGroup, "one", "two", "three", "four")
-	for way, groups := range map[string]string{"side by side": groupsAuto, "one by one": groupsOff} {
+	for way, groups := range map[string]string{"side by side": GroupsAuto, "one by one": GroupsOff} {
 		snapshots, took := b.snapshotWritten(pvs, groups)
 		var numbers []int
 		for _, snapshot := range snapshots {
@@ -63,7 +63,7 @@ func TestClusterGroupConsistent(t *testing.T) {
 	}
 
 	b.takesGroups()
-	snapshots, took := b.snapshotWritten(pvs, groupsRequire)
+	snapshots, took := b.snapshotWritten(pvs, GroupsRequire)
 	var numbers []int
 	for i, snapshot := range snapshots {
 		restored, _ := b.restoreAs(b.Snapshotter, snapshot, pvs[i], fmt.Sprint("restored-", i))

@@ -28,32 +28,34 @@ type groupCreation struct {
 	members []creation
 }
 
-// errNoGroups says that there is nothing here to take groups by.
-var errNoGroups = errors.New("group snapshots are not to be had here")
+// ErrNoGroups says that there is nothing here to take groups by.
+var ErrNoGroups = errors.New("group snapshots are not to be had here")
 
-// beginTimeout is how long csi-snapshotter has to begin with a group. One without its
-// feature gate never does.
-var beginTimeout = 15 * time.Second
+// How long an application that is frozen is kept so for its group to be taken as one, where
+// its snapshots can be taken side by side instead.
+var (
+	// beginTimeout is how long csi-snapshotter has to begin with a group. One without its
+	// feature gate never does.
+	beginTimeout = 15 * time.Second
+	// groupGrace is how long the driver may answer with errors. csi-snapshotter repeats
+	// its request after 1, 2, 4 and 8 seconds.
+	groupGrace = 15 * time.Second
+	// groupTimeout is how long the driver has in all.
+	groupTimeout = 2 * time.Minute
+)
 
 // takeAsOne takes the snapshots of all members by one VolumeGroupSnapshotContent, and
 // returns their IDs by the keys of the journal. It needs the API of group snapshots and a
 // VolumeGroupSnapshotClass of the driver.
 func (c creation) takeAsOne(ctx context.Context, members []creation) (map[string]string, error) {
 	if slices.ContainsFunc(members, func(m creation) bool { return m.wanted.Labels[objects.LabelManagedByNode] != "" }) {
-		return nil, fmt.Errorf("%w: driver %s has a csi-snapshotter on each node", errNoGroups, c.id.Driver)
+		return nil, fmt.Errorf("%w: driver %s has a csi-snapshotter on each node", ErrNoGroups, c.id.Driver)
 	}
 	api, all, err := c.groupClasses(ctx)
 	if err != nil {
 		return nil, err
 	}
-	class, err := classes.ForGroup(c.id.Driver, c.backup.Annotations, all)
-	if err == nil && class == nil {
-		err = fmt.Errorf("%w: driver %s has no VolumeGroupSnapshotClass", errNoGroups, c.id.Driver)
-	}
-	if err != nil {
-		return nil, err
-	}
-	secret, err := classes.GroupSecret(class)
+	class, secret, err := chooseGroupClass(c.id.Driver, c.backup, all)
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +70,7 @@ func (c creation) takeAsOne(ctx context.Context, members []creation) (map[string
 func (s *Snapshotter) groupClasses(ctx context.Context) (*kube.GroupSnapshots, []*classes.GroupClass, error) {
 	api, err := s.kube.GroupSnapshots(ctx)
 	if err == nil && api == nil {
-		err = fmt.Errorf("%w: the cluster has no API of group snapshots (groupsnapshot.storage.k8s.io v1 or v1beta2)", errNoGroups)
+		err = fmt.Errorf("%w: the cluster has no API of group snapshots (groupsnapshot.storage.k8s.io v1 or v1beta2)", ErrNoGroups)
 	}
 	if err != nil {
 		return nil, nil, err
@@ -79,6 +81,18 @@ func (s *Snapshotter) groupClasses(ctx context.Context) (*kube.GroupSnapshots, [
 		all = append(all, &classes.GroupClass{ObjectMeta: class.ObjectMeta, Driver: class.Driver, Parameters: class.Parameters})
 	}
 	return api, all, err
+}
+
+// chooseGroupClass returns the class for groups of a driver's volumes, and its secret.
+func chooseGroupClass(driver string, backup veleroBackup, all []*classes.GroupClass) (class *classes.GroupClass, secret ids.SecretRef, err error) {
+	class, err = classes.ForGroup(driver, backup.Annotations, all)
+	if err == nil && class == nil {
+		err = fmt.Errorf("%w: driver %s has no VolumeGroupSnapshotClass", ErrNoGroups, driver)
+	}
+	if err == nil {
+		secret, err = classes.GroupSecret(class)
+	}
+	return class, secret, err
 }
 
 // take takes the group. At every moment the cluster knows it, by the content or by the
@@ -95,7 +109,7 @@ func (g groupCreation) take(ctx context.Context) (taken map[string]string, err e
 		err = g.writeDown(ctx, taken)
 	}
 	if err == nil {
-		err = g.forgetGroup(ctx, g.api, content)
+		err = g.letGo(ctx, content)
 	}
 	if err != nil {
 		g.discard(ctx, content, taken)
@@ -124,28 +138,41 @@ func (g groupCreation) content() *kube.GroupSnapshotContent {
 	return content
 }
 
-// waitTaken waits until the storage has taken the group and, if so set, until it can be
-// restored. It leaves time for the snapshots to be taken side by side instead.
+// waitTaken waits until the storage has taken the group and, if so set and Velero does not
+// follow it, until it can be restored.
 func (g groupCreation) waitTaken(ctx context.Context, content *kube.GroupSnapshotContent) (*kube.GroupSnapshotContent, error) {
-	ctx, errs := g.tolerate(ctx, g.log)
-	defer errs.stop()
-	soon, cancel := context.WithTimeout(ctx, beginTimeout)
-	defer cancel()
-	content, err := g.waitGroup(soon, g.api, content, errs, "csi-snapshotter, with its feature gate CSIVolumeGroupSnapshot, to begin", objects.GroupAsked)
-	if err != nil {
-		return content, err
-	}
-	quick, cancelQuick := context.WithTimeout(ctx, g.settings.SnapshotTimeout/2)
-	defer cancelQuick()
-	content, err = g.waitGroup(quick, g.api, content, errs, "the group to be taken", objects.GroupTaken)
+	content, err := g.waitNamed(ctx, content)
 	if err != nil {
 		return content, err
 	}
 	g.noteDriver(ctx, content.Status.ReadyToUse)
-	if g.settings.WaitFor == WaitForHandle {
+	if !g.waitsForReady() {
 		return content, nil
 	}
+	ctx, errs := g.tolerate(ctx, g.log)
+	defer errs.stop()
 	return g.waitGroup(ctx, g.api, content, errs, "the group to be ready to restore (waitFor: "+g.settings.WaitFor+")", func(now *kube.GroupSnapshotContent) bool { return now.Status.ReadyToUse })
+}
+
+// waitNamed waits until the storage has taken the group and named it with all its
+// snapshots, and not for long where they can be taken side by side instead.
+func (g groupCreation) waitNamed(ctx context.Context, content *kube.GroupSnapshotContent) (*kube.GroupSnapshotContent, error) {
+	ctx, errs := g.tolerate(ctx, g.log)
+	defer errs.stop()
+	limit := g.settings.SnapshotTimeout
+	if g.settings.Groups != GroupsRequire {
+		limit = min(limit/2, groupTimeout)
+		errs.grace, errs.counts = min(errs.grace, groupGrace), true
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	soon, cancelSoon := context.WithTimeout(ctx, beginTimeout)
+	defer cancelSoon()
+	content, err := g.waitGroup(soon, g.api, content, errs, "csi-snapshotter, with its feature gate CSIVolumeGroupSnapshot, to begin", objects.GroupAsked)
+	if err != nil {
+		return content, err
+	}
+	return g.waitGroup(ctx, g.api, content, errs, "the group to be taken", objects.GroupTaken)
 }
 
 // waitGroup waits for csi-snapshotter to do with a content of a group what done looks for.
@@ -201,16 +228,41 @@ func (g groupCreation) writeDown(ctx context.Context, taken map[string]string) e
 	return nil
 }
 
+// letGo hands a content over to the operation by which Velero follows the storage, if
+// there is one and the storage is still at work on the group.
+func (g groupCreation) letGo(ctx context.Context, content *kube.GroupSnapshotContent) error {
+	if g.operation == "" || content.Status.ReadyToUse {
+		return g.forgetGroup(ctx, g.api, content)
+	}
+	_, err := g.api.Contents.Edit(ctx, content, func(now *kube.GroupSnapshotContent) (kube.Patch, error) {
+		return followedBy(g.operation), unchangedGroup(g.api, content, now)
+	})
+	if err != nil {
+		return fmt.Errorf("leave the group to the storage: %w", err)
+	}
+	for _, m := range g.members { // Velero tells of the other volumes later
+		g.begun.join(g.call.Backup, m.id.PV, g.operation)
+	}
+	g.log.WithField("operation", g.operation).Info("the storage is still at work on the group; Velero follows it")
+	return nil
+}
+
+// unchangedGroup fails for a state now of the content in which its deletion has begun, or
+// its group is another.
+func unchangedGroup(api *kube.GroupSnapshots, content, now *kube.GroupSnapshotContent) error {
+	if now.DeletionTimestamp != nil || now.Status.Handle != content.Status.Handle {
+		return fmt.Errorf("%s was changed by someone else: its deletion has begun, or its handle is another", api.Contents.Describe(now.Name))
+	}
+	return nil
+}
+
 // forgetGroup removes the content of a group and leaves the group in the storage.
 func (s *Snapshotter) forgetGroup(ctx context.Context, api *kube.GroupSnapshots, content *kube.GroupSnapshotContent) error {
 	forgotten, err := api.Contents.Delete(ctx, content, func(now *kube.GroupSnapshotContent) (kube.Patch, error) {
-		if now.DeletionTimestamp != nil || now.Status.Handle != content.Status.Handle {
-			return nil, fmt.Errorf("%s was changed by someone else: its deletion has begun, or its handle is another", api.Contents.Describe(now.Name))
-		}
 		return kube.Patch{
 			"metadata": map[string]any{"finalizers": withoutGroupFinalizer(now)},
 			"spec":     map[string]any{"deletionPolicy": snapshotv1.VolumeSnapshotContentRetain},
-		}, nil
+		}, unchangedGroup(api, content, now)
 	})
 	if err == nil && forgotten.Spec.DeletionPolicy != snapshotv1.VolumeSnapshotContentRetain {
 		err = fmt.Errorf("%s was deleted by someone else, maybe with its group", api.Contents.Describe(content.Name))
@@ -226,7 +278,9 @@ func withoutGroupFinalizer(content *kube.GroupSnapshotContent) []string {
 }
 
 // discard removes the content of a failed call together with the group that may have been
-// taken. The journal lets go of it first: what is in there may be in a backup.
+// taken. The journal lets go of it first: what is in there may be in a backup. It does not
+// wait for the driver: csi-snapshotter keeps the content until the driver has answered for
+// good, and has it delete the group if that was taken after all.
 func (g groupCreation) discard(ctx context.Context, content *kube.GroupSnapshotContent, taken map[string]string) {
 	if content == nil {
 		return
@@ -235,17 +289,16 @@ func (g groupCreation) discard(ctx context.Context, content *kube.GroupSnapshotC
 	defer cancel()
 	err := g.takeOutIDs(ctx, slices.Collect(maps.Values(taken))...)
 	if err == nil {
-		err = g.deleteGroup(ctx, g.api, content)
+		_, err = g.askGroupDeletion(ctx, g.api, content)
 	}
 	if err != nil {
 		g.log.WithError(err).Warn("the unfinished group is not removed yet; csi-snapshotter goes on with it, and so does the next sweep")
 	}
 }
 
-// deleteGroup has csi-snapshotter delete a content of ours together with its group, and
-// returns when both are gone.
-func (s *Snapshotter) deleteGroup(ctx context.Context, api *kube.GroupSnapshots, content *kube.GroupSnapshotContent) error {
-	deleted, err := api.Contents.Delete(ctx, content, func(now *kube.GroupSnapshotContent) (kube.Patch, error) {
+// askGroupDeletion is deleteGroup without the wait.
+func (s *Snapshotter) askGroupDeletion(ctx context.Context, api *kube.GroupSnapshots, content *kube.GroupSnapshotContent) (*kube.GroupSnapshotContent, error) {
+	return api.Contents.Delete(ctx, content, func(now *kube.GroupSnapshotContent) (kube.Patch, error) {
 		finalizers := withoutGroupFinalizer(now)
 		switch {
 		case objects.PurposeOf(now) == "":
@@ -260,6 +313,12 @@ func (s *Snapshotter) deleteGroup(ctx context.Context, api *kube.GroupSnapshots,
 			"spec":     map[string]any{"deletionPolicy": snapshotv1.VolumeSnapshotContentDelete},
 		}, nil
 	})
+}
+
+// deleteGroup has csi-snapshotter delete a content of ours together with its group, and
+// returns when both are gone.
+func (s *Snapshotter) deleteGroup(ctx context.Context, api *kube.GroupSnapshots, content *kube.GroupSnapshotContent) error {
+	deleted, err := s.askGroupDeletion(ctx, api, content)
 	if err != nil {
 		return err
 	}

@@ -35,6 +35,9 @@ func (s *Snapshotter) deleteMember(ctx context.Context, call objects.Call, id id
 			return err
 		}
 	}
+	if err := s.removeFollowedGroup(ctx, snapshotKey{id.Driver, id.Group.Handle}); err != nil {
+		return fmt.Errorf("delete its group %s, which Velero follows: %w", ids.Short(id.Group.Handle), err)
+	}
 	if err := s.deleteGroupOf(ctx, call, id); err != nil {
 		return fmt.Errorf("delete its group %s: %w", ids.Short(id.Group.Handle), err)
 	}
@@ -45,6 +48,17 @@ func (s *Snapshotter) deleteMember(ctx context.Context, call objects.Call, id id
 		goneWithGroup.Store(snapshotKey{id.Driver, member}, true)
 	}
 	return nil
+}
+
+// removeFollowedGroup removes the contents of a group that Velero follows, with the group.
+func (s *Snapshotter) removeFollowedGroup(ctx context.Context, group snapshotKey) error {
+	_, contents, err := s.contentsOfGroups(ctx, s.owner.Selector()+","+objects.LabelOperation)
+	for _, content := range contents {
+		if err == nil && (snapshotKey{content.Spec.Driver, content.Status.Handle}) == group {
+			err = s.removeFollowed(ctx, content.Labels[objects.LabelOperation])
+		}
+	}
+	return err
 }
 
 // requireNoMember fails if the driver still finds a snapshot of a group that it has

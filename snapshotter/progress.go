@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/longshore-dev/velero-plugin/snapshotter/internal/drivererr"
@@ -27,13 +27,13 @@ type Progress struct {
 	Since   time.Time
 }
 
-// operation is a snapshot that Velero follows, with the contents that stand for it, the
-// oldest first. The first has the handle that the backup was given. There is another
-// one while an error is looked into, see renew.
+// operation is a snapshot that Velero follows, or a group of snapshots, with the contents
+// that stand for it, the oldest first. The first has the handle that the backup was given.
+// There is another one while an error is looked into, see renew.
 type operation struct {
 	*Snapshotter
 	id       string
-	contents []*snapshotv1.VolumeSnapshotContent
+	contents []followedContent
 }
 
 // Progress says how far the operation is that Follow has begun. Where no content
@@ -59,12 +59,11 @@ func (s *Snapshotter) operation(ctx context.Context, id string) (operation, erro
 	if err := uuid.Validate(id); err != nil {
 		return operation{}, fmt.Errorf("operation %q: %w", ids.Short(id), err)
 	}
-	contents, err := s.kube.VolumeSnapshotContents.List(ctx, s.owner.Selector()+","+objects.LabelOperation+"="+id)
+	contents, err := s.followedContents(ctx, s.owner.Selector()+","+objects.LabelOperation+"="+id)
 	if err != nil {
-		return operation{}, fmt.Errorf("look for the snapshot of operation %s: %w", id, explainMissingAPI(err))
+		return operation{}, fmt.Errorf("look for the snapshot of operation %s: %w", id, err)
 	}
-	contents = slices.DeleteFunc(contents, func(c *snapshotv1.VolumeSnapshotContent) bool { return objects.PurposeOf(c) != objects.Snapshot })
-	slices.SortFunc(contents, func(a, b *snapshotv1.VolumeSnapshotContent) int { return attemptOf(a) - attemptOf(b) })
+	slices.SortFunc(contents, func(a, b followedContent) int { return attemptOf(a) - attemptOf(b) })
 	return operation{s, id, contents}, nil
 }
 
@@ -72,37 +71,38 @@ func (s *Snapshotter) operation(ctx context.Context, id string) (operation, erro
 // Their times of creation may be equal.
 const annotationAttempt = "longshore.dev/attempt"
 
-func attemptOf(content *snapshotv1.VolumeSnapshotContent) int {
-	attempt, _ := strconv.Atoi(content.Annotations[annotationAttempt]) // the first has none
+func attemptOf(content metav1.Object) int {
+	attempt, _ := strconv.Atoi(content.GetAnnotations()[annotationAttempt]) // the first has none
 	return attempt
 }
 
 // assess says how far the storage is by the contents.
 func (o operation) assess(ctx context.Context) (Progress, error) {
 	first, last := o.contents[0], o.contents[len(o.contents)-1]
-	message := objects.Message(last)
+	taken, now := first.status().Handle, last.status()
 	state := Progress{
-		Since: first.CreationTimestamp.Time,
-		State: fmt.Sprintf("driver %s works on snapshot %s: %s", last.Spec.Driver, ids.Short(objects.Handle(first)), ids.Words(objects.State(last))),
+		Since: first.GetCreationTimestamp().Time,
+		State: fmt.Sprintf("driver %s works on %s %s: %s", now.Driver, last.what(), ids.Short(taken), ids.Words(now.State)),
 	}
-	ready := func(c *snapshotv1.VolumeSnapshotContent) bool {
-		return objects.Ready(c) && !objects.Asking(c) && objects.Handle(c) == objects.Handle(first)
+	ready := func(c followedContent) bool {
+		is := c.status()
+		return is.Ready && !is.Asking && is.Handle == taken
 	}
-	switch handle := objects.Handle(last); {
+	switch {
 	case slices.ContainsFunc(o.contents, ready):
 		state.Done = true
 		return state, o.forget(ctx, o.contents)
-	case last.DeletionTimestamp != nil:
-		return o.fail(ctx, "%s was deleted by someone else before the snapshot could be restored", o.describeContent(last.Name))
-	case handle == "" && o.hasFailed(last):
-		return o.fail(ctx, "driver %s has failed since it took the point in time: %s", last.Spec.Driver, ids.Words(message))
-	case handle == "":
+	case last.GetDeletionTimestamp() != nil:
+		return o.fail(ctx, "%s was deleted by someone else before the %s could be restored", last.describe(), last.what())
+	case now.Handle == "" && o.hasFailed(now):
+		return o.fail(ctx, "driver %s has failed since it took the point in time: %s", now.Driver, ids.Words(now.Message))
+	case now.Handle == "":
 		return state, nil
-	case handle != objects.Handle(first):
-		return o.fail(ctx, "driver %s took snapshot %s in the place of %s, later", last.Spec.Driver, ids.Short(handle), ids.Short(objects.Handle(first)))
+	case now.Handle != taken:
+		return o.fail(ctx, "driver %s took %s %s in the place of %s, later", now.Driver, last.what(), ids.Short(now.Handle), ids.Short(taken))
 	case len(o.contents) > 1: // the error has passed
 		return state, o.forget(ctx, o.contents[:len(o.contents)-1])
-	case drivererr.Final(message):
+	case drivererr.Final(now.Message):
 		return state, o.renew(ctx, last)
 	}
 	return state, nil
@@ -112,37 +112,35 @@ func (o operation) assess(ctx context.Context) (Progress, error) {
 // alone, and with the last one for long enough: as long as one call may take where it
 // may pass. AlreadyExists is the answer of a driver that holds the name of the content
 // against it (csi-snapshotter with --extra-create-metadata), and says nothing.
-func (o operation) hasFailed(content *snapshotv1.VolumeSnapshotContent) bool {
-	message, limit := objects.Message(content), o.settings.ErrorGracePeriod
-	if drivererr.MayPass(message) {
+func (o operation) hasFailed(now objects.Status) bool {
+	limit := o.settings.ErrorGracePeriod
+	if drivererr.MayPass(now.Message) {
 		limit = o.settings.SnapshotTimeout
 	}
-	return drivererr.Final(message) && drivererr.Code(message) != "AlreadyExists" && o.now().Sub(objects.ErrorTime(content)) > limit
+	return drivererr.Final(now.Message) && drivererr.Code(now.Message) != "AlreadyExists" && o.now().Sub(now.ErrorTime) > limit
 }
 
 // renew asks for the snapshot by another content. csi-snapshotter keeps an error in the
 // status until the snapshot is ready, also when the driver answers without one
 // meanwhile; the status of a new content tells. It has the same VolumeSnapshot's UID,
 // and so the same CSI name, by which the driver finds the snapshot it has.
-func (o operation) renew(ctx context.Context, old *snapshotv1.VolumeSnapshotContent) error {
-	call := o.newCall(objects.Snapshot, o.settings.SnapshotTimeout)
-	wanted := &snapshotv1.VolumeSnapshotContent{Spec: *old.Spec.DeepCopy()}
-	wanted.Name, wanted.Labels, wanted.Annotations = call.Name(), maps.Clone(old.Labels), maps.Clone(old.Annotations)
-	wanted.Finalizers = []string{objects.FinalizerContent}
-	wanted.Annotations[annotationAttempt] = strconv.Itoa(attemptOf(old) + 1)
-	wanted.Annotations[objects.AnnotationDeadline] = objects.FormatTime(call.Deadline)
-	delete(wanted.Annotations, objects.AnnotationBeingCreated)
-	_, err := o.kube.VolumeSnapshotContents.Create(ctx, wanted)
-	return err
+func (o operation) renew(ctx context.Context, old followedContent) error {
+	call := o.newCall(objects.PurposeOf(old), o.settings.SnapshotTimeout)
+	meta := metav1.ObjectMeta{Name: call.Name(), Labels: maps.Clone(old.GetLabels()), Annotations: maps.Clone(old.GetAnnotations())}
+	meta.Annotations[annotationAttempt] = strconv.Itoa(attemptOf(old) + 1)
+	meta.Annotations[objects.AnnotationDeadline] = objects.FormatTime(call.Deadline)
+	delete(meta.Annotations, objects.AnnotationBeingCreated)
+	delete(meta.Annotations, objects.AnnotationGroupBeingCreated)
+	return old.again(ctx, meta)
 }
 
 // forget removes contents, and leaves the snapshot in the storage.
-func (o operation) forget(ctx context.Context, contents []*snapshotv1.VolumeSnapshotContent) error {
+func (o operation) forget(ctx context.Context, contents []followedContent) error {
 	for _, content := range contents {
-		if content.DeletionTimestamp != nil {
+		if content.GetDeletionTimestamp() != nil {
 			continue
 		}
-		if err := o.forgetContent(ctx, content, o.unchanged(content)); err != nil {
+		if err := content.forget(ctx); err != nil {
 			return err
 		}
 	}
@@ -166,8 +164,7 @@ func (o operation) fail(ctx context.Context, format string, words ...any) (Progr
 // first: the driver could be asked by it for what another deletes.
 func (o operation) remove(ctx context.Context) (err error) {
 	for _, content := range slices.Backward(o.contents) {
-		_, failed := o.askDeletion(ctx, content)
-		err = errors.Join(err, failed)
+		err = errors.Join(err, content.askDeletion(ctx))
 	}
 	return err
 }
@@ -180,8 +177,8 @@ func (s *Snapshotter) removeFollowed(ctx context.Context, id string) error {
 		err = o.remove(ctx)
 	}
 	for _, content := range o.contents {
-		if err == nil && objects.Handle(content) != "" {
-			err = s.kube.VolumeSnapshotContents.UntilGone(ctx, content)
+		if err == nil && content.status().Handle != "" {
+			err = content.untilGone(ctx)
 		}
 	}
 	return err
@@ -195,7 +192,7 @@ func (s *Snapshotter) Cancel(ctx context.Context, id string) error {
 		return err
 	}
 	last := o.contents[len(o.contents)-1]
-	err = o.record(ctx, "the storage did not finish the snapshot in the time that the backup gives: "+ids.Words(objects.State(last)))
+	err = o.record(ctx, "the storage did not finish the snapshot in the time that the backup gives: "+ids.Words(last.status().State))
 	if err != nil {
 		return err
 	}
@@ -208,7 +205,7 @@ const failureKey = "failure"
 // record writes a failure down, for as long as Velero may ask.
 func (o operation) record(ctx context.Context, failure string) error {
 	call := o.newCall(objects.Failure, o.settings.SnapshotTimeout)
-	call.UID, call.Backup = types.UID(o.id), o.contents[0].Annotations[objects.AnnotationBackup]
+	call.UID, call.Backup = types.UID(o.id), o.contents[0].GetAnnotations()[objects.AnnotationBackup]
 	wanted := &corev1.ConfigMap{ObjectMeta: call.Meta(o.owner.Velero), Data: map[string]string{failureKey: failure}}
 	wanted.Labels[objects.LabelOperation] = o.id
 	if _, err := o.kube.ConfigMaps.In(o.owner.Velero).Create(ctx, wanted); err != nil {

@@ -46,7 +46,7 @@ func DefaultSettings() Settings {
 		RestoreTimeout:   10 * time.Minute,
 		DeleteTimeout:    5 * time.Minute,
 		ErrorGracePeriod: 2 * time.Minute,
-		Groups:           groupsAuto,
+		Groups:           GroupsAuto,
 		SweepAfter:       10 * time.Minute,
 		KubeQPS:          50,
 		KubeBurst:        100,

@@ -136,20 +136,20 @@ func appendLeftover[T metav1.Object](s *Snapshotter, found []Leftover, kind stri
 
 // groupLeftovers finds the contents of groups.
 func (s *Snapshotter) groupLeftovers(ctx context.Context) (found []Leftover, err error) {
-	api, err := s.kube.GroupSnapshots(ctx)
-	if err != nil || api == nil {
-		return nil, err
-	}
-	contents, err := api.Contents.List(ctx, s.owner.Selector())
-	if apierrors.IsForbidden(err) { // who may not list them has made none
-		return nil, nil
-	}
+	api, contents, err := s.contentsOfGroups(ctx, s.owner.Selector())
 	if err != nil {
 		return nil, fmt.Errorf("look for leftovers: %w", err)
 	}
+	var errs []error
 	for _, content := range contents {
 		remedy, remove := "", (func(context.Context, *kube.GroupSnapshotContent) error)(nil)
 		switch purpose, known := objects.PurposeOf(content), content.Spec.Source.Handles != nil; {
+		case content.Labels[objects.LabelOperation] != "":
+			over, err := s.isOver(ctx, content)
+			errs = append(errs, err)
+			if over {
+				remedy, remove = "remove it; its backup is over, and the group stays in the storage", func(ctx context.Context, c *kube.GroupSnapshotContent) error { return s.forgetGroup(ctx, api, c) }
+			}
 		case purpose == objects.Group && !known:
 			remedy, remove = "remove it, and its group unless the journal of a backup has it", func(ctx context.Context, c *kube.GroupSnapshotContent) error { return s.removeGroupTaken(ctx, api, c) }
 		case purpose == objects.Delete && known:
@@ -161,7 +161,7 @@ func (s *Snapshotter) groupLeftovers(ctx context.Context) (found []Leftover, err
 			found = appendLeftover(s, found, "VolumeGroupSnapshotContent", content, remedy, remove)
 		}
 	}
-	return found, nil
+	return found, errors.Join(errs...)
 }
 
 // contentRemedy says what is done about a content of ours, and does it.

@@ -18,11 +18,12 @@ const missingTime = 10 * time.Second
 
 // tolerance accepts the errors of a driver for a while: the controllers repeat
 // every request, so that no error is the end until it has lasted. Errors that a
-// driver gives while it works are accepted until the call's time is up.
+// driver gives while it works are accepted until the call's time is up, unless they count.
 type tolerance struct {
-	grace time.Duration
-	log   logrus.FieldLogger
-	end   context.CancelCauseFunc
+	grace  time.Duration
+	counts bool
+	log    logrus.FieldLogger
+	end    context.CancelCauseFunc
 
 	mu    sync.Mutex
 	last  string
@@ -62,7 +63,7 @@ func (t *tolerance) report(message string) {
 	}
 	t.last = message
 	t.log.WithField("message", message).Warn("the driver reports an error; it is asked again")
-	if drivererr.MayPass(message) {
+	if drivererr.MayPass(message) && !t.counts {
 		t.stopTimer()
 		return
 	}

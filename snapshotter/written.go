@@ -50,16 +50,12 @@ func (c creation) keepWritten(ctx context.Context, id ids.SnapshotID) error {
 }
 
 func (c creation) keepWrittenGroup(ctx context.Context, group snapshotKey) error {
-	api, err := c.kube.GroupSnapshots(ctx)
-	if err != nil || api == nil {
-		return err
-	}
-	contents, err := api.Contents.List(ctx, c.owner.Selector()+","+objects.LabelPurpose+"="+string(objects.Group))
+	api, contents, err := c.contentsOfGroups(ctx, c.owner.Selector()+","+objects.LabelPurpose+"="+string(objects.Group))
 	if err != nil {
 		return err
 	}
 	for _, content := range contents {
-		if (snapshotKey{content.Spec.Driver, content.Status.Handle}) != group {
+		if content.Labels[objects.LabelOperation] != "" || (snapshotKey{content.Spec.Driver, content.Status.Handle}) != group {
 			continue
 		}
 		if err := c.forgetGroup(ctx, api, content); err != nil {

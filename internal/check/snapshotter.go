@@ -32,6 +32,7 @@ type volumeSnapshotter struct {
 	log logrus.FieldLogger
 	s   *snapshotter.Snapshotter
 
+	lacking []string // rights of Velero
 	drivers []string // that the location takes
 	classes []storagev1.StorageClass
 	proof   Full
@@ -55,6 +56,7 @@ func (v *volumeSnapshotter) look(ctx context.Context) {
 		return
 	}
 	v.Step(ctx, "readiness", v.readiness)
+	v.Step(ctx, "groups", v.groups)
 	v.controllers(ctx)
 	if v.Step(ctx, "storage classes", v.storageClasses) {
 		v.snapshotClasses(ctx)

@@ -68,11 +68,12 @@ func (v *volumeSnapshotter) locations(ctx context.Context) (string, error) {
 // ask that asks for himself.
 func (v *volumeSnapshotter) permissions(ctx context.Context) (string, error) {
 	account := v.serviceAccount(ctx)
-	lacking, err := v.lacking(ctx, account)
+	lacking, err := v.lackingOf(ctx, account)
 	if apierrors.IsForbidden(err) {
 		account = ""
-		lacking, err = v.lacking(ctx, account)
+		lacking, err = v.lackingOf(ctx, account)
 	}
+	v.lacking = lacking
 	if err != nil {
 		return "", err
 	}
@@ -106,7 +107,7 @@ func (v *volumeSnapshotter) serviceAccount(ctx context.Context) string {
 	return v.Namespace + "/" + name
 }
 
-func (v *volumeSnapshotter) lacking(ctx context.Context, account string) ([]string, error) {
+func (v *volumeSnapshotter) lackingOf(ctx context.Context, account string) ([]string, error) {
 	var lacking []string
 	for _, right := range v.s.Settings().Rights() {
 		for _, verb := range right.Verbs {

@@ -83,6 +83,7 @@ func TestCluster(t *testing.T) {
 	t.Run("object store", i.objectStore)
 	t.Run("mounted Secret", i.mountedSecret)
 	t.Run("good", i.good)
+	t.Run("groups", i.groups)
 	t.Run("two locations", i.twoLocations)
 	t.Run("full", i.full)
 	t.Run("full beside volumes of others", i.fullBesideOthers)
@@ -188,10 +189,39 @@ func (i *installed) good(t *testing.T) {
 	steps := i.steps(exitOK, "check", "snapshotter")
 	require.Contains(t, steps["CSI drivers"].Detail, testbed.DriverName+" (on 2 nodes)")
 	require.Contains(t, steps["readiness"].Detail, testbed.DriverName+": no snapshot has been seen yet")
+	require.Contains(t, steps["groups"].Detail, testbed.DriverName+": side by side")
+	require.Contains(t, steps["groups"].Detail, "has no VolumeGroupSnapshotClass")
 	require.Contains(t, steps["class "+testbed.ClassWaitForFirstConsumer].Detail, "VolumeSnapshotClass "+testbed.SnapshotClass)
 	require.Equal(t, "service account velero/velero has all rights", steps["permissions"].Detail)
 	require.Equal(t, check.Warning, steps["snapshot-controller"].Outcome, "it has no lease here and no workload")
 	require.Equal(t, check.OK, steps["Velero"].Outcome)
+}
+
+// groups: which of the setting groups holds depends on what the cluster has.
+func (i *installed) groups(t *testing.T) {
+	i = &installed{t, i.Cluster, i.s3}
+	step := i.steps(exitFailed, "check", "snapshotter", "--config", "groups=require")["groups"]
+	require.Equal(t, check.Failed, step.Outcome)
+	require.Contains(t, step.Detail, "the backup of a group fails")
+	require.Contains(t, step.Hint, "VolumeGroupSnapshotClass")
+	i.groupClass("one")
+	step = i.steps(exitOK, "check", "snapshotter")["groups"]
+	require.Equal(t, check.OK, step.Outcome)
+	require.Contains(t, step.Detail, testbed.DriverName+": as one, by VolumeGroupSnapshotClass one (v1)")
+	i.groupClass("two")
+	step = i.steps(exitOK, "check", "snapshotter")["groups"]
+	require.Equal(t, check.Warning, step.Outcome)
+	require.Contains(t, step.Detail, "several VolumeGroupSnapshotClasses")
+	step = i.steps(exitOK, "check", "snapshotter", "--config", "groups=off")["groups"]
+	require.Contains(t, step.Detail, "groups: off")
+}
+
+// groupClass gives the driver a VolumeGroupSnapshotClass for the length of the test.
+func (i *installed) groupClass(name string) {
+	i.Helper()
+	require.NoError(i, i.Apply(i.Context(), `{apiVersion: groupsnapshot.storage.k8s.io/v1, kind: VolumeGroupSnapshotClass, metadata: {name: `+name+`}, driver: `+testbed.DriverName+`, deletionPolicy: Delete}`))
+	classes := i.Dynamic.Resource(schema.GroupVersionResource{Group: "groupsnapshot.storage.k8s.io", Version: "v1", Resource: "volumegroupsnapshotclasses"})
+	i.Cleanup(func() { require.NoError(i, classes.Delete(context.Background(), name, metav1.DeleteOptions{})) })
 }
 
 func (i *installed) full(t *testing.T) {
@@ -369,6 +399,8 @@ func (i *installed) permissions(t *testing.T) {
 	require.Eventually(t, func() bool { return lacking().Outcome == check.Failed }, 10*time.Second, 200*time.Millisecond)
 	require.Contains(t, lacking().Detail, "service account velero/velero may not get persistentvolumes; list persistentvolumes;")
 	require.Contains(t, lacking().Hint, "velero-plugin-longshore print rbac -n velero --service-account velero | kubectl apply")
+	i.groupClass("unused")
+	require.Contains(t, i.steps(exitFailed, "check", "snapshotter")["groups"].Detail, "side by side (Velero may not list volumegroupsnapshotclasses.groupsnapshot.storage.k8s.io)")
 
 	require.NoError(t, i.Apply(t.Context(), printed(t, exitOK, "rbac")))
 	require.Eventually(t, func() bool {

@@ -24,14 +24,15 @@ volumePolicies:
 
 // TestGroup: the snapshots of claims that Velero groups are taken together, and the one
 // that it never asks for is removed when the backup is over. With a driver that takes
-// groups they are taken as one, restored, and deleted at once.
+// groups they are taken as one, followed while the storage finishes them, restored, and
+// deleted at once. A group that the storage does not finish is told of, and removed.
 func TestGroup(t *testing.T) {
 	bed := testbed.ForTest(t)
 	s3, err := bed.StartS3(t.Context(), testbed.S3Options{})
 	require.NoError(t, err)
 	cluster, err := bed.StartCluster(t.Context(), testbed.ClusterOptions{})
 	require.NoError(t, err)
-	server, err := bed.StartVelero(t.Context(), cluster, testbed.VeleroOptions{S3: s3, Bucket: "groups"})
+	server, err := bed.StartVelero(t.Context(), cluster, testbed.VeleroOptions{S3: s3, Bucket: "groups", SnapshotConfig: map[string]string{"errorGracePeriod": "3s"}})
 	require.NoError(t, err)
 	require.NoError(t, cluster.CreateNamespace(t.Context(), "app"))
 	for name, class := range map[string]string{"data": testbed.ClassImmediate, "log": testbed.ClassImmediate, "cache": testbed.ClassRetain} {
@@ -65,9 +66,23 @@ func TestGroup(t *testing.T) {
 	require.Empty(t, snapshotsIn(t, cluster))
 
 	require.NoError(t, cluster.Apply(t.Context(), `{apiVersion: groupsnapshot.storage.k8s.io/v1, kind: VolumeGroupSnapshotClass, metadata: {name: groups}, driver: `+testbed.DriverName+`, deletionPolicy: Delete}`))
+	unfinished := groupThatFails(t, cluster)
+	require.NoError(t, cluster.ControlDriver(testbed.DriverControl{SnapshotReadyDelay: "4s", Rules: unfinished}))
+	require.NoError(t, cluster.Kube.CoreV1().ConfigMaps("velero").Delete(t.Context(), "longshore-drivers", metav1.DeleteOptions{}))
+	veleroCLI(t, server, "backup", "create", "failed", "--include-namespaces", "bad")
 	veleroCLI(t, server, "backup", "create", "two", "--include-namespaces", "app", "--resource-policies-configmap", "skip")
+	_, err = server.WaitPhase(t.Context(), "backups", "failed", waitLimit, "PartiallyFailed")
+	require.NoError(t, err)
+	details := veleroCLI(t, server, "backup", "describe", "failed", "--details")
+	require.GreaterOrEqual(t, strings.Count(details, "the upload was refused"), 2, details)
 	require.NoError(t, server.WaitBackup(t.Context(), "two", waitLimit))
+	details = veleroCLI(t, server, "backup", "describe", "two", "--details")
+	require.Contains(t, details, "1 of 1 complete (snapshots)", details)
 	requireLine(t, veleroCLI(t, server, "backup", "logs", "two"), "snapshots of 3 volumes of the group were taken as one")
+	require.NoError(t, cluster.ControlDriver(testbed.DriverControl{}))
+	require.Eventually(t, func() bool { return len(snapshotsIn(t, cluster)) == 3 }, waitLimit, 200*time.Millisecond, "the failed group is gone")
+	veleroCLI(t, server, "backup", "delete", "failed", "--confirm")
+	requireBackupGone(t, server, "failed")
 	require.Len(t, snapshotsIn(t, cluster), 3)
 	unasked = journalOf(t, cluster)
 	require.Len(t, unasked.Data, 1)
@@ -89,6 +104,24 @@ func TestGroup(t *testing.T) {
 	contents, err := cluster.Dynamic.Resource(schema.GroupVersionResource{Group: "groupsnapshot.storage.k8s.io", Version: "v1", Resource: "volumegroupsnapshotcontents"}).List(t.Context(), metav1.ListOptions{})
 	require.NoError(t, err)
 	require.Empty(t, contents.Items)
+}
+
+// groupThatFails makes a group of two claims, and returns rules by which the storage
+// fails after it has taken their snapshots.
+func groupThatFails(t *testing.T, cluster *testbed.Cluster) []testbed.DriverRule {
+	t.Helper()
+	require.NoError(t, cluster.CreateNamespace(t.Context(), "bad"))
+	var handle string
+	for _, name := range []string{"data", "log"} {
+		pv, err := cluster.CreateClaim(t.Context(), testbed.ClaimOptions{Namespace: "bad", Name: name, Labels: map[string]string{"velero.io/volume-group": "database"}})
+		require.NoError(t, err)
+		handle = handleOf(t, cluster, pv)
+	}
+	const method = "CreateVolumeGroupSnapshot"
+	return []testbed.DriverRule{
+		{Method: method, Match: handle, Delay: "1ms", Times: 1},
+		{Method: method, Match: handle, Code: "InvalidArgument", Message: "the upload was refused"},
+	}
 }
 
 func requireBackupGone(t *testing.T, server *testbed.VeleroServer, name string) {

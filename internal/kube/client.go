@@ -92,7 +92,7 @@ func New(config *rest.Config, o Options) (*Client, error) {
 	errs := []error{errCore, errStorage, errSnapshots}
 	for _, version := range groupSnapshotVersions {
 		client, err := groupClient(config, transport, "/apis", schema.GroupVersion{Group: groupSnapshotGroup, Version: version})
-		g := &GroupSnapshots{}
+		g := &GroupSnapshots{Version: version}
 		set(&g.Contents, c, client, "VolumeGroupSnapshotContent", "volumegroupsnapshotcontents")
 		set(&g.Classes, c, client, "VolumeGroupSnapshotClass", "volumegroupsnapshotclasses")
 		c.groupSnapshots, errs = append(c.groupSnapshots, g), append(errs, err)

@@ -23,6 +23,7 @@ var groupSnapshotVersions = []string{"v1", "v1beta2"}
 
 // GroupSnapshots are the clients for group snapshots, in one version of their API.
 type GroupSnapshots struct {
+	Version  string
 	Contents Resource[GroupSnapshotContent, GroupSnapshotContentList]
 	Classes  Resource[GroupSnapshotClass, GroupSnapshotClassList]
 }

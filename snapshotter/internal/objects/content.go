@@ -69,10 +69,26 @@ func Message(content *snapshotv1.VolumeSnapshotContent) string {
 	return ErrorText(statusOf(content).Error)
 }
 
-// ErrorTime returns since when a content has the error in its status, now if that is not
-// known.
-func ErrorTime(content *snapshotv1.VolumeSnapshotContent) time.Time {
-	return ptr.Deref(ptr.Deref(statusOf(content).Error, snapshotv1.VolumeSnapshotError{}).Time, metav1.Now()).Time
+// Status is what csi-snapshotter reports of a snapshot, or of a group of snapshots.
+type Status struct {
+	Driver, Handle string // of the CSI driver, and of what it has taken, "" until then
+	Ready, Asking  bool   // see [Ready] and [Asking]
+	Message        string // the error, "" if there is none
+	ErrorTime      time.Time
+	State          string // for a person
+}
+
+// StatusOf is what csi-snapshotter reports of a snapshot.
+func StatusOf(content *snapshotv1.VolumeSnapshotContent) Status {
+	return Status{
+		Driver: content.Spec.Driver, Handle: Handle(content), Ready: Ready(content), Asking: Asking(content),
+		Message: Message(content), ErrorTime: timeOf(statusOf(content).Error), State: State(content),
+	}
+}
+
+// timeOf returns since when a status has the error, now if that is not known.
+func timeOf(err *snapshotv1.VolumeSnapshotError) time.Time {
+	return ptr.Deref(ptr.Deref(err, snapshotv1.VolumeSnapshotError{}).Time, metav1.Now()).Time
 }
 
 // ErrorText returns the message of an error in a status, "" if there is none.

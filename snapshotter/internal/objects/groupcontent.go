@@ -37,6 +37,15 @@ func MemberOf(content *kube.GroupSnapshotContent, volume string) kube.GroupSnaps
 	return kube.GroupSnapshotMember{}
 }
 
+// StatusOfGroup is what csi-snapshotter reports of a group.
+func StatusOfGroup(content *kube.GroupSnapshotContent) Status {
+	_, asking := content.Annotations[AnnotationGroupBeingCreated]
+	return Status{
+		Driver: content.Spec.Driver, Handle: content.Status.Handle, Ready: content.Status.ReadyToUse, Asking: asking,
+		Message: ErrorText(content.Status.Error), ErrorTime: timeOf(content.Status.Error), State: GroupState(content),
+	}
+}
+
 // GroupState tells how far a content is, for a person.
 func GroupState(content *kube.GroupSnapshotContent) string {
 	if message := ErrorText(content.Status.Error); message != "" {
