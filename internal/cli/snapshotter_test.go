@@ -221,7 +221,9 @@ func (i *installed) groupClass(name string) {
 	i.Helper()
 	require.NoError(i, i.Apply(i.Context(), `{apiVersion: groupsnapshot.storage.k8s.io/v1, kind: VolumeGroupSnapshotClass, metadata: {name: `+name+`}, driver: `+testbed.DriverName+`, deletionPolicy: Delete}`))
 	classes := i.Dynamic.Resource(schema.GroupVersionResource{Group: "groupsnapshot.storage.k8s.io", Version: "v1", Resource: "volumegroupsnapshotclasses"})
-	i.Cleanup(func() { require.NoError(i, classes.Delete(context.WithoutCancel(i.Context()), name, metav1.DeleteOptions{})) })
+	i.Cleanup(func() {
+		require.NoError(i, classes.Delete(context.WithoutCancel(i.Context()), name, metav1.DeleteOptions{}))
+	})
 }
 
 func (i *installed) full(t *testing.T) {
