@@ -21,22 +21,30 @@ const ofNightly = `{"apiVersion": "velero.io/v1", "kind": "BackupList", "metadat
 {"apiVersion": "velero.io/v1", "kind": "Backup", "metadata": {"name": "new", "labels": {"velero.io/schedule-name": "nightly"}, "creationTimestamp": "2026-01-05T02:00:00Z"}, "spec": {"storageLocation": "c"}}
 ]}`
 
-// TestLatest: the newest is by the time at which a backup began, and one that failed is
-// not passed over, which would hide that there is no newer one.
-func TestLatest(t *testing.T) {
+// answering is a cluster whose API answers so.
+func answering(t *testing.T, answer func(*http.Request) string) *Cluster {
+	t.Helper()
 	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		list := `{"apiVersion": "velero.io/v1", "kind": "BackupList", "metadata": {}, "items": []}`
-		if r.URL.Path == "/apis/velero.io/v1/namespaces/velero/backups" && r.URL.Query().Get("labelSelector") == "velero.io/schedule-name=nightly" {
-			list = ofNightly
-		}
-		_, _ = io.WriteString(w, list)
+		_, _ = io.WriteString(w, answer(r))
 	}))
-	defer api.Close()
+	t.Cleanup(api.Close)
 	cluster, err := check.NewCluster(&rest.Config{Host: api.URL}, "velero")
 	require.NoError(t, err)
 	c, err := NewCluster(cluster)
 	require.NoError(t, err)
+	return c
+}
+
+// TestLatest: the newest is by the time at which a backup began, and one that failed is
+// not passed over, which would hide that there is no newer one.
+func TestLatest(t *testing.T) {
+	c := answering(t, func(r *http.Request) string {
+		if r.URL.Path == "/apis/velero.io/v1/namespaces/velero/backups" && r.URL.Query().Get("labelSelector") == "velero.io/schedule-name=nightly" {
+			return ofNightly
+		}
+		return `{"apiVersion": "velero.io/v1", "kind": "BackupList", "metadata": {}, "items": []}`
+	})
 
 	newest, unfinished, err := c.Latest(t.Context(), "nightly", "")
 	require.NoError(t, err)

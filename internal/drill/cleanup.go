@@ -22,6 +22,9 @@ const cleanUpTimeout = 10 * time.Minute
 // CleanUpNotice tells somebody who interrupts a drill what it does before it ends.
 var CleanUpNotice = fmt.Sprintf("removing what the drill made, for %s at most; Ctrl-C once more ends it at once, and the next drill removes the rest...", cleanUpTimeout)
 
+// atOnce is of how many drills the remains are removed at once.
+const atOnce = 8
+
 // later is the hint where something could not be removed.
 const later = "the next drill tries again; it finds what has the labels longshore.dev/purpose=drill"
 
@@ -41,15 +44,7 @@ func (d *drill) remains(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	var removed, failed []string
-	for _, id := range ids {
-		what, err := d.remove(ctx, id)
-		if err != nil {
-			failed = append(failed, "of drill "+id+": "+err.Error())
-			continue
-		}
-		removed = append(removed, what+" of drill "+id)
-	}
+	removed, failed := d.removeAll(ctx, ids)
 	detail := "none"
 	if len(removed) > 0 {
 		detail = "removed " + strings.Join(removed, "; ")
@@ -61,6 +56,28 @@ func (d *drill) remains(ctx context.Context) (string, error) {
 		return "", check.Warn(strings.Join(append(failed, detail), "; "), later)
 	}
 	return detail, nil
+}
+
+// removeAll removes what drills made, side by side: each waits for its namespaces to go.
+func (c *Cluster) removeAll(ctx context.Context, ids []string) (removed, failed []string) {
+	whats, errs := make([]string, len(ids)), make([]error, len(ids))
+	var group errgroup.Group
+	group.SetLimit(atOnce)
+	for i, id := range ids {
+		group.Go(func() error {
+			whats[i], errs[i] = c.remove(ctx, id)
+			return nil
+		})
+	}
+	_ = group.Wait() // each has its own error
+	for i, id := range ids {
+		if errs[i] != nil {
+			failed = append(failed, "of drill "+id+": "+errs[i].Error())
+		} else {
+			removed = append(removed, whats[i]+" of drill "+id)
+		}
+	}
+	return removed, failed
 }
 
 // dead are the drills whose process is gone, and those that are under way.

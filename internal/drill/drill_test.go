@@ -203,6 +203,7 @@ func TestUnsaved(t *testing.T) {
 		volumes         []backups.Volume
 		original, empty bool
 	}{
+		"by files":        {kept, []backups.Volume{{Name: "pv", Method: backups.MethodPodVolume}}, false, true},
 		"saved, kept":     {kept, native, false, false},
 		"saved, deleted":  {gone, native, false, false},
 		"unsaved, kept":   {kept, []backups.Volume{{Name: "pv", Skipped: true}}, true, false},
@@ -215,9 +216,13 @@ func TestUnsaved(t *testing.T) {
 			if c.pv != "" {
 				items = append(items, "persistentvolumes", c.pv)
 			}
-			d := &drill{plan: *planned(t, nil, items...)}
-			original, empty := d.plan.unsaved(c.volumes)
+			d := &drill{plan: *planned(t, nil, items...), o: Options{ExcludeResources: []string{"pods"}}}
+			original, empty := d.plan.unsaved(c.volumes, true)
 			require.Equal(t, c.original, len(original) == 1)
+			if name == "by files" {
+				_, withPods := d.plan.unsaved(c.volumes, false)
+				require.Empty(t, withPods)
+			}
 			require.Equal(t, c.empty, len(empty) == 1)
 			detail, err := d.assess(c.volumes)
 			switch {

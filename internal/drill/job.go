@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/yaml"
 
+	"github.com/longshore-dev/velero-plugin/internal/check"
 	"github.com/longshore-dev/velero-plugin/internal/kube"
 )
 
@@ -63,10 +64,35 @@ func (j *Job) run(ctx context.Context, c *Cluster, p place) (string, error) {
 		}
 		return ended(now)
 	})
-	if err != nil {
-		return "", err
+	var no *failed
+	switch {
+	case err == nil:
+		return "Job " + made.GetName() + " is Complete", nil
+	case errors.As(err, &no):
+		return "", &failed{no.why + "; " + c.podsOf(ctx, made)}
+	case ctx.Err() != nil:
+		return c.podsOf(ctx, made), err
 	}
-	return "Job " + made.GetName() + " is Complete", nil
+	return "", err
+}
+
+// podsOf tells how a pod of a Job is, and how many more there are, or why it has none.
+func (c *Cluster) podsOf(ctx context.Context, job *object) string {
+	ctx = context.WithoutCancel(ctx)
+	var list struct{ Items []workload }
+	if err := c.get(ctx, pathOf("v1", job.GetNamespace(), "pods", ""), nil, &list); err != nil {
+		return "its pods could not be read: " + clean(err.Error())
+	}
+	var all []string
+	for i := range list.Items {
+		if list.Items[i].ownedBy(job.GetUID()) {
+			all = append(all, list.Items[i].state())
+		}
+	}
+	if len(all) == 0 {
+		return c.withEvents(ctx, errors.New("Job "+job.GetName()+" has not started any pod"), job.GetNamespace(), "Job").Error()
+	}
+	return check.Few(all, ", ", 1)
 }
 
 // ended tells whether a Job is over; where it has failed it is a failed.

@@ -158,7 +158,7 @@ func (d *drill) assess(volumes []backups.Volume) (string, error) {
 	if err := d.wantedOfCluster(); err != nil {
 		return "", err
 	}
-	original, empty := p.unsaved(volumes)
+	original, empty := p.unsaved(volumes, slices.Contains(d.o.ExcludeResources, "pods"))
 	if len(original) > 0 {
 		return "", check.Fail("a restore would give these claims the original volumes, not copies: "+few(original),
 			"their volumes are not in the backup, or were not saved and have the policy Retain; a drill must not touch them: "+
@@ -166,7 +166,7 @@ func (d *drill) assess(volumes []backups.Volume) (string, error) {
 	}
 	var doubts []string
 	if len(empty) > 0 {
-		doubts = append(doubts, "these claims come back empty, since their volumes were not saved: "+few(empty))
+		doubts = append(doubts, "these claims come back empty: "+few(empty))
 	}
 	if len(d.o.ClusterResources) > 0 {
 		doubts = append(doubts, "these come back for the whole cluster until the drill ends: "+few(d.o.ClusterResources))
@@ -203,22 +203,25 @@ func (p *plan) outline(named []string) string {
 // unsaved are the claims without a copy of their volumes. Velero restores those of
 // original with the volume itself: that is what it does to one without a snapshot
 // whose policy is not Delete, and to a claim whose volume it does not know. Those of
-// empty get a new volume (Velero, pkg/restore/restore.go).
-func (p *plan) unsaved(volumes []backups.Volume) (original, empty []string) {
-	saved := map[string]bool{}
+// empty get a new volume (Velero, pkg/restore/restore.go), as do those that were saved
+// file by file if pods are left out: these bring the files back.
+func (p *plan) unsaved(volumes []backups.Volume, noPods bool) (original, empty []string) {
+	saved, byPod := map[string]bool{}, map[string]bool{}
 	for i := range volumes {
 		v := &volumes[i]
 		p.csi = p.csi || v.Method == backups.MethodCSI
-		saved[v.Name] = v.Method != "" && !v.Skipped
+		saved[v.Name], byPod[v.Name] = v.Method != "" && !v.Skipped, v.Method == backups.MethodPodVolume
 	}
 	for _, name := range p.names() {
 		for _, claim := range slices.Sorted(maps.Keys(p.namespaces[name].claims)) {
 			volume := p.namespaces[name].claims[claim]
 			policy, known := p.policies[volume]
 			switch {
+			case known && saved[volume] && noPods && byPod[volume]:
+				empty = append(empty, name+"/"+claim+" (its volume was saved file by file, which a pod restores)")
 			case known && saved[volume]:
 			case known && policy == "Delete":
-				empty = append(empty, name+"/"+claim)
+				empty = append(empty, name+"/"+claim+" (its volume was not saved)")
 			default:
 				original = append(original, name+"/"+claim)
 			}

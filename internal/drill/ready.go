@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 
 	"github.com/longshore-dev/velero-plugin/internal/check"
@@ -69,7 +70,7 @@ func (d *drill) hopeless(ctx context.Context, list []*corev1.PersistentVolumeCla
 }
 
 // withEvents adds the last warning about the objects of a kind to an error.
-func (d *drill) withEvents(ctx context.Context, err error, namespace, kind string) error {
+func (c *Cluster) withEvents(ctx context.Context, err error, namespace, kind string) error {
 	var list struct {
 		Items []struct {
 			Message        string
@@ -77,7 +78,7 @@ func (d *drill) withEvents(ctx context.Context, err error, namespace, kind strin
 		}
 	}
 	query := map[string]string{"fieldSelector": "type=Warning,involvedObject.kind=" + kind}
-	if check.IsFinding(err) || d.get(context.WithoutCancel(ctx), "/api/v1/namespaces/"+namespace+"/events", query, &list) != nil || len(list.Items) == 0 {
+	if check.IsFinding(err) || c.get(context.WithoutCancel(ctx), "/api/v1/namespaces/"+namespace+"/events", query, &list) != nil || len(list.Items) == 0 {
 		return err
 	}
 	last := list.Items[len(list.Items)-1]
@@ -89,7 +90,10 @@ type workload struct {
 	Metadata struct {
 		Name            string
 		Generation      int64
-		OwnerReferences []struct{ Controller bool }
+		OwnerReferences []struct {
+			UID        types.UID
+			Controller bool
+		}
 	}
 	Spec   struct{ Replicas *int }
 	Status struct {
@@ -101,7 +105,13 @@ type workload struct {
 		Phase                  string
 		Conditions             []struct{ Type, Status string }
 		ContainerStatuses      []struct {
-			State struct{ Waiting struct{ Reason string } }
+			State struct {
+				Waiting    struct{ Reason string }
+				Terminated struct {
+					ExitCode        int
+					Reason, Message string
+				}
+			}
 		}
 	}
 }
@@ -145,17 +155,31 @@ func (w *workload) podNotReady() string {
 			return ""
 		}
 	}
-	return strings.TrimSpace("pod " + clean(w.Metadata.Name) + " is " + w.Status.Phase + " " + w.waiting())
+	return w.state()
 }
 
-// waiting is why a container of a pod does not run.
-func (w *workload) waiting() string {
-	for _, c := range w.Status.ContainerStatuses {
-		if reason := c.State.Waiting.Reason; reason != "" {
-			return "(" + clean(reason) + ")"
+// ownedBy tells whether a pod was made by what has that UID.
+func (w *workload) ownedBy(uid types.UID) bool {
+	for _, owner := range w.Metadata.OwnerReferences {
+		if owner.Controller && owner.UID == uid {
+			return true
 		}
 	}
-	return ""
+	return false
+}
+
+// state says how a pod is, and why a container of it does not run.
+func (w *workload) state() string {
+	text := "pod " + clean(w.Metadata.Name) + " is " + clean(w.Status.Phase)
+	for _, c := range w.Status.ContainerStatuses {
+		switch ended := c.State.Terminated; {
+		case c.State.Waiting.Reason != "":
+			return text + " (" + clean(c.State.Waiting.Reason) + ")"
+		case ended.ExitCode != 0:
+			return text + " (" + clean(strings.TrimSuffix(fmt.Sprintf("exit code %d, %s: %s", ended.ExitCode, ended.Reason, ended.Message), ": ")) + ")"
+		}
+	}
+	return text
 }
 
 // workloads waits until all are ready.

@@ -20,6 +20,7 @@ func TestNotReady(t *testing.T) {
 		{"pod", `{"metadata": {"name": "p"}, "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}}`, ""},
 		{"pod", `{"metadata": {"name": "p"}, "status": {"phase": "Succeeded"}}`, ""},
 		{"pod", `{"metadata": {"name": "p"}, "status": {"phase": "Pending", "containerStatuses": [{"state": {"waiting": {"reason": "ImagePullBackOff"}}}]}}`, "pod p is Pending (ImagePullBackOff)"},
+		{"pod", `{"metadata": {"name": "p"}, "status": {"phase": "Failed", "containerStatuses": [{"state": {"terminated": {"exitCode": 3, "reason": "Error", "message": "no orders"}}}]}}`, "pod p is Failed (exit code 3, Error: no orders)"},
 		{"pod", `{"metadata": {"name": "p", "ownerReferences": [{"controller": true}]}, "status": {"phase": "Pending"}}`, ""},
 	} {
 		var w workload

@@ -43,7 +43,8 @@ func (d *drill) restoreBy(ctx context.Context, name string, spec map[string]any)
 		return backups.Finished(phase), fmt.Sprintf("phase %q", phase), nil
 	})
 	if err != nil {
-		return "", inTime(ctx, err, "if its phase is still empty or New, Velero's server does not run or restores something else: look at its log; else raise --timeout")
+		return "", inTime(ctx, err, "if its phase is still empty or New, Velero's server does not run or restores something else: look at its log; "+
+			"in WaitingForPluginOperations it waits for volumes: look at their driver and, if a data mover saved them, at the pods of Velero's node agent; else raise --timeout")
 	}
 	return d.restoreEnded(ctx, ended)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/longshore-dev/velero-plugin/internal/check"
@@ -12,7 +13,8 @@ import (
 // Test is the user's, of what was restored.
 type Test interface {
 	// run runs the test. It returns a failed where the test itself says no, and
-	// another error where it could not be run.
+	// another error where it could not be run. Where ctx ends first, detail says what
+	// was waited for, if that is known.
 	run(ctx context.Context, c *Cluster, p place) (detail string, err error)
 }
 
@@ -40,7 +42,7 @@ func (d *drill) mustFail(ctx context.Context) (how string, err error) {
 	}
 	within, cancel := context.WithTimeout(ctx, min(emptyTimeout, d.o.TestTimeout))
 	defer cancel()
-	_, err = d.o.Test.run(within, d.Cluster, place{d.report.Drill, d.name, nothing})
+	detail, err := d.o.Test.run(within, d.Cluster, place{d.report.Drill, d.name, nothing})
 	var no *failed
 	switch {
 	case err == nil:
@@ -50,7 +52,7 @@ func (d *drill) mustFail(ctx context.Context) (how string, err error) {
 	case errors.As(err, &no):
 		return no.why, nil
 	case within.Err() != nil:
-		return "it does not end", nil
+		return strings.TrimSuffix("it does not end: "+detail, ": "), nil
 	}
 	return "", check.Fail("the test could not be run: "+err.Error(), "")
 }
@@ -72,7 +74,7 @@ func (d *drill) test(ctx context.Context) (string, error) {
 	case errors.As(err, &no):
 		return "", check.Fail(no.why, "the restore ended well, and what came back is not what the test wants")
 	case within.Err() != nil:
-		return "", check.Fail(fmt.Sprintf("the test did not end in %s", d.o.TestTimeout), "it has --test-timeout")
+		return "", check.Fail(strings.TrimSuffix(fmt.Sprintf("the test did not end in %s: %s", d.o.TestTimeout, detail), ": "), "it has --test-timeout")
 	}
 	return "", check.Fail("the test could not be run: "+err.Error(), "")
 }

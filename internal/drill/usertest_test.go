@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -78,6 +79,30 @@ func TestReadJob(t *testing.T) {
 	require.Error(t, err)
 	_, err = job.run(t.Context(), nil, place{"x", "nightly", map[string]string{"bank": "b", "shop": "s"}})
 	require.ErrorContains(t, err, `the Job is for namespace ""`)
+}
+
+// TestPodsOf: of a Job the pods are told, and of one that has none what its Events say.
+func TestPodsOf(t *testing.T) {
+	const pods = `{"items": [
+		{"metadata": {"name": "other", "ownerReferences": [{"uid": "v", "controller": true}]}, "status": {"phase": "Running"}},
+		{"metadata": {"name": "orders-a", "ownerReferences": [{"uid": "u", "controller": true}]}, "status": {"phase": "Pending", "containerStatuses": [{"state": {"waiting": {"reason": "ImagePullBackOff"}}}]}},
+		{"metadata": {"name": "orders-b", "ownerReferences": [{"uid": "u", "controller": true}]}, "status": {"phase": "Pending"}}]}`
+	const events = `{"items": [{"message": "pods is forbidden: violates PodSecurity", "involvedObject": {"name": "orders"}}]}`
+	c := answering(t, func(r *http.Request) string {
+		switch r.URL.Path {
+		case "/api/v1/namespaces/shop/pods":
+			return pods
+		case "/api/v1/namespaces/shop/events":
+			return events
+		}
+		return `{"items": []}`
+	})
+	job := &object{Object: map[string]any{"metadata": map[string]any{"name": "orders", "namespace": "shop", "uid": "u"}}}
+	require.Equal(t, "pod orders-a is Pending (ImagePullBackOff) and 1 more", c.podsOf(t.Context(), job))
+	job.SetUID("w")
+	require.Equal(t, "Job orders has not started any pod; of orders it is said: pods is forbidden: violates PodSecurity", c.podsOf(t.Context(), job))
+	job.SetNamespace("bank")
+	require.Equal(t, "Job orders has not started any pod", c.podsOf(t.Context(), job))
 }
 
 func TestJobEnded(t *testing.T) {
