@@ -105,6 +105,7 @@ type Volume struct {
 		Size   int64  `json:"size"` // in bytes
 	} `json:"csiSnapshotInfo"`
 	Moved *struct {
+		Mover  string `json:"dataMover"` // "" or "velero" for Velero's own
 		Handle string `json:"snapshotHandle"`
 		Size   int64  `json:"size"` // in bytes
 		Phase  string `json:"Phase"`
@@ -133,8 +134,9 @@ type PodVolume struct {
 		Labels map[string]string `json:"labels"`
 	} `json:"metadata"`
 	Spec struct {
-		Volume string `json:"volume"`
-		Pod    struct {
+		Volume   string `json:"volume"`
+		Uploader string `json:"uploaderType"` // "kopia", "restic", "" for restic
+		Pod      struct {
 			Namespace string `json:"namespace"`
 			Name      string `json:"name"`
 		} `json:"pod"`

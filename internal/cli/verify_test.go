@@ -142,6 +142,15 @@ func damages(t *testing.T) map[string]damage {
 			p["status"] = map[string]any{"phase": "Failed"}
 			b.Lists["-podvolumebackups.json.gz"] = []any{p}
 		}, step: "pod volumes", says: "is Failed"},
+		"no repository": {before: movedBy(""), step: "repositories", says: "the data of 1 volume cannot be restored: kopia's repository kopia/shop/ is not in the location"},
+		"repository": {before: movedBy(""), after: replace("kopia/shop/kopia.repository", []byte("{}")), step: "repositories", outcome: check.Warning,
+			says: "whether the data of 1 volume can be restored cannot be told: kopia's repository kopia/shop/ is there, and is not read"},
+		"repository of another":  {before: movedBy("velero"), after: replace("kopia/shop-2/kopia.repository", []byte("{}")), step: "repositories", says: "kopia/shop/ is not in the location"},
+		"other mover":            {before: movedBy("example.com/mover"), step: "repositories", outcome: check.Warning, says: "data mover example.com/mover saved them"},
+		"restic":                 {before: filesBy("restic"), step: "repositories", outcome: check.Warning, says: "restic saved them"},
+		"no repository of files": {before: filesBy("kopia"), step: "repositories", says: "the data of 1 volume cannot be restored"},
+		"files": {before: filesBy("kopia"), after: replace("kopia/shop/kopia.repository", []byte("{}")), step: "repositories", outcome: check.Warning,
+			says: "whether the data of 1 volume can be restored cannot be told"},
 		"no snapshot ID": {before: snapshotID(""), step: "snapshots", says: "has no ID of its own"},
 		"bad ID":         {before: snapshotID("csi://d/h?v=9"), step: "snapshots", says: "version"},
 		"ID of another":  {before: snapshotID(strings.Replace(backuptest.SnapshotID, "pvc-1", "pvc-9", 1)), step: "snapshots", says: "is one of volume pvc-9"},
@@ -217,6 +226,26 @@ func podVolume(backup string) map[string]any {
 		"metadata": map[string]any{"name": "p", "labels": map[string]any{"velero.io/backup-name": backup}},
 		"spec":     map[string]any{"volume": "data", "pod": map[string]any{"namespace": "shop", "name": "db"}},
 		"status":   map[string]any{"phase": "Completed", "snapshotID": "k1"},
+	}
+}
+
+// filesBy adds a volume that was saved file by file, by that uploader.
+func filesBy(uploader string) func(*backuptest.Backup) {
+	return func(b *backuptest.Backup) {
+		p := podVolume("nightly")
+		p["spec"].(map[string]any)["uploaderType"] = uploader
+		b.Lists["-podvolumebackups.json.gz"] = []any{p}
+		b.Lists["-volumeinfo.json.gz"] = append(b.Lists["-volumeinfo.json.gz"].([]any), podVolumeInfo())
+	}
+}
+
+// movedBy adds a volume whose snapshot that data mover moved.
+func movedBy(mover string) func(*backuptest.Backup) {
+	return func(b *backuptest.Backup) {
+		b.Lists["-volumeinfo.json.gz"] = append(b.Lists["-volumeinfo.json.gz"].([]any), map[string]any{
+			"pvcName": "moved", "pvcNamespace": "shop", "pvName": "pvc-3", "backupMethod": "CSISnapshot", "snapshotDataMoved": true, "result": "succeeded",
+			"snapshotDataMovementInfo": map[string]any{"dataMover": mover, "uploaderType": "kopia", "snapshotHandle": "k2", "Phase": "Completed"},
+		})
 	}
 }
 
@@ -331,20 +360,17 @@ func TestVerify(t *testing.T) {
 	unfinished.Status()["phase"] = "InProgress"
 	elsewhere := backuptest.New("nightly-eu-20261130010000")
 	elsewhere.Metadata["metadata"].(map[string]any)["labels"] = map[string]any{"velero.io/schedule-name": "nightly-eu"}
-	withPods := backuptest.New(name("6"))
-	withPods.Lists["-podvolumebackups.json.gz"] = []any{podVolume(name("6"))}
-	withPods.Lists["-volumeinfo.json.gz"] = append(withPods.Lists["-volumeinfo.json.gz"].([]any), podVolumeInfo())
 	older := backuptest.New(name("5")) // as Velero 1.14 writes it
 	delete(older.First("-volumeinfo.json.gz"), "result")
 	delete(older.First("-volumeinfo.json.gz")["nativeSnapshotInfo"].(map[string]any), "Phase")
-	for _, b := range []*backuptest.Backup{older, withPods, backuptest.New(name("7")), elsewhere} {
+	for _, b := range []*backuptest.Backup{older, backuptest.New(name("7")), elsewhere} {
 		s.store("good", b.Objects(t))
 		s.store("going on", b.Objects(t))
 	}
 	s.store("going on", unfinished.Objects(t))
 
 	all := s.verify(exitOK, "good", "--all")
-	require.Len(t, all, 5)
+	require.Len(t, all, 4)
 	for backup, steps := range all {
 		for _, step := range steps {
 			require.Equal(t, check.OK, step.Outcome, "%s: %+v", backup, step)
@@ -363,7 +389,7 @@ func TestVerify(t *testing.T) {
 	s.verify(exitFailed, "going on", "--all")
 
 	_, said = s.read(exitFailed, "good", "verify", "--latest-of", "weekly")
-	require.Contains(t, said, "no backup of schedule weekly among the 4")
+	require.Contains(t, said, "no backup of schedule weekly among the 3")
 	require.Contains(t, s.verify(exitFailed, "good", "nightly-20261127")["nightly-20261127"]["objects"].Detail, "did you mean")
 
 	s.store("good", map[string][]byte{"photos/cat.jpg": []byte("x")})

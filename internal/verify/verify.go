@@ -19,6 +19,10 @@
 //	archive     has the items of the list, and no others, each at its place and
 //	            written while the backup ran; and the volumes of all snapshots
 //
+// Where data movers or pods saved volumes:
+//
+//	repositories  of kopia are there; what is in them is not read
+//
 // Where anything is encrypted by the plugin:
 //
 //	encryption  all that was read is
@@ -72,24 +76,27 @@ type Verifier struct {
 	o     Options
 	known known
 	tally tally
+	// repositories tells which namespaces have a repository of kopia, as far as was asked.
+	repositories map[string]bool
 }
 
 // New returns a Verifier. It asks nothing yet.
 func New(l *backups.Location, o Options) *Verifier {
-	return &Verifier{l: l, o: o, tally: newTally(), known: known{names: map[string]bool{}, handles: map[string]bool{}}}
+	return &Verifier{l: l, o: o, tally: newTally(), repositories: map[string]bool{}, known: known{names: map[string]bool{}, handles: map[string]bool{}}}
 }
 
 // Backup verifies one backup.
 func (v *Verifier) Backup(ctx context.Context, name string, observer check.Observer) []check.Result {
 	b := &backup{Run: check.NewRun(observer), name: name, encrypted: map[string]bool{}}
 	b.l = v.l.WhenOpened(func(part backups.Part, encrypted bool) { b.encrypted[part.Object(name)] = encrypted })
-	b.verify(ctx, v.o)
+	v.verify(ctx, b)
 	v.known.add(b)
 	v.tally.backup(b)
 	return b.Results
 }
 
-func (b *backup) verify(ctx context.Context, o Options) {
+func (v *Verifier) verify(ctx context.Context, b *backup) {
+	o := v.o
 	if !b.Step(ctx, "objects", b.objects) && len(b.present) == 0 {
 		return
 	}
@@ -101,6 +108,7 @@ func (b *backup) verify(ctx context.Context, o Options) {
 	b.part(ctx, "snapshots", backups.PartSnapshots, b.snapshots)
 	b.part(ctx, "pod volumes", backups.PartPodVolumes, b.podVolumes)
 	b.part(ctx, "volumes", backups.PartVolumes, b.volumes)
+	b.repositories(ctx, v.repositories)
 	b.others(ctx)
 	if o.NoArchive {
 		b.Step(ctx, "archive", func(context.Context) (string, error) { return "", check.Skip("it is there, and was not read") })
@@ -171,6 +179,7 @@ type backup struct {
 	list    backups.ResourceList
 	taken   []backups.Snapshot // that were completed
 	pods    []backups.PodVolume
+	moved   []backups.Volume      // by data movers
 	csi     int                   // snapshots that Velero took itself
 	handles []string              // of all snapshots that it names
 	needs   *needs                // nil until the archive was read to its end

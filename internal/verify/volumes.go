@@ -120,6 +120,9 @@ func (b *backup) volumes(ctx context.Context) (string, error) {
 		if all[i].CSI != nil && !all[i].DataMoved && all[i].CSI.Handle != "" {
 			b.csi++
 		}
+		if all[i].DataMoved && all[i].Moved != nil && !all[i].Skipped {
+			b.moved = append(b.moved, all[i])
+		}
 	}
 	b.done(backups.PartVolumes)
 	if b.read[backups.PartSnapshots] {
@@ -145,10 +148,17 @@ func (b *backup) volume(f *findings, v *backups.Volume) string {
 		v.Method == backups.MethodPodVolume && (v.PodVolume == nil || v.PodVolume.Handle == ""):
 		b.lacks(f, "%s was saved by %s, and no snapshot of it is named", name, v.Method)
 	}
+	if v.DataMoved {
+		return moved
+	}
 	return v.Method
 }
 
-const skipped = "skipped"
+// How a volume was saved, where Velero's method does not say it.
+const (
+	skipped = "skipped"
+	moved   = "moved"
+)
 
 func volumeName(v *backups.Volume) string {
 	switch {
@@ -165,7 +175,7 @@ func volumeName(v *backups.Volume) string {
 func volumesInWords(by map[string]int) string {
 	var words []string
 	for _, how := range []struct{ method, words string }{
-		{backups.MethodNative, "by native snapshots"}, {backups.MethodCSI, "by CSI snapshots"}, {backups.MethodPodVolume, "file by file"}, {skipped, "skipped"},
+		{backups.MethodNative, "by native snapshots"}, {backups.MethodCSI, "by CSI snapshots"}, {moved, "by a data mover"}, {backups.MethodPodVolume, "file by file"}, {skipped, "skipped"},
 	} {
 		if n := by[how.method]; n > 0 {
 			words = append(words, fmt.Sprintf("%d %s", n, how.words))
