@@ -88,7 +88,7 @@ func runRows(ctx context.Context, o options, chosen []row, out io.Writer) error 
 		if err != nil {
 			return fmt.Errorf("%s: %w", r, err)
 		}
-		fmt.Fprintf(out, "  cluster tests: %s; main job: %s\n", result.Cluster, result.MainJob)
+		fmt.Fprintf(out, "  cluster tests: %s; main job: %s; drills: %s\n", result.Cluster, result.MainJob, result.Drills)
 		if !result.passed() {
 			failed++
 		}

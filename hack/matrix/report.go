@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,6 +21,7 @@ type result struct {
 	Conditions string            `json:"conditions,omitempty"`
 	Cluster    string            `json:"cluster"`
 	MainJob    string            `json:"mainJob"`
+	Drills     string            `json:"drills,omitempty"` // "" where they have never run
 	Date       string            `json:"date"`
 }
 
@@ -31,7 +33,7 @@ func (r result) of(row row) bool {
 var good = regexp.MustCompile(`^\d+ pass(, \d+ skipped)?$`)
 
 func (r result) passed() bool {
-	return good.MatchString(r.Cluster) && good.MatchString(r.MainJob)
+	return good.MatchString(r.Cluster) && good.MatchString(r.MainJob) && good.MatchString(r.Drills)
 }
 
 // record puts results in the place of the earlier ones of their rows, and writes
@@ -104,7 +106,7 @@ func writeTable(file string, known []result) error {
 
 func table(all []row, known []result) string {
 	var text strings.Builder
-	text.WriteString("\n| Kubernetes | external-snapshotter | csi-provisioner | Velero | class | snapshots and restores | main job | tested |\n|---|---|---|---|---|---|---|---|\n")
+	text.WriteString("\n| Kubernetes | external-snapshotter | csi-provisioner | Velero | class | snapshots and restores | main job | drills | tested |\n|---|---|---|---|---|---|---|---|---|\n")
 	for _, r := range all {
 		was := result{Cluster: "not tested", MainJob: "not tested", Date: "–"}
 		if i := find(known, r); i >= 0 {
@@ -113,7 +115,7 @@ func table(all []row, known []result) string {
 		for _, kind := range kinds {
 			fmt.Fprintf(&text, "| %s ", r.versions[kind])
 		}
-		fmt.Fprintf(&text, "| %s | %s | %s | %s |\n", inWords(r.conditions), was.Cluster, was.MainJob, was.Date)
+		fmt.Fprintf(&text, "| %s | %s | %s | %s | %s |\n", inWords(r.conditions), was.Cluster, was.MainJob, cmp.Or(was.Drills, "not tested"), was.Date)
 	}
 	return text.String() + "\n"
 }

@@ -89,7 +89,10 @@ func (r row) run(ctx context.Context, o options) (result, error) {
 	if done.Cluster, err = r.test(ctx, ".", r.log(o, "cluster"), "-timeout=60m", "-run="+o.cluster, "./snapshotter"); err != nil {
 		return done, err
 	}
-	done.MainJob, err = r.test(ctx, "internal/e2e", r.log(o, "main-job"), "-timeout=20m", "-run=^TestMainJob$", ".")
+	if done.MainJob, err = r.test(ctx, "internal/e2e", r.log(o, "main-job"), "-timeout=20m", "-run=^TestMainJob$", "."); err != nil {
+		return done, err
+	}
+	done.Drills, err = r.test(ctx, "internal/e2e", r.log(o, "drills"), "-timeout=20m", "-run=^TestDrill$", ".")
 	return done, err
 }
 
