@@ -1,13 +1,14 @@
 package e2e
 
 import (
-	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -19,18 +20,23 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/retry"
 
+	"github.com/longshore-dev/velero-plugin/internal/check"
 	"github.com/longshore-dev/velero-plugin/internal/testbed"
 )
 
 const (
 	movedBucket = "moved"
 	movedClaim  = "database"
+	movedFile   = "orders"
 )
+
+// moved is what is in that file.
+var moved = strings.Repeat("the only copy\n", 100_000)
 
 // TestDataMover has Longshore as the object store only, as docs/choose.md installs
 // it: Velero takes the CSI snapshots itself, and its data mover moves what is in them
-// into the bucket by kopia, and back. All programs are the real ones; the test does
-// what a scheduler and a kubelet would.
+// into the bucket by kopia, and back when a drill has it restored. All programs are the
+// real ones; the test does what a scheduler and a kubelet would.
 func TestDataMover(t *testing.T) {
 	bed := testbed.ForTest(t)
 	s3, err := bed.StartS3(t.Context(), testbed.S3Options{Buckets: []string{movedBucket}})
@@ -45,23 +51,16 @@ func TestDataMover(t *testing.T) {
 	require.NoError(t, err)
 	n := &node{VeleroServer: server, bed: bed, s3: s3, name: testbed.NodeName(cluster.Zones[0])}
 	n.startAgent(t)
-	content := n.writeClaim(t)
+	n.writeClaim(t)
 	removeLastMessage(t)
 
 	veleroCLI(t, server, "backup", "create", "moved", "--include-namespaces", movedNamespace, "--snapshot-move-data")
 	n.runMover(t, "velero.io/data-upload")
 	require.NoError(t, server.WaitBackup(t.Context(), "moved", waitLimit))
 	require.NoError(t, cluster.DeleteNamespace(t.Context(), movedNamespace))
-	n.requireOnlyInBucket(t, int64(len(content)))
-
-	veleroCLI(t, server, "restore", "create", "moved", "--from-backup", "moved")
-	n.runMover(t, "velero.io/data-download")
-	require.NoError(t, server.WaitRestore(t.Context(), "moved", waitLimit))
-	_, err = cluster.WaitBound(t.Context(), movedNamespace, movedClaim)
-	require.NoError(t, err)
-	restored, err := os.ReadFile(n.file(t))
-	require.NoError(t, err)
-	require.True(t, bytes.Equal(content, restored), "the restored file is not what was backed up")
+	n.requireOnlyInBucket(t, int64(len(moved)))
+	n.verify(t)
+	n.drill(t)
 }
 
 // removeLastMessage removes the file that a mover writes its last message to, and
@@ -202,23 +201,48 @@ func (n *node) result(t *testing.T, name string) string {
 	return message
 }
 
-// writeClaim makes the claim that is backed up, with a file in it, and returns what
-// is in that.
-func (n *node) writeClaim(t *testing.T) []byte {
+// verify wants verify to find kopia's repository, and to say that it was not read.
+func (n *node) verify(t *testing.T) {
+	t.Helper()
+	var told struct{ Backups []check.Report }
+	require.NoError(t, json.Unmarshal([]byte(byHand(t, n.Cluster, "verify", "moved", "-o", "json")), &told))
+	steps := map[string]check.Result{}
+	for _, step := range told.Backups[0].Steps {
+		steps[step.Step] = step.Result
+	}
+	require.Equal(t, "1 by a data mover", steps["volumes"].Detail)
+	require.Equal(t, check.Warning, steps["repositories"].Outcome, "%+v", steps["repositories"])
+	require.Equal(t, "whether the data of 1 volume can be restored cannot be told: kopia's repository kopia/"+movedNamespace+"/ is there, and is not read", steps["repositories"].Detail)
+}
+
+// drill drills the backup, whose data are read, and of which nothing is left.
+func (n *node) drill(t *testing.T) {
+	t.Helper()
+	program, err := os.Executable()
+	require.NoError(t, err)
+	d := &drills{T: t, cluster: n.Cluster, velero: n.VeleroServer, kubeconfig: n.Cluster.Kubeconfig}
+	end := d.begin("moved", "--", program, readsMoved)
+	n.runMover(t, "velero.io/data-download")
+	told := end(0)
+	require.Equal(t, "1 claim Bound", told.step("claims").Detail)
+	require.Equal(t, "1 Restore, 2 namespaces and 1 volume gone", told.step("clean up").Detail)
+	d.await("nothing to be left", func() bool { return reflect.DeepEqual(d.leftovers(), testbed.Leftovers{}) })
+}
+
+// writeClaim makes the claim that is backed up, with a file in it.
+func (n *node) writeClaim(t *testing.T) {
 	t.Helper()
 	require.NoError(t, n.Cluster.CreateNamespace(t.Context(), movedNamespace))
 	_, err := n.Cluster.CreateClaim(t.Context(), testbed.ClaimOptions{Namespace: movedNamespace, Name: movedClaim})
 	require.NoError(t, err)
-	content := bytes.Repeat([]byte("the only copy\n"), 100_000)
-	require.NoError(t, os.WriteFile(n.file(t), content, 0o600))
-	return content
+	require.NoError(t, os.WriteFile(n.file(t), []byte(moved), 0o600))
 }
 
 func (n *node) file(t *testing.T) string {
 	t.Helper()
 	folder, err := n.Cluster.ClaimDir(t.Context(), movedNamespace, movedClaim)
 	require.NoError(t, err)
-	return filepath.Join(folder, "orders")
+	return filepath.Join(folder, movedFile)
 }
 
 // requireOnlyInBucket wants the moved data to be in the bucket, and nowhere else.

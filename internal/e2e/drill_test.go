@@ -1,14 +1,15 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,13 +20,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/longshore-dev/velero-plugin/internal/check"
-	"github.com/longshore-dev/velero-plugin/internal/kube"
 	"github.com/longshore-dev/velero-plugin/internal/testbed"
 )
 
 const (
 	drillBucket = "drills"
 	drilledApp  = "shop"
+	alsoDrilled = "stock" // a second namespace of the application, with a ConfigMap
 	// order is what the application's volume holds.
 	order = "one order"
 	// clusterRoles is a kind of the cluster; the role shop-reader is lost after the backup.
@@ -34,32 +35,33 @@ const (
 	ofDrills = "longshore.dev/purpose=drill"
 )
 
-// TestDrill drills small backups with the real Velero: a drill that is killed, the
-// next one, which removes what that has left and passes, one whose claim is never
-// Bound, one that fails beside another, which is interrupted, and that of the CronJob.
-// Nothing is left of them but what was there before.
+// TestDrill drills small backups with the real Velero: two whose Jobs do not succeed,
+// those that are killed at each step, the next one, which removes what these have left and
+// passes, those that fail by other causes beside one that is interrupted, and that of the
+// CronJob. Nothing is left of them but what was there before.
 func TestDrill(t *testing.T) {
 	d := startDrills(t)
 	before := d.leftovers()
 
-	d.killed()
-	passed := d.run(0, "orders", "--max-age", "1h", "--include-cluster-resources", clusterRoles, "--expect", "configmaps/settings", "--expect-not", "configmaps/later", "--", d.program, asksForOrder)
-	require.Contains(t, passed.step("remains").Detail, "removed 2 Restores, 2 namespaces and 2 volumes, and 1 object of the cluster of drill")
+	jobFailed, jobDidNotEnd := d.jobs()
+	killed := d.killed()
+	passed := d.run(0, "orders", "--max-age", "1h", "--include-cluster-resources", clusterRoles, "--expect", "shop/configmaps/settings", "--expect-not", "shop/configmaps/later", "--", d.program, asksForOrder)
+	d.requireRemoved(passed, killed)
 	require.Equal(t, check.Warning, passed.step("archive").Outcome)
 	require.Contains(t, passed.step("archive").Detail, "Service shop/elsewhere leads to db.example.com")
 	require.Contains(t, passed.step("archive").Detail, "left out, since they are of the cluster: apiservices.apiregistration.k8s.io")
 	require.Equal(t, "2 claims Bound", passed.step("claims").Detail)
-	require.Equal(t, "1 workload ready", passed.step("workloads").Detail)
-	require.Equal(t, "2 there, 2 missing, as they must be", passed.step("markers").Detail)
+	require.Regexp(t, `^[2-9] workloads ready$`, passed.step("workloads").Detail)
+	require.Equal(t, "3 there, 3 missing, as they must be", passed.step("markers").Detail)
 	require.Contains(t, passed.step("test").Detail, order)
-	require.Equal(t, "2 Restores, 2 namespaces and 2 volumes, and 1 object of the cluster gone", passed.step("clean up").Detail)
+	require.Equal(t, "2 Restores, 3 namespaces and 2 volumes, and 1 object of the cluster gone", passed.step("clean up").Detail)
 	require.Positive(t, passed.RecoverySeconds)
 	d.requireVerdict("orders", "passed, restored in ", "DrillPassed")
+	jobFailed()
+	jobDidNotEnd()
 	d.nothingLeft(before)
 
-	d.neverBound()
-	d.nothingLeft(before)
-	d.failsBesideInterrupted()
+	d.failBesideInterrupted()
 	d.nothingLeft(before)
 	d.cronJob()
 	d.nothingLeft(before)
@@ -71,8 +73,9 @@ type drills struct {
 	bed        *testbed.Bed
 	cluster    *testbed.Cluster
 	velero     *testbed.VeleroServer
-	program    string // this one, which is the user's test too
-	kubeconfig string // of who drills
+	program    string      // this one, which is the user's test too
+	kubeconfig string      // of who drills
+	held       atomic.Bool // the kubelet has no workload run
 }
 
 func startDrills(t *testing.T) *drills {
@@ -85,9 +88,10 @@ func startDrills(t *testing.T) *drills {
 	require.NoError(t, err)
 	program, err := os.Executable()
 	require.NoError(t, err)
-	d := &drills{t, bed, cluster, velero, program, cluster.Kubeconfig}
+	d := &drills{T: t, bed: bed, cluster: cluster, velero: velero, program: program, kubeconfig: cluster.Kubeconfig}
 	d.install()
-	veleroCLI(t, velero, "backup", "create", "orders", "--include-namespaces", drilledApp, "--include-cluster-resources=true", "--labels", "velero.io/schedule-name=nightly")
+	go d.kubelet()
+	veleroCLI(t, velero, "backup", "create", "orders", "--include-namespaces", drilledApp+","+alsoDrilled, "--include-cluster-resources=true", "--labels", "velero.io/schedule-name=nightly")
 	require.NoError(t, velero.WaitBackup(t.Context(), "orders", waitLimit))
 	d.backUpClass()
 	// What comes after the backup, and what is lost.
@@ -96,10 +100,11 @@ func startDrills(t *testing.T) *drills {
 	return d
 }
 
-// install makes the application: two volumes, of which a class keeps one, and things
-// that reach outside.
+// install makes the application: two volumes, of which a class keeps one, things that
+// reach outside, and a second namespace.
 func (d *drills) install() {
 	require.NoError(d, d.cluster.CreateNamespace(d.Context(), drilledApp))
+	require.NoError(d, d.cluster.CreateNamespace(d.Context(), alsoDrilled))
 	for name, class := range map[string]string{"data": testbed.ClassImmediate, "kept": testbed.ClassRetain} {
 		_, err := d.cluster.CreateClaim(d.Context(), testbed.ClaimOptions{Namespace: drilledApp, Name: name, Class: class})
 		require.NoError(d, err)
@@ -114,11 +119,15 @@ kind: Service
 metadata: {name: elsewhere, namespace: shop}
 spec: {type: ExternalName, externalName: db.example.com}
 ---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: levels, namespace: stock}
+---
 apiVersion: apps/v1
 kind: Deployment
 metadata: {name: web, namespace: shop}
 spec:
-  replicas: 0
+  replicas: 1
   selector: {matchLabels: {app: web}}
   template: {metadata: {labels: {app: web}}, spec: {containers: [{name: web, image: web}]}}
 `))
@@ -187,89 +196,61 @@ func (d *drills) command(ctx context.Context, args ...string) *exec.Cmd {
 // run makes a drill to its end and wants this exit status of it.
 func (d *drills) run(status int, args ...string) *drillTold {
 	d.Helper()
+	return d.begin(args...)(status)
+}
+
+// begin begins a drill, whose end the returned function waits for.
+func (d *drills) begin(args ...string) (end func(status int) *drillTold) {
+	d.Helper()
 	began := time.Now()
 	command := d.command(d.Context(), args...)
-	out, err := command.Output()
-	var exit *exec.ExitError
-	if err != nil {
-		require.ErrorAs(d, err, &exit)
-	}
-	require.Equal(d, status, command.ProcessState.ExitCode(), "%v: %s", args, out)
-	var told drillTold
-	require.NoError(d, json.Unmarshal(out, &told), "%s", out)
-	require.Equal(d, status == 0, told.OK)
-	d.Logf("drill %v: %s%s", args, time.Since(began).Round(100*time.Millisecond), told.times())
-	return &told
-}
-
-// underWay starts a drill and returns when its test is run on what was restored.
-func (d *drills) underWay() *exec.Cmd {
-	d.Helper()
-	reached := filepath.Join(d.TempDir(), "reached")
-	command := d.command(context.WithoutCancel(d.Context()), "orders", "--include-cluster-resources", clusterRoles, "--", d.program, holds)
-	command.Env = append(command.Env, "DRILL_TEST_REACHED="+reached)
+	var out bytes.Buffer
+	command.Stdout = &out
 	require.NoError(d, command.Start())
-	d.Cleanup(func() { _ = command.Process.Kill() })
-	require.Eventually(d, func() bool { _, err := os.Stat(reached); return err == nil }, waitLimit, 50*time.Millisecond, "the drill does not come to its test")
-	return command
+	return func(status int) *drillTold {
+		d.Helper()
+		_ = command.Wait()
+		require.Equal(d, status, command.ProcessState.ExitCode(), "%v: %s", args, out.String())
+		var told drillTold
+		require.NoError(d, json.Unmarshal(out.Bytes(), &told), "%s", out.String())
+		require.Equal(d, status == 0, told.OK)
+		d.Logf("drill %v: %s%s", args, time.Since(began).Round(100*time.Millisecond), told.times())
+		return &told
+	}
 }
 
-// killed kills a drill when all is restored.
-func (d *drills) killed() {
-	d.Helper()
-	command := d.underWay()
-	require.NoError(d, command.Process.Kill())
-	require.Error(d, command.Wait())
-	require.Len(d, d.namespaces(), 2, "the one that it restored into and the empty one")
-	require.Len(d, d.objects("restores"), 2)
-	require.Len(d, d.leftovers().StorageVolumes, 5, "two of the application, one of the bank, and two restored ones")
-	d.neverClaimed()
-}
-
-// neverClaimed makes a volume as the Restore of the killed drill does whose claim is
-// refused.
-func (d *drills) neverClaimed() {
-	d.Helper()
-	id := d.namespaces()[0].Labels["longshore.dev/drill"]
-	require.NoError(d, d.cluster.Apply(d.Context(), fmt.Sprintf(`
-apiVersion: v1
-kind: PersistentVolume
-metadata:
-  name: never-claimed
-  labels: {velero.io/restore-name: longshore-drill-%[1]s}
-  annotations: {pv.kubernetes.io/provisioned-by: %[2]s}
-spec:
-  accessModes: [ReadWriteOnce]
-  capacity: {storage: 1Gi}
-  storageClassName: hostpath
-  persistentVolumeReclaimPolicy: Retain
-  claimRef: {namespace: drill-%[1]s-shop, name: refused}
-  csi: {driver: %[2]s, volumeHandle: never-claimed}
-`, id, testbed.DriverName)))
-}
-
-// failsBesideInterrupted makes a drill that fails by three causes beside another one.
+// failBesideInterrupted makes drills that fail, each by its causes, beside another one.
 // That is left alone, and then ended by a person's Ctrl-C.
-func (d *drills) failsBesideInterrupted() {
+func (d *drills) failBesideInterrupted() {
 	d.Helper()
-	command := d.underWay()
+	interrupted := d.start("orders", "--include-cluster-resources", clusterRoles, "--", d.program, holds)
+	d.await("a drill to come to its test", func() bool { return exists(reachedFile(interrupted)) })
+	require.NoError(d, d.cluster.Kube.StorageV1().StorageClasses().Delete(d.Context(), "lost", metav1.DeleteOptions{}))
 	file := filepath.Join(d.TempDir(), "drill.prom")
-	failed := d.run(1, "orders", "--metrics", file, "--max-age", "1ms", "--expect-not", "configmaps/settings", "--", d.program, saysNo)
+	failing := d.begin("orders", "--metrics", file, "--max-age", "1ms", "--expect-not", "shop/configmaps/settings", "--", d.program, saysNo)
+	unbound := d.begin(lostClass)
+
+	failed := failing(1)
 	require.Regexp(d, `^none; under way: [a-z2-7]{8} by `, failed.step("remains").Detail)
 	require.Equal(d, []string{"age", "markers", "test"}, failed.failures())
 	require.Contains(d, failed.step("markers").Detail, "shop/configmaps/settings is there")
 	require.Equal(d, "exit status 3: no such order", failed.step("test").Detail)
 	d.requireVerdict("orders", "failed: age, markers, test", "DrillFailed")
 	d.requireMetrics(file)
-	require.Len(d, d.namespaces(), 2)
+	d.neverBound(unbound(1))
+	require.Len(d, d.namespaces(), 3)
 	require.Len(d, d.objects("restores"), 2)
 
 	before := d.annotation("orders")
-	require.NoError(d, command.Process.Signal(os.Interrupt))
-	var exit *exec.ExitError
-	require.ErrorAs(d, command.Wait(), &exit)
-	require.Equal(d, 1, exit.ExitCode())
+	require.NoError(d, interrupted.Process.Signal(os.Interrupt))
+	requireInterrupted(d.T, interrupted)
 	require.Equal(d, before, d.annotation("orders"), "an interrupted drill says nothing about the backup")
+}
+
+func requireInterrupted(t *testing.T, command *exec.Cmd) {
+	t.Helper()
+	_ = command.Wait()
+	require.Equal(t, 1, command.ProcessState.ExitCode())
 }
 
 // requireMetrics wants the metrics of that drill, which promtool accepts.
@@ -286,13 +267,10 @@ func (d *drills) requireMetrics(file string) {
 }
 
 // neverBound is a drill whose claim gets no volume: its StorageClass is gone.
-func (d *drills) neverBound() {
+func (d *drills) neverBound(told *drillTold) {
 	d.Helper()
-	require.NoError(d, d.velero.WaitBackup(d.Context(), lostClass, waitLimit))
-	require.NoError(d, d.cluster.Kube.StorageV1().StorageClasses().Delete(d.Context(), "lost", metav1.DeleteOptions{}))
-	told := d.run(1, lostClass)
 	require.Equal(d, check.Warning, told.step("archive").Outcome)
-	require.Contains(d, told.step("archive").Detail, "come back empty, since their volumes were not saved: bank/data")
+	require.Contains(d, told.step("archive").Detail, "come back empty: bank/data (its volume was not saved)")
 	require.Equal(d, check.OK, told.step("restore").Outcome, "%+v", told.step("restore"))
 	require.Equal(d, []string{"claims"}, told.failures())
 	require.Contains(d, told.step("claims").Detail, "claim data is Pending for ever: StorageClass lost is not in this cluster")
@@ -303,18 +281,31 @@ func (d *drills) neverBound() {
 // lostClass is the backup of a volume whose class is lost afterwards.
 const lostClass = "lost-class"
 
-// backUpClass begins that backup.
+// backUpClass makes that backup, and one of a ConfigMap.
 func (d *drills) backUpClass() {
-	require.NoError(d, d.cluster.Apply(d.Context(), `
-apiVersion: storage.k8s.io/v1
-kind: StorageClass
-metadata: {name: lost}
-provisioner: `+testbed.DriverName+`
-`))
+	d.replaceClass(testbed.DriverName)
 	require.NoError(d, d.cluster.CreateNamespace(d.Context(), "bank"))
 	_, err := d.cluster.CreateClaim(d.Context(), testbed.ClaimOptions{Namespace: "bank", Name: "data", Class: "lost"})
 	require.NoError(d, err)
 	veleroCLI(d.T, d.velero, "backup", "create", lostClass, "--include-namespaces", "bank", "--snapshot-volumes=false")
+	veleroCLI(d.T, d.velero, "backup", "create", "levels", "--include-namespaces", alsoDrilled)
+	require.NoError(d, d.velero.WaitBackup(d.Context(), lostClass, waitLimit))
+	require.NoError(d, d.velero.WaitBackup(d.Context(), "levels", waitLimit))
+}
+
+// replaceClass has another provisioner make the volumes of that class.
+func (d *drills) replaceClass(provisioner string) {
+	d.Helper()
+	err := d.cluster.Kube.StorageV1().StorageClasses().Delete(d.Context(), "lost", metav1.DeleteOptions{})
+	if !apierrors.IsNotFound(err) {
+		require.NoError(d, err)
+	}
+	require.NoError(d, d.cluster.Apply(d.Context(), `
+apiVersion: storage.k8s.io/v1
+kind: StorageClass
+metadata: {name: lost}
+provisioner: `+provisioner+`
+`))
 }
 
 func (d *drills) namespaces() []corev1.Namespace {
@@ -388,72 +379,4 @@ func requireBound(t *testing.T, cluster *testbed.Cluster) {
 		require.NoError(t, err)
 		require.Equal(t, order, string(content))
 	}
-}
-
-// What the user's test does, by its one argument.
-const (
-	asksForOrder = "drill-test-asks"
-	saysNo       = "drill-test-says-no"
-	holds        = "drill-test-holds"
-)
-
-// drillTest is the user's test of a drill: it wants to read the order in the volume
-// of the namespace that it is given.
-func drillTest(what string) error {
-	content, err := readOrder(context.Background(), what, os.Getenv("DRILL_NAMESPACE"), os.Getenv("DRILL_TEST_STORAGE"))
-	switch {
-	case err != nil:
-		return err
-	case content != order:
-		return fmt.Errorf("the order is %q", content)
-	case what == saysNo:
-		return errors.New("no such order")
-	case what == holds:
-		if err := os.WriteFile(os.Getenv("DRILL_TEST_REACHED"), nil, 0o600); err != nil {
-			return err
-		}
-		for parent := os.Getppid(); os.Getppid() == parent; { // until the drill is killed
-			time.Sleep(100 * time.Millisecond)
-		}
-	}
-	fmt.Println("there is", content)
-	return nil
-}
-
-func readOrder(ctx context.Context, what, namespace, storage string) (string, error) {
-	config, err := kube.Config("", "")
-	if err != nil {
-		return "", err
-	}
-	client, err := kube.New(config, kube.Options{QPS: 10, Burst: 10})
-	if err != nil {
-		return "", err
-	}
-	claim, err := client.Claims.In(namespace).Get(ctx, "data")
-	if err != nil {
-		return "", err
-	}
-	pv, err := client.PersistentVolumes.Get(ctx, claim.Spec.VolumeName)
-	if err != nil {
-		return "", err
-	}
-	if what == asksForOrder {
-		if _, err := client.Raw(ctx, "/apis/rbac.authorization.k8s.io/v1/clusterroles/shop-reader", nil, nil); err != nil {
-			return "", err
-		}
-	}
-	content, err := os.ReadFile(filepath.Join(storage, "volumes", pv.Spec.CSI.VolumeHandle, "data", "file"))
-	return string(content), err
-}
-
-// runDrillTest is for TestMain: it ends the process if that is the user's test.
-func runDrillTest() {
-	if len(os.Args) != 2 || !strings.HasPrefix(os.Args[1], "drill-test-") {
-		return
-	}
-	if err := drillTest(os.Args[1]); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(3)
-	}
-	os.Exit(0)
 }

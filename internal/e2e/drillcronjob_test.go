@@ -41,7 +41,8 @@ func (d *drills) cronJob() {
 	args[slices.Index(args, "--push")+1] = gateway
 
 	d.kubeconfig = account.Kubeconfig
-	told := d.run(0, args[1:]...)
+	told := d.run(0, append(args[1:], "--test-job", d.testJob(drilledApp, "test", readsOrder))...)
+	require.Equal(d, "Job orders is Complete", told.step("test").Detail)
 	require.Equal(d, "orders", told.Backup, "the newest of the schedule")
 	resp, err := http.Get(gateway + "/metrics")
 	require.NoError(d, err)
