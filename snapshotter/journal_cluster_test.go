@@ -79,10 +79,12 @@ func (b *bench) veleroKind(plural string) dynamic.ResourceInterface {
 // backUpAs makes a Backup that ended three hours ago, and returns its UID.
 func (b *bench) backUpAs(name, phase string) types.UID {
 	b.Helper()
-	return b.makeVelero("backups", name, map[string]any{
-		"spec":   map[string]any{"storageLocation": "default"},
-		"status": map[string]any{"phase": phase, "completionTimestamp": time.Now().Add(-3 * time.Hour).UTC().Format(time.RFC3339)},
-	})
+	return b.backUpTo(name, map[string]any{"phase": phase, "completionTimestamp": time.Now().Add(-3 * time.Hour).UTC().Format(time.RFC3339)})
+}
+
+func (b *bench) backUpTo(name string, status map[string]any) types.UID {
+	b.Helper()
+	return b.makeVelero("backups", name, map[string]any{"spec": map[string]any{"storageLocation": "default"}, "status": status})
 }
 
 func (b *bench) makeVelero(plural, name string, content map[string]any) types.UID {
@@ -113,7 +115,10 @@ func TestClusterJournalRules(t *testing.T) {
 	const forget, remove, leave = "forget it", "remove it", "leave it:"
 	for name, c := range map[string]struct {
 		phase  string // "" if the Backup is gone
+		noEnd  bool   // the Backup does not say when it ended
 		uid    types.UID
+		unread bool // the Backup could not be read when the snapshot was taken
+		placed bool // since then a person has said where its list would be
 		list   storedList
 		later  time.Duration // than the deadline of the call
 		remedy string
@@ -128,6 +133,8 @@ func TestClusterJournalRules(t *testing.T) {
 		"failed, the list has another plugin": {phase: phaseFailed, list: storedList{ids: []string{"snap-0123", ""}, stored: true}, remedy: remove},
 		"failed, an ID that cannot be read":   {phase: phaseFailed, list: storedList{ids: []string{"csi://driver/mine?v=9"}, stored: true}, remedy: leave},
 		"failed, the storage is away":         {phase: phaseFailed, list: storedList{err: errors.New("connection refused")}, remedy: leave},
+		"failed to be stored, not for long":   {phase: phaseFailed, noEnd: true, later: 23 * time.Hour},
+		"failed to be stored":                 {phase: phaseFailed, noEnd: true, later: 25 * time.Hour, remedy: remove},
 		"failed, the location is for others":  {phase: phaseFailed, list: storedList{err: fmt.Errorf("bucket: %w", ErrNotOpen)}},
 		"partially failed, named":             {phase: phasePartiallyFailed, list: list("mine"), remedy: forget},
 		"partially failed, not named":         {phase: phasePartiallyFailed, list: list("other"), remedy: remove},
@@ -141,15 +148,32 @@ func TestClusterJournalRules(t *testing.T) {
 		"gone, named":                         {later: 25 * time.Hour, list: list("mine"), remedy: forget},
 		"another of its name, not for long":   {phase: phaseFailed, uid: "before", later: 2 * time.Hour},
 		"another of its name":                 {phase: phaseFailed, uid: "before", later: 25 * time.Hour, remedy: remove},
+		"not read":                            {unread: true, phase: phaseFailed, later: 25 * time.Hour, remedy: leave},
+		"not read, placed, not for long":      {unread: true, placed: true, later: 23 * time.Hour},
+		"not read, placed":                    {unread: true, placed: true, later: 25 * time.Hour, remedy: remove},
+		"not read, placed, named":             {unread: true, placed: true, later: 25 * time.Hour, list: list("mine"), remedy: forget},
+		"not read, placed, one runs":          {unread: true, placed: true, phase: "InProgress", later: 25 * time.Hour},
+		"not read, placed, one has failed":    {unread: true, placed: true, phase: phaseFailed, later: 2 * time.Hour},
+		"not read, placed, one failed before": {unread: true, placed: true, phase: phaseFailed, later: 25 * time.Hour, remedy: remove},
+		"not read, placed, one has no list":   {unread: true, placed: true, phase: phaseCompleted, later: 25 * time.Hour, remedy: leave},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := &bench{T: t, Cluster: b.Cluster, Snapshotter: b.Snapshotter}
 			backup := journal.Backup{Name: "b-" + uuid.NewString(), UID: "gone", Location: "default", Store: "http://s3 bucket/prefix"}
-			if c.phase != "" {
+			switch {
+			case c.noEnd:
+				backup.UID = b.backUpTo(backup.Name, map[string]any{"phase": c.phase})
+			case c.phase != "":
 				backup.UID = b.backUpAs(backup.Name, c.phase)
 			}
 			if c.uid != "" {
 				backup.UID = c.uid
+			}
+			if c.unread {
+				backup.UID = ""
+			}
+			if c.unread && !c.placed {
+				backup.Location, backup.Store = "", ""
 			}
 			s := b.open(nil).WithLists(c.list)
 			call := s.newCall(objects.Snapshot, time.Second)

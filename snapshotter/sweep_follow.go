@@ -48,7 +48,7 @@ func (s *Snapshotter) isOver(ctx context.Context, object metav1.Object) (bool, e
 	if err != nil {
 		return false, fmt.Errorf("look for leftovers of operation %s: %w", object.GetLabels()[objects.LabelOperation], err)
 	}
-	return backup == nil || slices.Contains([]string{phaseCompleted, phasePartiallyFailed, phaseFailed}, backup.Status.Phase), nil
+	return backup == nil || slices.Contains(ended, backup.Status.Phase), nil
 }
 
 func (s *Snapshotter) forgetFollowed(ctx context.Context, content *snapshotv1.VolumeSnapshotContent) error {

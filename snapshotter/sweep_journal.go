@@ -18,8 +18,8 @@ const (
 	// lateList is how long after the end of its backup a snapshot is kept that no list
 	// names: a Velero that was replaced while its node was cut off may still store one.
 	lateList = time.Hour
-	// goneBackup is the same after the last snapshot of a backup whose object is gone:
-	// when it ended is not known.
+	// goneBackup is the same after the last snapshot of a backup of which is not known
+	// when it ended: its object is gone, or does not say.
 	goneBackup = 24 * time.Hour
 )
 
@@ -31,6 +31,8 @@ const (
 	phaseFailed          = "Failed"
 )
 
+var ended = []string{phaseCompleted, phasePartiallyFailed, phaseFailed}
+
 // ending is how a backup of the journal has ended.
 type ending struct {
 	phase string    // "" if the Backup is gone
@@ -38,19 +40,26 @@ type ending struct {
 }
 
 // endingOf tells how the backup of a page has ended. backup is the object that has
-// its name, nil if none has.
+// its name, nil if none has. Of a page without a UID it may be the backup or a later one:
+// both rules hold then.
 func endingOf(page journal.Page, backup *veleroBackup) ending {
-	if backup == nil || backup.UID != page.UID {
-		return ending{final: page.Deadline.Add(goneBackup)}
+	gone := page.Deadline.Add(goneBackup)
+	if backup == nil || page.UID != "" && page.UID != backup.UID {
+		return ending{final: gone}
 	}
 	end := backup.Status.CompletionTimestamp
-	switch phase := backup.Status.Phase; phase {
-	case phaseCompleted, phasePartiallyFailed, phaseFailed:
-		if end != nil {
-			return ending{phase, end.Add(lateList)}
-		}
+	now := ending{phase: backup.Status.Phase}
+	if !slices.Contains(ended, now.phase) {
+		return now
 	}
-	return ending{phase: backup.Status.Phase}
+	if end != nil {
+		now.final = end.Add(lateList)
+	}
+	// Velero writes no end where the backup could not be stored.
+	if end == nil || page.UID == "" && now.final.Before(gone) {
+		now.final = gone
+	}
+	return now
 }
 
 func (e ending) String() string {
@@ -84,11 +93,14 @@ func (s *Snapshotter) journalLeftovers(ctx context.Context) ([]Leftover, error) 
 	return found, nil
 }
 
+var errNoPlace = errors.New("its Backup or its storage location could not be read when the snapshots were taken; " +
+	"say where its list would be by the annotations " + journal.AnnotationLocation + " and " + journal.AnnotationStore + " of the ConfigMap")
+
 // inspect says what is done about the snapshots of a page. An error is a doubt. The list
 // is read after the end of the backup is known, so that it is the last one.
 func (s *Snapshotter) inspect(ctx context.Context, page journal.Page) ([]Leftover, error) {
-	if page.UID == "" || page.Location == "" || page.Store == "" {
-		return nil, errors.New("its Backup or its storage location could not be read when the snapshots were taken")
+	if page.Location == "" || page.Store == "" {
+		return nil, errNoPlace
 	}
 	backup, err := s.findBackup(ctx, page.Backup.Name)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -177,6 +178,14 @@ func requireKubectl(t *testing.T, c command) {
 	case "set": // kubectl set image deployment/velero CONTAINER=IMAGE
 		require.Equal(t, []string{"set", "image", "deployment/velero"}, words[:3], c.where)
 		require.Equal(t, "longshore-velero-plugin=REGISTRY/longshore/velero-plugin:new", words[3], "the init container that Velero makes of the image: %s", c.where)
+	case "annotate": // a ConfigMap of the journal
+		require.Equal(t, []string{"configmap", "longshore-journal-UID", "--overwrite"}, words[1:4], c.where)
+		source, err := os.ReadFile(filepath.Join(root, "snapshotter", "internal", "journal", "journal.go"))
+		require.NoError(t, err)
+		for _, word := range words[4:] {
+			key, _, _ := strings.Cut(word, "=")
+			require.Contains(t, string(source), strconv.Quote(key), c.where)
+		}
 	case "patch": // TestObjects
 		require.Len(t, words, 7, c.where)
 	case "exec":

@@ -26,9 +26,14 @@ const (
 	// (https://kubernetes.io/docs/concepts/configuration/configmap/).
 	limit = 512 << 10
 
-	annotationUID      = "longshore.dev/backup-uid"
-	annotationLocation = "longshore.dev/backup-location"
-	annotationStore    = "longshore.dev/backup-store"
+	annotationUID = "longshore.dev/backup-uid"
+)
+
+// Annotations of a page that say where the list of its backup belongs, see [Backup]. A
+// person may write them where they were not known.
+const (
+	AnnotationLocation = "longshore.dev/backup-location"
+	AnnotationStore    = "longshore.dev/backup-store"
 )
 
 // ConfigMaps is the client for the ConfigMaps of Velero's namespace.
@@ -128,7 +133,7 @@ func (j Journal) page(backup Backup, number int, call objects.Call) *corev1.Conf
 	text := fmt.Sprintf("%s/%s/%s/%d", j.Owner.Velero, backup.Name, backup.UID, number)
 	call.Purpose, call.Backup, call.UID = objects.Journal, backup.Name, types.UID(uuid.NewSHA1(uuid.NameSpaceURL, []byte(text)).String())
 	return &corev1.ConfigMap{ObjectMeta: call.Meta(j.Namespace, map[string]string{
-		annotationUID: string(backup.UID), annotationLocation: backup.Location, annotationStore: backup.Store,
+		annotationUID: string(backup.UID), AnnotationLocation: backup.Location, AnnotationStore: backup.Store,
 	})}
 }
 
@@ -154,7 +159,7 @@ func (j Journal) Pages(ctx context.Context) ([]Page, error) {
 		pages = append(pages, Page{
 			Backup: Backup{
 				Name: m.Annotations[objects.AnnotationBackup], UID: types.UID(m.Annotations[annotationUID]),
-				Location: m.Annotations[annotationLocation], Store: m.Annotations[annotationStore],
+				Location: m.Annotations[AnnotationLocation], Store: m.Annotations[AnnotationStore],
 			},
 			Deadline: deadline, IDs: maps.Clone(m.Data), state: m,
 		})
