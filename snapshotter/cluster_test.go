@@ -27,15 +27,24 @@ import (
 	"github.com/longshore-dev/velero-plugin/snapshotter/internal/objects"
 )
 
-// The tests in files named after a cluster run against the real controllers. One
-// cluster of three zones serves them all, one after the other. It is as clusters
-// are: full of what belongs to others, Available volumes of every class among that.
-// After each test nothing of that may be changed, and nothing else be left.
+// The tests in files named after a cluster run against the real controllers. Two
+// clusters of three zones serve them all, each for one test at a time. They are as
+// clusters are: full of what belongs to others, Available volumes of every class among
+// that. After each test nothing of that may be changed, and nothing else be left.
 
 var shared struct {
+	once sync.Once
+	bed  *testbed.Bed
+	err  error
+	free chan *sharedCluster // those that no test has
+}
+
+// sharedCluster is a cluster that is started for the first test that wants it.
+type sharedCluster struct {
+	*testbed.Cluster
+
+	name    string
 	once    sync.Once
-	bed     *testbed.Bed
-	cluster *testbed.Cluster
 	foreign *testbed.Foreign
 	err     error
 }
@@ -68,31 +77,47 @@ type bench struct {
 	*testbed.Cluster
 	*Snapshotter
 	namespace string
+	foreign   *testbed.Foreign // nil if the cluster is the test's own
 }
 
-// onCluster returns a bench on the shared cluster. When the test ends, nothing
-// but what was there before it may be left.
+// onCluster has the test run beside others, and returns a bench on a cluster that it
+// has for itself. When the test ends, nothing but what was there before it may be left.
 func onCluster(t *testing.T, config map[string]string) *bench {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("starts a cluster")
 	}
+	t.Parallel()
 	shared.once.Do(startShared)
 	require.NoError(t, shared.err)
-	return benchOn(t, shared.cluster, config)
+	cluster := <-shared.free
+	t.Cleanup(func() { shared.free <- cluster })
+	cluster.once.Do(cluster.start)
+	require.NoError(t, cluster.err)
+	b := benchOn(t, cluster.Cluster, config)
+	b.foreign = cluster.foreign
+	return b
 }
 
 func startShared() {
-	ctx := context.Background()
 	if shared.bed, shared.err = testbed.New(testbed.Options{}); shared.err != nil {
 		return
 	}
-	shared.cluster, shared.err = shared.bed.StartCluster(ctx, testbed.ClusterOptions{Zones: []string{"zone-a", "zone-b", "zone-c"}, ExtraCreateMetadata: true})
-	if shared.err == nil {
-		shared.err = shared.cluster.CreateNamespace(ctx, "velero")
+	names := []string{"one", "two"}
+	shared.free = make(chan *sharedCluster, len(names))
+	for _, name := range names {
+		shared.free <- &sharedCluster{name: name}
 	}
-	if shared.err == nil {
-		shared.foreign, shared.err = shared.cluster.AddForeign(ctx, testbed.ForeignOptions{Label: ofAnotherVelero})
+}
+
+func (c *sharedCluster) start() {
+	ctx := context.Background()
+	c.Cluster, c.err = shared.bed.StartCluster(ctx, testbed.ClusterOptions{Name: c.name, Zones: []string{"zone-a", "zone-b", "zone-c"}, ExtraCreateMetadata: true})
+	if c.err == nil {
+		c.err = c.CreateNamespace(ctx, "velero")
+	}
+	if c.err == nil {
+		c.foreign, c.err = c.AddForeign(ctx, testbed.ForeignOptions{Label: ofAnotherVelero})
 	}
 }
 
@@ -119,8 +144,6 @@ func benchOn(t *testing.T, cluster *testbed.Cluster, config map[string]string) *
 // open makes a Snapshotter as a plugin process on this cluster would.
 func (b *bench) open(config map[string]string) *Snapshotter {
 	b.Helper()
-	b.Setenv("KUBECONFIG", b.Kubeconfig)
-	b.Setenv("VELERO_NAMESPACE", "velero")
 	log := logrus.New()
 	log.SetOutput(b.Output())
 	log.SetLevel(logrus.DebugLevel)
@@ -131,8 +154,9 @@ func (b *bench) open(config map[string]string) *Snapshotter {
 	if config["sweepAfter"] == "" {
 		config["sweepAfter"] = "0" // in the background it would outlive the test
 	}
-	s, err := Open(b.Context(), log, config)
+	s, err := OpenOn(nil, "velero", log, config)
 	require.NoError(b, err)
+	require.NoError(b, s.connect(b.Config))
 	return s
 }
 
@@ -143,9 +167,10 @@ func (b *bench) nothingLeft(before testbed.Leftovers) {
 	require.NoError(b, b.ControlDriver(testbed.DriverControl{}))
 	require.NoError(b, b.retainNothing(ctx))
 	require.NoError(b, b.DeleteNamespace(ctx, b.namespace))
-	if b.Cluster == shared.cluster {
-		require.NoError(b, shared.foreign.Verify(ctx))
+	if b.foreign != nil {
+		require.NoError(b, b.foreign.Verify(ctx))
 	}
+	require.NoError(b, b.forgetAll(ctx))
 	var now testbed.Leftovers
 	var err error
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
@@ -154,6 +179,22 @@ func (b *bench) nothingLeft(before testbed.Leftovers) {
 		}
 	}
 	require.Failf(b, "something is left", "before %+v\nnow %+v (%v)", before, now, err)
+}
+
+// forgetAll removes the journal and the notes of drivers, which are to outlive calls, so
+// that no test depends on those before it.
+func (b *bench) forgetAll(ctx context.Context) error {
+	configs := b.Kube.CoreV1().ConfigMaps("velero")
+	all, err := configs.List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return err
+	}
+	for _, m := range all.Items {
+		if strings.HasPrefix(m.Name, "longshore-") {
+			err = errors.Join(err, configs.Delete(ctx, m.Name, metav1.DeleteOptions{}))
+		}
+	}
+	return err
 }
 
 // retainNothing has the volumes of the application go with their claims, whatever

@@ -227,9 +227,7 @@ func TestClusterGroupFailing(t *testing.T) {
 	b := onCluster(t, map[string]string{"errorGracePeriod": "5s"})
 	b.defineVelero()
 	b.takesGroups()
-	normal := groupGrace
-	groupGrace = time.Second
-	defer func() { groupGrace = normal }()
+	b.groupGrace = time.Second
 	before, err := b.Leftovers(t.Context())
 	require.NoError(t, err)
 	pvs := b.grouped(veleroGroup, "one", "two")
@@ -308,9 +306,7 @@ func TestClusterGroupNotBegun(t *testing.T) {
 	b := onCluster(t, nil)
 	b.defineVelero()
 	b.takesGroups()
-	normal := beginTimeout
-	beginTimeout = time.Second
-	defer func() { beginTimeout = normal }()
+	b.beginTimeout = time.Second
 	before, err := b.Leftovers(t.Context())
 	require.NoError(t, err)
 	pvs := b.grouped(veleroGroup, "one", "two")

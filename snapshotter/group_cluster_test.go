@@ -237,8 +237,7 @@ func (b *bench) killsOfGroup(pv *corev1.PersistentVolume, times ...time.Duration
 	b.Helper()
 	for _, after := range times {
 		backup := b.backsUp(veleroGroup)
-		b.Setenv(envBackup, backup)
-		if b.killed(after, "create", b.volumeID(pv), "") {
+		if b.killed(after, "create", b.volumeID(pv), "", envBackup+"="+backup) {
 			inside++
 		}
 		b.endsAs(backup, phaseFailed)

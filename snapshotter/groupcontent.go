@@ -33,7 +33,7 @@ var ErrNoGroups = errors.New("group snapshots are not to be had here")
 
 // How long an application that is frozen is kept so for its group to be taken as one, where
 // its snapshots can be taken side by side instead.
-var (
+const (
 	// beginTimeout is how long csi-snapshotter has to begin with a group. One without its
 	// feature gate never does.
 	beginTimeout = 15 * time.Second
@@ -162,11 +162,11 @@ func (g groupCreation) waitNamed(ctx context.Context, content *kube.GroupSnapsho
 	limit := g.settings.SnapshotTimeout
 	if g.settings.Groups != GroupsRequire {
 		limit = min(limit/2, groupTimeout)
-		errs.grace, errs.counts = min(errs.grace, groupGrace), true
+		errs.grace, errs.counts = min(errs.grace, g.groupGrace), true
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	soon, cancelSoon := context.WithTimeout(ctx, beginTimeout)
+	soon, cancelSoon := context.WithTimeout(ctx, g.beginTimeout)
 	defer cancelSoon()
 	content, err := g.waitGroup(soon, g.api, content, errs, "csi-snapshotter, with its feature gate CSIVolumeGroupSnapshot, to begin", objects.GroupAsked)
 	if err != nil {

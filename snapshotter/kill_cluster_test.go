@@ -84,10 +84,11 @@ func handOverAndAdopt(ctx context.Context, s *Snapshotter, volumeID, template st
 
 // killed starts a process that makes a call, and kills it the given time after the
 // call has begun. It reports whether the kill fell inside the call.
-func (b *bench) killed(after time.Duration, call, id, class string) (inside bool) {
+func (b *bench) killed(after time.Duration, call, id, class string, env ...string) (inside bool) {
 	b.Helper()
 	cmd := exec.CommandContext(b.Context(), os.Args[0])
-	cmd.Env = append(os.Environ(), envCall+"="+call, envID+"="+id, envClass+"="+class)
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+b.Kubeconfig, "VELERO_NAMESPACE=velero", envCall+"="+call, envID+"="+id, envClass+"="+class)
+	cmd.Env = append(cmd.Env, env...)
 	out, err := cmd.StdoutPipe()
 	require.NoError(b, err)
 	require.NoError(b, cmd.Start())
@@ -246,8 +247,7 @@ func TestClusterKilledHandingOver(t *testing.T) {
 		id, err := ids.ParseNewVolumeID(volumeID)
 		require.NoError(t, err)
 		own := b.template(pv, fmt.Sprint("own-", after.Milliseconds()))
-		b.Setenv(envPV, string(marshal(t, own)))
-		if b.killed(after, "hand over", volumeID, "") {
+		if b.killed(after, "hand over", volumeID, "", envPV+"="+string(marshal(t, own))) {
 			inside++
 		}
 		record, err := b.kube.StorageClasses.Find(t.Context(), id.Staging)

@@ -106,7 +106,7 @@ func (r *restoration) importGroup(ctx context.Context) error {
 	if r.id.Group.Handle == "" {
 		return nil
 	}
-	soon, cancel := context.WithTimeout(ctx, beginTimeout)
+	soon, cancel := context.WithTimeout(ctx, r.beginTimeout)
 	defer cancel()
 	api, all, err := r.groupClasses(soon)
 	if err == nil {

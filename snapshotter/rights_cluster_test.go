@@ -89,6 +89,5 @@ func TestClusterAnother(t *testing.T) {
 	require.NoError(t, o.DeleteSnapshot(t.Context(), member))
 	require.NoError(t, o.retainNothing(t.Context()))
 	require.NoError(t, o.DeleteNamespace(t.Context(), o.namespace))
-	b.Snapshotter = b.open(nil)
 	require.NoError(t, b.DeleteSnapshot(t.Context(), snapshot), "deleted from the other cluster")
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
+	"k8s.io/client-go/rest"
 
 	"github.com/longshore-dev/velero-plugin/internal/kube"
 	"github.com/longshore-dev/velero-plugin/internal/settings"
@@ -29,6 +30,8 @@ type Snapshotter struct {
 	lists    StoredLists // nil where there are none
 	begun    *Operations // nil where there are none
 	now      func() time.Time
+
+	beginTimeout, groupGrace time.Duration // the constants, but in tests
 }
 
 // Open makes a Snapshotter from a VolumeSnapshotLocation's config, for the
@@ -38,12 +41,17 @@ func Open(_ context.Context, log logrus.FieldLogger, config map[string]string) (
 	if err != nil {
 		return nil, err
 	}
-	rest, err := kube.Config("", "")
+	cluster, err := kube.Config("", "")
 	if err != nil {
 		return nil, err
 	}
-	s.kube, err = kube.New(rest, kube.Options{QPS: s.settings.KubeQPS, Burst: s.settings.KubeBurst, Grace: s.settings.ErrorGracePeriod, Log: log})
-	return s, err
+	return s, s.connect(cluster)
+}
+
+// connect makes the client for the cluster, as the settings want it.
+func (s *Snapshotter) connect(config *rest.Config) (err error) {
+	s.kube, err = kube.New(config, kube.Options{QPS: s.settings.KubeQPS, Burst: s.settings.KubeBurst, Grace: s.settings.ErrorGracePeriod, Log: s.log})
+	return err
 }
 
 // OpenOn makes a Snapshotter like Open, for the cluster of the client and Velero
@@ -60,6 +68,8 @@ func OpenOn(client *kube.Client, namespace string, log logrus.FieldLogger, confi
 		log:      log,
 		owner:    objects.Owner{Velero: namespace, Location: objects.Location(config)},
 		now:      time.Now,
+
+		beginTimeout: beginTimeout, groupGrace: groupGrace,
 	}, nil
 }
 

@@ -16,7 +16,7 @@ import (
 // to any claim of it, are never returned, changed or deleted.
 func TestClusterStrangers(t *testing.T) {
 	b := onCluster(t, nil)
-	available, err := shared.foreign.Available(t.Context())
+	available, err := b.foreign.Available(t.Context())
 	require.NoError(t, err)
 	require.NotEmpty(t, available, "volumes that a claim would be bound to")
 	pv := b.claimed(testbed.ClaimOptions{Name: "data"}, "first")
@@ -35,7 +35,7 @@ func TestClusterStrangers(t *testing.T) {
 	b.normalDriver()
 	b.killed(200*time.Millisecond, "restore", snapshot, testbed.ClassImmediate)
 	b.sweepAll()
-	require.NoError(t, shared.foreign.Verify(t.Context()))
+	require.NoError(t, b.foreign.Verify(t.Context()))
 	require.NoError(t, b.DeleteSnapshot(t.Context(), snapshot))
 }
 

@@ -24,6 +24,7 @@ const badInputBucket = "bad-input"
 // TestBadInput makes the mistakes that people make, in a running Velero, and
 // wants each to be told by Velero itself, clearly and soon.
 func TestBadInput(t *testing.T) {
+	t.Parallel()
 	bed := testbed.ForTest(t)
 	s3, err := bed.StartS3(t.Context(), testbed.S3Options{Buckets: []string{badInputBucket}})
 	require.NoError(t, err)

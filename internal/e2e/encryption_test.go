@@ -25,6 +25,7 @@ const (
 // so that the backup cannot be restored, gives it back beside a new one, restores and
 // deletes.
 func TestEncryption(t *testing.T) {
+	t.Parallel()
 	bed := testbed.ForTest(t)
 	s3, err := bed.StartS3(t.Context(), testbed.S3Options{Buckets: []string{encryptedBucket}})
 	require.NoError(t, err)

@@ -27,6 +27,7 @@ volumePolicies:
 // groups they are taken as one, followed while the storage finishes them, restored, and
 // deleted at once. A group that the storage does not finish is told of, and removed.
 func TestGroup(t *testing.T) {
+	t.Parallel()
 	bed := testbed.ForTest(t)
 	s3, err := bed.StartS3(t.Context(), testbed.S3Options{})
 	require.NoError(t, err)

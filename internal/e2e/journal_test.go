@@ -27,6 +27,7 @@ const journalBucket = "journal"
 // snapshots of a backup have been taken and the list that names them is not stored.
 // The journal knows them, and a sweep removes exactly them.
 func TestVeleroKilledBeforeTheList(t *testing.T) {
+	t.Parallel()
 	bed := testbed.ForTest(t)
 	s3, err := bed.StartS3(t.Context(), testbed.S3Options{Buckets: []string{journalBucket}})
 	require.NoError(t, err)

@@ -28,6 +28,7 @@ const (
 // of the location that docs/migrate-from-aws.md tells to change, and restores
 // with Longshore; then it goes the same way back.
 func TestMoveFromAWSPlugin(t *testing.T) {
+	t.Parallel()
 	bed := testbed.ForTest(t)
 	s3, err := bed.StartS3(t.Context(), testbed.S3Options{Buckets: []string{migrationBucket}})
 	require.NoError(t, err)

@@ -17,6 +17,7 @@ const readinessBucket = "readiness"
 // Both go on, Velero follows them, also after it was killed, and tells the truth. Before
 // that the storage finishes at once, and the second backup knows it.
 func TestReadiness(t *testing.T) {
+	t.Parallel()
 	bed := testbed.ForTest(t)
 	s3, err := bed.StartS3(t.Context(), testbed.S3Options{Buckets: []string{readinessBucket}})
 	require.NoError(t, err)

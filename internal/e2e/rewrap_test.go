@@ -25,7 +25,10 @@ import (
 // backups are plain, the old ones are decrypted, and velero-plugin-for-aws restores them.
 func TestEncryptionMoves(t *testing.T) {
 	for _, server := range []testbed.S3Server{testbed.VersityGateway, testbed.MinIOServer} {
-		t.Run(server.Name, func(t *testing.T) { moveEncryption(t, server) })
+		t.Run(server.Name, func(t *testing.T) {
+			t.Parallel()
+			moveEncryption(t, server)
+		})
 	}
 }
 

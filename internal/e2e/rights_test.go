@@ -27,6 +27,7 @@ const (
 // service account, and that account has the rights of docs/rbac.yaml and no
 // others. Velero's server keeps its own.
 func TestLeastRights(t *testing.T) {
+	t.Parallel()
 	r := &restricted{Story: &story.Story{Bed: testbed.ForTest(t)}}
 	instead := map[string]func(context.Context) (string, error){
 		"Start Kubernetes with a CSI driver": r.startCluster,

@@ -28,6 +28,7 @@ const waitLimit = 3 * time.Minute
 // user of Velero would look at. The cluster is as clusters are: full of what belongs
 // to others, who have all of it in the end as they had it.
 func TestMainJob(t *testing.T) {
+	t.Parallel()
 	told := &story.Story{Bed: testbed.ForTest(t), Foreign: &testbed.ForeignOptions{Label: ofAnotherVelero}}
 	looks := map[string]func(*testing.T, *story.Story){
 		"Back up":                            lookAtBackup,
