@@ -17,6 +17,7 @@ const (
 	readyTimeout = time.Minute
 	probePause   = 20 * time.Millisecond
 	startTries   = 5
+	portTimeout  = 30 * time.Second
 	respawnPause = 200 * time.Millisecond
 )
 
@@ -81,7 +82,7 @@ func (b *Bed) startOnPorts(ctx context.Context, name string, n int, command func
 		p.command = command(ports)
 		p.command.Name = name
 		p.command.Ready = p.onOwnPorts(p.command.Ready, ports)
-		err = p.Start(ctx)
+		err = p.startOnce(ctx)
 		if err == nil {
 			return p, b.adopt(p)
 		}
@@ -107,8 +108,19 @@ func (p *Process) PID() int {
 }
 
 // Start starts a stopped process again with the same command line, on the same
-// ports, and waits until it is ready.
+// ports, and waits until it is ready. Another program may have taken a port
+// meanwhile: then it is tried again for a while.
 func (p *Process) Start(ctx context.Context) error {
+	for end := time.Now().Add(portTimeout); ; {
+		err := p.startOnce(ctx)
+		if err == nil || !p.portTaken() || time.Now().After(end) {
+			return err
+		}
+		time.Sleep(respawnPause)
+	}
+}
+
+func (p *Process) startOnce(ctx context.Context) error {
 	r, err := p.begin()
 	if err != nil {
 		return fmt.Errorf("start %s: %w", p.command.Name, err)

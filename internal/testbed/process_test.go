@@ -155,6 +155,28 @@ func TestStartTriesOtherPortsWhenOneIsTaken(t *testing.T) {
 	require.NotZero(t, p.PID())
 }
 
+// Another program may take the port of one that is away for a moment.
+func TestRestartWaitsForItsPort(t *testing.T) {
+	bed := ForTest(t)
+	taken := filepath.Join(bed.Dir(), "taken")
+	p, err := bed.Start(t.Context(), Command{
+		Name: "listener", Path: "/bin/sh",
+		Args:  []string{"-c", "rm " + taken + " 2>/dev/null && { echo bind: address already in use; exit 1; }; echo up; exec sleep 600"},
+		Ready: hasText(filepath.Join(bed.Dir(), "logs", "listener.log")),
+	})
+	require.NoError(t, err)
+	require.NoError(t, p.Kill())
+	require.NoError(t, os.WriteFile(taken, nil, 0o600))
+	p.command.Ready = func(context.Context) error {
+		if p.running() == nil || !strings.HasSuffix(p.Tail(9), "in use\nup") {
+			return errStopped
+		}
+		return nil
+	}
+	require.NoError(t, p.Start(t.Context()))
+	require.NotZero(t, p.PID())
+}
+
 func never(context.Context) error { return errors.New("never ready") }
 
 func TestOneProcessOfAName(t *testing.T) {
