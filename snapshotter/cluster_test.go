@@ -166,7 +166,7 @@ func (b *bench) nothingLeft(before testbed.Leftovers) {
 	defer cancel()
 	require.NoError(b, b.ControlDriver(testbed.DriverControl{}))
 	require.NoError(b, b.retainNothing(ctx))
-	require.NoError(b, b.DeleteNamespace(ctx, b.namespace))
+	require.NoError(b, b.DeleteNamespaceLater(ctx, b.namespace))
 	if b.foreign != nil {
 		require.NoError(b, b.foreign.Verify(ctx))
 	}

@@ -64,7 +64,7 @@ func TestClusterNamespaceTerminating(t *testing.T) {
 		require.NoError(b, b.CreateNamespace(b.Context(), elsewhere.namespace))
 		_, content := elsewhere.adopt(b.Snapshotter, volume, pv, "restored")
 		require.Equal(b, "first", content)
-		require.NoError(b, b.DeleteNamespace(b.Context(), elsewhere.namespace))
+		require.NoError(b, b.DeleteNamespaceLater(b.Context(), elsewhere.namespace))
 		require.NoError(b, b.DeleteSnapshot(b.Context(), snapshot))
 		b.soonOnlySnapshots(before, 0)
 	}
@@ -155,7 +155,7 @@ func TestClusterStagingNamespaceTerminating(t *testing.T) {
 	require.NoError(t, staging.DeleteSnapshot(t.Context(), snapshot))
 	b.soonOnlySnapshots(before, 0)
 	staging.release("held")
-	require.NoError(t, b.DeleteNamespace(t.Context(), staging.namespace))
+	require.NoError(t, b.DeleteNamespaceLater(t.Context(), staging.namespace))
 }
 
 // TestClusterStagingNamespaceChanged: a restore that was begun under another

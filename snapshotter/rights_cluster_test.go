@@ -88,6 +88,6 @@ func TestClusterAnother(t *testing.T) {
 	require.Equal(t, "first", content)
 	require.NoError(t, o.DeleteSnapshot(t.Context(), member))
 	require.NoError(t, o.retainNothing(t.Context()))
-	require.NoError(t, o.DeleteNamespace(t.Context(), o.namespace))
+	require.NoError(t, o.DeleteNamespaceLater(t.Context(), o.namespace))
 	require.NoError(t, b.DeleteSnapshot(t.Context(), snapshot), "deleted from the other cluster")
 }

@@ -23,18 +23,10 @@ func (c *Cluster) CreateNamespace(ctx context.Context, name string) error {
 	return nil
 }
 
-// DeleteNamespace deletes a namespace and waits until it is gone. Its claims and
-// snapshots go first: at what has a finalizer the namespace controller looks
-// again only after eight seconds.
+// DeleteNamespace deletes a namespace and waits until it is gone.
 func (c *Cluster) DeleteNamespace(ctx context.Context, name string) error {
-	ctx, cancel := context.WithTimeout(ctx, namespaceTimeout)
-	defer cancel()
-	if err := c.emptyNamespace(ctx, name); err != nil {
-		return fmt.Errorf("delete namespace %s: %w", name, err)
-	}
-	err := c.Kube.CoreV1().Namespaces().Delete(ctx, name, metav1.DeleteOptions{})
-	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("delete namespace %s: %w", name, err)
+	if err := c.DeleteNamespaceLater(ctx, name); err != nil {
+		return err
 	}
 	return Poll(ctx, namespaceTimeout, "namespace "+name+" to be gone", func(ctx context.Context) (bool, string, error) {
 		namespace, err := c.Kube.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
@@ -46,6 +38,22 @@ func (c *Cluster) DeleteNamespace(ctx context.Context, name string) error {
 		}
 		return false, fmt.Sprintf("%s, %v", namespace.Status.Phase, namespace.Status.Conditions), nil
 	})
+}
+
+// DeleteNamespaceLater asks for a namespace to be deleted, which takes the namespace
+// controller five seconds more. Its claims and snapshots go first, and are gone: at
+// what has a finalizer the namespace controller looks again only after eight seconds.
+func (c *Cluster) DeleteNamespaceLater(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, namespaceTimeout)
+	defer cancel()
+	err := c.emptyNamespace(ctx, name)
+	if err == nil {
+		err = c.Kube.CoreV1().Namespaces().Delete(ctx, name, metav1.DeleteOptions{})
+	}
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("delete namespace %s: %w", name, err)
+	}
+	return nil
 }
 
 func (c *Cluster) emptyNamespace(ctx context.Context, name string) error {
