@@ -41,8 +41,9 @@ parts: ## build the real programs that the tests and the demo run (once, about 2
 demo: ## watch Velero lose and regain an application through the plugin (KEEP=1 leaves it running)
 	go run ./hack/demo
 
+# The tests of snapshotter take longest, so they start first.
 test: parts build ## run all tests, against real servers
-	@echo "== ."; $(GOTEST) ./snapshotter ./... # snapshotter takes longest, so it starts first
+	@echo "== ."; $(GOTEST) ./snapshotter ./...
 	@set -e; for module in $(filter-out .,$(MODULES)); do (echo "== $$module"; cd $$module && $(GOTEST) ./...); done
 
 test-unit: ## run the tests that start no server
