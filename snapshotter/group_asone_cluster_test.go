@@ -294,7 +294,9 @@ func (b *bench) snapshotterLooks() {
 
 func (b *bench) requireRefused(pv *pvType, backup, why string) {
 	b.Helper()
-	_, err := b.open(map[string]string{"groups": GroupsRequire}).CreateSnapshot(b.Context(), b.volumeID(pv), "", map[string]string{tagBackup: backup})
+	s := b.open(map[string]string{"groups": GroupsRequire})
+	s.beginTimeout = b.beginTimeout
+	_, err := s.CreateSnapshot(b.Context(), b.volumeID(pv), "", map[string]string{tagBackup: backup})
 	require.ErrorContains(b, err, why)
 	require.ErrorContains(b, err, "groups: require")
 	require.Empty(b, b.writtenFor(backup))
