@@ -61,7 +61,7 @@ func TestClusterFollowGroup(t *testing.T) {
 	}
 
 	run("an error passes, and the storage finishes", func(b *bench, backup string) {
-		snapshots, operation := b.followGroup(pvs, backup, "1s", groupAfterTheFirst("Internal", "the upload has broken off")...)
+		snapshots, operation := b.followGroup(pvs, backup, "5s", groupAfterTheFirst("Internal", "the upload has broken off")...)
 		b.progressed(operation, "the error to be asked about", func(p Progress) bool {
 			require.False(b, p.Done)
 			return len(b.groupContents(b.Context())) == 2
@@ -75,7 +75,7 @@ func TestClusterFollowGroup(t *testing.T) {
 		b.soonOnlySnapshots(before, 0)
 	})
 	run("the storage fails", func(b *bench, backup string) {
-		snapshots, operation := b.followGroup(pvs, backup, "1s", groupAfterTheFirst("InvalidArgument", "the upload was refused")...)
+		snapshots, operation := b.followGroup(pvs, backup, "1h", groupAfterTheFirst("InvalidArgument", "the upload was refused")...)
 		p := b.progressed(operation, "the failure", done)
 		require.Contains(b, p.Failure, "has failed since it took the point in time")
 		require.Contains(b, p.Failure, "the upload was refused")
