@@ -40,6 +40,7 @@ func groups(quick bool) []group {
 	all = append(all, smallGroups()...)
 	all = append(all, group{"listing", measureListing}, group{"deletion", measureDeletion})
 	all = append(all, linkGroups()...)
+	all = append(all, scaleGroups(quick)...)
 	all = append(all, encryptionGroups()...)
 	return append(all, snapshotGroups(quick)...)
 }

@@ -47,18 +47,21 @@ func statFields(pid int) ([]string, error) {
 
 // processorTime is the time that a process has had of the processors, its own
 // and the kernel's for it.
-func processorTime(pid int) (time.Duration, error) {
+func processorTime(pid int) (time.Duration, error) { return ticks(pid, 11, 13) } // utime, stime
+
+// ticks adds up some of statFields that are times.
+func ticks(pid, from, to int) (time.Duration, error) {
 	fields, err := statFields(pid)
 	if err != nil {
 		return 0, err
 	}
 	total := 0
-	for _, field := range fields[11:13] { // utime, stime
-		ticks, err := strconv.Atoi(field)
+	for _, field := range fields[from:to] {
+		n, err := strconv.Atoi(field)
 		if err != nil {
 			return 0, err
 		}
-		total += ticks
+		total += n
 	}
 	return time.Duration(total) * time.Second / ticksPerSecond, nil
 }

@@ -160,6 +160,11 @@ func (b *bench) overServers(ctx context.Context, measure func(*testbed.S3, sessi
 // fill puts one small object under each of count prefixes below a folder, past
 // the plugins.
 func fill(ctx context.Context, s3 *testbed.S3, folder string, count int) error {
+	return fillWith(ctx, s3, folder, count, func(i int) (string, []byte, error) { return fmt.Sprintf("backup-%05d", i), noise[:100], nil })
+}
+
+// fillWith is fill for prefixes and contents of one's own.
+func fillWith(ctx context.Context, s3 *testbed.S3, folder string, count int, backup func(i int) (name string, content []byte, err error)) error {
 	client, err := s3.Client()
 	if err != nil {
 		return err
@@ -168,8 +173,12 @@ func fill(ctx context.Context, s3 *testbed.S3, folder string, count int) error {
 	running.SetLimit(16)
 	for i := range count {
 		running.Go(func() error {
-			key := fmt.Sprintf("%s/backup-%05d/velero-backup.json", folder, i)
-			_, err := client.Client.PutObject(ctx, bucket, key, bytes.NewReader(noise[:100]), 100, minio.PutObjectOptions{})
+			name, content, err := backup(i)
+			if err != nil {
+				return err
+			}
+			key := folder + "/" + name + "/velero-backup.json"
+			_, err = client.Client.PutObject(ctx, bucket, key, bytes.NewReader(content), int64(len(content)), minio.PutObjectOptions{})
 			return err
 		})
 	}
