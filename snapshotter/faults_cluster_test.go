@@ -29,7 +29,7 @@ func TestClusterDriverFails(t *testing.T) {
 		require.ErrorContains(t, err, "the array is full")
 		require.ErrorContains(t, err, "failed for 3s")
 		require.Less(t, time.Since(began), 20*time.Second)
-		b.onlySnapshots(before, 0)
+		b.soonOnlySnapshots(before, 0)
 	})
 	t.Run("at first", func(t *testing.T) {
 		rule(testbed.DriverRule{Method: "CreateSnapshot", Code: "Unavailable", Message: "throttled", Times: 2})
