@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/minio/minio-go/v7"
 	"github.com/sirupsen/logrus"
 
 	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
@@ -31,6 +32,10 @@ const (
 	longPause      = 8 * time.Second
 	throttledPause = 30 * time.Second
 )
+
+// minio-go pauses after its last attempt too (minio-go, retry.go), which here is its only
+// one: a key that is not there would cost a tenth of a second.
+func init() { minio.DefaultRetryUnit = 0 }
 
 // Do runs request until it succeeds or trying again makes no sense. request gets
 // a context that carries the number of the attempt.
