@@ -63,7 +63,7 @@ func measureScale(ctx context.Context, b *bench, s scale) (rows []row, err error
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", p.name, err)
 		}
-		defer func() { err = errors.Join(err, v.requests.close()) }()
+		defer v.requests.Close()
 		idle = append(idle, v)
 	}
 	rows = s.rows()
@@ -75,17 +75,13 @@ func measureScale(ctx context.Context, b *bench, s scale) (rows []row, err error
 
 func (s scale) rows() []row {
 	minute := fmt.Sprintf("a minute of an idle Velero, %s: ", s)
-	rows := []row{
+	return besidePeer([]row{
 		{Name: fmt.Sprintf("a new Velero finds %s, from the first to the last", s), Unit: "s"},
 		{Name: minute + "processor time of the plugin", Unit: "s"},
 		{Name: minute + "requests", Unit: "1"},
 		{Name: minute + "starts of the plugin", Unit: "1"},
 		{Name: minute + "memory, peak of a plugin", Unit: "MB"},
-	}
-	for i := range rows {
-		rows[i].Rival, rows[i].Samples = peerPlugin, map[string][]float64{}
-	}
-	return rows
+	})
 }
 
 // prefix is the folder of a location, the first of which is Velero's default.
@@ -122,20 +118,23 @@ type idleVelero struct {
 }
 
 func (s scale) install(ctx context.Context, bed *testbed.Bed, cluster *testbed.Cluster, s3 *testbed.S3, p program) (*idleVelero, error) {
-	requests, err := startCounter(ctx, s3.Endpoint)
+	requests, err := startCounter(s3.Endpoint)
 	if err != nil {
 		return nil, err
 	}
 	v := &idleVelero{plugin: p, requests: requests}
 	v.VeleroServer, err = bed.InstallVelero(ctx, cluster, testbed.VeleroOptions{
 		Namespace: map[bool]string{true: "velero", false: "velero-peer"}[p.name == ours], S3: s3, Bucket: bucket, Prefix: s.prefix(0),
-		BackupConfig: map[string]string{"s3Url": requests.url()}, Provider: p.provider, Plugins: []string{p.path},
+		BackupConfig: map[string]string{"s3Url": requests.URL}, Provider: p.provider, Plugins: []string{p.path},
 		InstallArgs: []string{"--use-volume-snapshots=false"},
 	})
-	if err != nil {
-		return nil, errors.Join(err, requests.close())
+	if err == nil {
+		err = s.addLocations(ctx, v)
 	}
-	return v, s.addLocations(ctx, v)
+	if err != nil {
+		requests.Close()
+	}
+	return v, err
 }
 
 // addLocations makes the locations beside the default one, which are as it is.

@@ -9,9 +9,7 @@ import (
 // inTurn lets each session take its turn in each round, so that what else the
 // machine does hits all alike. take returns one figure for each of rows.
 func inTurn(ctx context.Context, rounds int, all sessions, rows []row, take func(s *session, round int) ([]float64, error)) ([]row, error) {
-	for i := range rows {
-		rows[i].Rival, rows[i].Samples = peerPlugin, map[string][]float64{}
-	}
+	besidePeer(rows)
 	for round := range rounds {
 		for _, s := range all {
 			if err := ctx.Err(); err != nil {
@@ -27,6 +25,14 @@ func inTurn(ctx context.Context, rounds int, all sessions, rows []row, take func
 		}
 	}
 	return rows, nil
+}
+
+// besidePeer has the rows begin without figures, and be compared with the peer.
+func besidePeer(rows []row) []row {
+	for i := range rows {
+		rows[i].Rival, rows[i].Samples = peerPlugin, map[string][]float64{}
+	}
+	return rows
 }
 
 // cost is what a piece of work took.

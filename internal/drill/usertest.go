@@ -52,7 +52,7 @@ func (d *drill) mustFail(ctx context.Context) (how string, err error) {
 	case errors.As(err, &no):
 		return no.why, nil
 	case within.Err() != nil:
-		return strings.TrimSuffix("it does not end: "+detail, ": "), nil
+		return withDetail("it does not end", detail), nil
 	}
 	return "", check.Fail("the test could not be run: "+err.Error(), "")
 }
@@ -74,7 +74,7 @@ func (d *drill) test(ctx context.Context) (string, error) {
 	case errors.As(err, &no):
 		return "", check.Fail(no.why, "the restore ended well, and what came back is not what the test wants")
 	case within.Err() != nil:
-		return "", check.Fail(strings.TrimSuffix(fmt.Sprintf("the test did not end in %s: %s", d.o.TestTimeout, detail), ": "), "it has --test-timeout")
+		return "", check.Fail(withDetail(fmt.Sprintf("the test did not end in %s", d.o.TestTimeout), detail), "it has --test-timeout")
 	}
 	return "", check.Fail("the test could not be run: "+err.Error(), "")
 }
@@ -91,3 +91,6 @@ func clean(text string) string {
 	}
 	return string(runes)
 }
+
+// withDetail adds what more is known, if anything is.
+func withDetail(text, detail string) string { return strings.TrimSuffix(text+": "+detail, ": ") }
