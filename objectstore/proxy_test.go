@@ -1,6 +1,7 @@
 package objectstore
 
 import (
+	"encoding/pem"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -27,6 +28,22 @@ type faultProxy struct {
 
 // behindProxy returns the server as seen through a new proxy.
 func behindProxy(t testing.TB, s *server) (*server, *faultProxy) {
+	behind, p := newFaultProxy(t, s)
+	p.Start()
+	behind.endpoint = p.URL
+	return behind, p
+}
+
+// behindTLSProxy returns the server as seen through a new proxy, over https.
+func behindTLSProxy(t testing.TB, s *server) (*server, *faultProxy) {
+	behind, p := newFaultProxy(t, s)
+	p.StartTLS()
+	behind.endpoint = p.URL
+	behind.caCert = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: p.Certificate().Raw}))
+	return behind, p
+}
+
+func newFaultProxy(t testing.TB, s *server) (*server, *faultProxy) {
 	target, err := url.Parse(s.endpoint)
 	require.NoError(t, err)
 	forward := &httputil.ReverseProxy{
@@ -38,10 +55,9 @@ func behindProxy(t testing.TB, s *server) (*server, *faultProxy) {
 		ErrorHandler:  func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
 	}
 	p := &faultProxy{forward: forward}
-	p.Server = httptest.NewServer(p)
+	p.Server = httptest.NewUnstartedServer(p)
 	t.Cleanup(p.Close)
 	behind := *s
-	behind.endpoint = p.URL
 	return &behind, p
 }
 

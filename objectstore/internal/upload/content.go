@@ -15,7 +15,7 @@ import (
 // content is the body of one request, held in memory, and its hashes.
 type content struct {
 	data   []byte
-	sha256 string            // hex, as it is signed
+	sha256 string            // hex, as it is signed; "" where it is not
 	sums   map[string]string // x-amz-checksum-… headers
 	sum    func() []byte     // the MD5, computed when first asked for
 }
@@ -23,20 +23,24 @@ type content struct {
 // noMD5 tells whether MD5 cannot be used: it panics with fips140=only.
 func noMD5() bool { return fips140.Enabled() }
 
-func (u *upload) seal(data []byte) *content {
+func (u *upload) seal(data []byte, sign bool) *content {
 	c := &content{data: data}
 	c.sum = sync.OnceValue(func() []byte {
 		sum := md5.Sum(data) //nolint:gosec // see above
 		return sum[:]
 	})
-	if u.settings.SignsBodies() {
-		sum := sha256.Sum256(data)
-		c.sha256 = hex.EncodeToString(sum[:])
+	if sign {
+		c.sign()
 	}
 	if u.checksum != minio.ChecksumNone {
 		c.sums = map[string]string{u.checksum.Key(): u.checksum.EncodeToString(data)}
 	}
 	return c
+}
+
+func (c *content) sign() {
+	sum := sha256.Sum256(c.data)
+	c.sha256 = hex.EncodeToString(sum[:])
 }
 
 // contentMD5 is the value of the header Content-MD5, or "" where it is not sent.

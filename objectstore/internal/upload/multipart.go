@@ -115,21 +115,13 @@ func (m *multipart) send(ctx context.Context, p *part) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	c := m.seal(p.data())
+	c := m.seal(p.data(), m.signsPart())
 	select {
 	case <-m.created:
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	var sent minio.ObjectPart
-	err := m.client.Do(ctx, client.Content, func(ctx context.Context) error {
-		ctx, cancel := outliving(ctx, grace)
-		defer cancel()
-		return c.send(func(r io.Reader) (err error) {
-			sent, err = m.client.PutObjectPart(ctx, m.bucket, m.key, m.id, p.number, r, int64(p.length), m.partOptions(c))
-			return err
-		})
-	})
+	sent, err := m.sendProven(ctx, p, c)
 	if err != nil {
 		return fmt.Errorf("part %d: %w", p.number, err)
 	}
@@ -143,6 +135,19 @@ func (m *multipart) send(ctx context.Context, p *part) error {
 	defer m.mu.Unlock()
 	m.parts[p.number-1] = sent
 	return nil
+}
+
+// put sends a part until the storage has it.
+func (m *multipart) put(ctx context.Context, p *part, c *content) (sent minio.ObjectPart, err error) {
+	err = m.client.Do(ctx, client.Content, func(ctx context.Context) error {
+		ctx, cancel := outliving(ctx, grace)
+		defer cancel()
+		return c.send(func(r io.Reader) (err error) {
+			sent, err = m.client.PutObjectPart(ctx, m.bucket, m.key, m.id, p.number, r, int64(p.length), m.partOptions(c))
+			return err
+		})
+	})
+	return sent, err
 }
 
 // outliving returns a context that ends so long after ctx does.

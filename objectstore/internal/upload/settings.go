@@ -26,7 +26,7 @@ type Settings struct {
 	KMSContext           string         `key:"kmsContext" help:"KMS encryption context, as a JSON object with string values."`
 	BucketKey            bool           `key:"bucketKey" help:"Use an S3 bucket key with aws:kms, which saves KMS requests."`
 	ContentMD5           bool           `key:"contentMD5" help:"Send Content-MD5 with every upload. It is sent without this where the server asks for it or an object lock needs it. Not possible with Go's FIPS 140 mode."`
-	PayloadSigning       string         `key:"payloadSigning" oneof:"sha256,unsigned" help:"sha256: the server verifies each body by its signed SHA-256. unsigned: only for storages that cannot, and only with https."`
+	PayloadSigning       string         `key:"payloadSigning" oneof:"auto,sha256,unsigned" help:"sha256: the server verifies each body by its signed SHA-256. auto: so does it here, but a storage that has shown over https that it verifies checksumAlgorithm gets the later parts of an upload with that checksum alone, which takes less time. unsigned: only for storages that cannot, and only with https."`
 	PartSize             settings.Bytes `key:"partSize" help:"Size of every part of a multipart upload, from 5MiB to 5GiB; the object may have 10000 parts. Without it: 5MiB, growing with the object up to 5TiB; equal parts of 16MiB on Cloudflare R2."`
 	UploadConcurrency    int            `key:"uploadConcurrency" help:"Parts of one object uploaded at a time, at most."`
 	UploadMemoryLimit    settings.Bytes `key:"uploadMemoryLimit" help:"Memory for parts under way, over all uploads; uploads wait for it. Only a part that is larger than the limit is held all the same, and then alone."`
@@ -34,7 +34,7 @@ type Settings struct {
 
 // Default returns the settings that hold where a location says nothing.
 func Default() Settings {
-	return Settings{ChecksumAlgorithm: "auto", PayloadSigning: "sha256", UploadConcurrency: 8, UploadMemoryLimit: 35 * settings.MiB}
+	return Settings{ChecksumAlgorithm: "auto", PayloadSigning: "auto", UploadConcurrency: 8, UploadMemoryLimit: 35 * settings.MiB}
 }
 
 const (
@@ -44,7 +44,7 @@ const (
 )
 
 // SignsBodies tells whether bodies are signed.
-func (s *Settings) SignsBodies() bool { return s.PayloadSigning == "sha256" }
+func (s *Settings) SignsBodies() bool { return s.PayloadSigning != "unsigned" }
 
 // Locks tells whether what is written is locked.
 func (s *Settings) Locks() bool { return s.ObjectLockMode != "" || s.ObjectLockLegalHold }

@@ -22,6 +22,7 @@ type Uploader struct {
 	settings *Settings
 	sse      encrypt.ServerSide
 	checksum minio.ChecksumType
+	signing  signing
 	tags     map[string]string
 	sizes    sizes
 	memory   *memory
@@ -31,8 +32,9 @@ type Uploader struct {
 
 // New returns an uploader. sse is the encryption of what is written, nil for none.
 func New(c *client.Client, s *Settings, sse encrypt.ServerSide) *Uploader {
+	checksum := s.Checksum(c.Account.Endpoint())
 	return &Uploader{
-		client: c, settings: s, sse: sse, checksum: s.Checksum(c.Account.Endpoint()), tags: parseTags(s.Tagging),
+		client: c, settings: s, sse: sse, checksum: checksum, signing: newSigning(s, c.Account, checksum), tags: parseTags(s.Tagging),
 		sizes: sizesFor(s, c.Account.Endpoint()), memory: newMemory(int64(s.UploadMemoryLimit)), ProofTime: proofTime,
 	}
 }
@@ -142,7 +144,7 @@ func (u *upload) tooLarge() error {
 // signed SHA-256; an ETag that is the MD5 proves that the answer came from a
 // server that read the body.
 func (u *upload) single(ctx context.Context, data []byte) error {
-	c := u.seal(data)
+	c := u.seal(data, u.settings.SignsBodies())
 	var info minio.UploadInfo
 	err := u.commit(ctx, func(ctx context.Context) error {
 		return u.client.Do(ctx, client.Content, func(ctx context.Context) error {
