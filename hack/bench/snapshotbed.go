@@ -206,15 +206,17 @@ func notFound(err error) (bool, error) {
 
 // poll asks what is missing until nothing is.
 func poll(ctx context.Context, timeout time.Duration, missing func() (string, error)) error {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
+	began := time.Now()
 	for {
 		what, err := missing()
 		if err != nil || what == "" {
 			return err
 		}
-		if pause(ctx, 100*time.Millisecond) != nil {
+		if time.Since(began) > timeout {
 			return fmt.Errorf("waited %s: %s", timeout, what)
+		}
+		if err := pause(ctx, 100*time.Millisecond); err != nil {
+			return fmt.Errorf("%w, while waiting: %s", err, what)
 		}
 	}
 }
