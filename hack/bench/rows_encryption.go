@@ -20,12 +20,19 @@ func encryptionGroups() []group {
 			if err != nil {
 				return nil, err
 			}
-			moved, err := b.measureEncrypted(ctx, location(s3), "1 GiB", b.pick(2, 3))
+			moved, err := b.measureEncrypted(ctx, location(s3), "1 GiB", b.pick(2, 5))
 			if err != nil {
 				return nil, err
 			}
 			peaks, err := b.measureEncryptedPeaks(ctx, location(s3))
 			return append(moved, peaks...), err
+		}},
+		{"encryption https", func(ctx context.Context, b *bench) ([]row, error) {
+			s3, err := b.server(ctx, servers()[0], true)
+			if err != nil {
+				return nil, err
+			}
+			return b.measureEncrypted(ctx, location(s3), "1 GiB, https", b.pick(2, 5))
 		}},
 		{"encryption link 20ms", func(ctx context.Context, b *bench) ([]row, error) {
 			return b.overLink(ctx, 20*time.Millisecond, func(config map[string]string) ([]row, error) {
