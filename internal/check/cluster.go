@@ -66,6 +66,25 @@ func (c *Cluster) Find(ctx context.Context, kind Kind, name string) (*Location, 
 	return found.location(kind)
 }
 
+// FindAt reads the backup storage location of that name if it is at a place, and else any
+// other that is. Where none is it returns the one of that name, wherever it is, as Find does.
+func (c *Cluster) FindAt(ctx context.Context, name string, at func(l *Location) bool) (*Location, error) {
+	named, err := c.Find(ctx, BackupStorage, name)
+	if err == nil && at(named) {
+		return named, nil
+	}
+	all, errList := c.list(ctx, BackupStorage)
+	if errList != nil {
+		return nil, errList
+	}
+	for i := range all {
+		if other, err := all[i].location(BackupStorage); err == nil && at(other) {
+			return other, nil
+		}
+	}
+	return named, err
+}
+
 // list reads all locations of a kind.
 func (c *Cluster) list(ctx context.Context, kind Kind) ([]object, error) {
 	var list struct {

@@ -23,15 +23,17 @@ type clusterLists struct {
 
 // SnapshotIDs implements snapshotter.StoredLists.
 func (c clusterLists) SnapshotIDs(ctx context.Context, location, store, backup string) (ids []string, stored bool, err error) {
-	l, err := c.cluster.Find(ctx, check.BackupStorage, location)
+	storeOf := func(l *check.Location) string { return snapshotter.StoreName(l.Config["s3Url"], l.Bucket, l.Prefix) }
+	// A location of another name at the same place has the same objects.
+	l, err := c.cluster.FindAt(ctx, location, func(l *check.Location) bool { return l.Provider == defaults.Provider && storeOf(l) == store })
 	if err != nil {
 		return nil, false, err
 	}
-	switch now := snapshotter.StoreName(l.Config["s3Url"], l.Bucket, l.Prefix); {
+	switch {
 	case l.Provider != defaults.Provider:
 		return nil, false, fmt.Errorf("%s is of provider %s, whose storage is not read here", l.Subject, l.Provider)
-	case now != store:
-		return nil, false, fmt.Errorf("%s is at another place now: %s; when the snapshots were taken it was %s", l.Subject, now, store)
+	case storeOf(l) != store:
+		return nil, false, fmt.Errorf("%s is at another place now: %q; when the snapshots were taken it was %q", l.Subject, storeOf(l), store)
 	}
 	err = errors.Join(c.cluster.ReadDefaults(ctx, check.BackupStorage, l), c.cluster.ReadSecrets(ctx, l))
 	defer func() { err = errors.Join(err, l.Forget()) }()

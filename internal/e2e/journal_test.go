@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -16,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/longshore-dev/velero-plugin/internal/testbed"
@@ -24,8 +24,9 @@ import (
 const journalBucket = "journal"
 
 // TestVeleroKilledBeforeTheList kills Velero and the plugin with SIGKILL when the
-// snapshots of a backup have been taken and the list that names them is not stored.
-// The journal knows them, and a sweep removes exactly them.
+// snapshots of a backup have been taken and the list that names them is not stored. The
+// Backup is deleted, as people do with one that failed. The journal knows the snapshots,
+// and a sweep removes them when it can tell that no list names them.
 func TestVeleroKilledBeforeTheList(t *testing.T) {
 	t.Parallel()
 	bed := testbed.ForTest(t)
@@ -39,47 +40,48 @@ func TestVeleroKilledBeforeTheList(t *testing.T) {
 	_, err = cluster.CreateClaim(t.Context(), testbed.ClaimOptions{Namespace: "app", Name: "more"})
 	require.NoError(t, err)
 
-	backUpUntilList(t, server, s3, "stored")
-	known := journalOf(t, cluster)
-	require.Len(t, known.Data, 2)
-	require.NoError(t, s3.Signal(syscall.SIGCONT))
-	require.NoError(t, server.WaitBackup(t.Context(), "stored", waitLimit))
-	stored := snapshotsIn(t, cluster)
-	require.Len(t, stored, 2)
-	require.Empty(t, journals(t, cluster), "the backup's list names its snapshots, and the journal still does")
-
 	lost := killBeforeList(t, server, s3, "lost")
 
 	require.Contains(t, sweep(t, cluster, 0), "Nothing is left.", "its Velero may still be at work")
-	endedLongAgo(t, server, "lost", "Failed")
-	replaceJournal(t, cluster, lost, 2*time.Hour)
-	setBucket(t, server, "elsewhere")
-	require.Contains(t, sweep(t, cluster, 1), "is at another place now")
-	require.Len(t, snapshotsIn(t, cluster), 4, "in doubt nothing is removed")
-	setBucket(t, server, journalBucket)
-
-	// As if the process had died between the end of the upload and the removal of the
-	// IDs, and Velero had then counted the backup as failed.
-	replaceJournal(t, cluster, known, 2*time.Hour)
-	endedLongAgo(t, server, "stored", "Failed")
-	said := sweep(t, cluster, 0)
-	require.Equal(t, 2, strings.Count(said, "the backup ended Failed, and no stored list names it"), said)
-	require.Equal(t, stored, snapshotsIn(t, cluster), "those of the list, and no others")
-	require.Empty(t, journals(t, cluster))
-
-	// What people do with a backup that failed.
-	lost = killBeforeList(t, server, s3, "deleted")
-	veleroCLI(t, server, "backup", "delete", "deleted", "--confirm")
-	require.NoError(t, testbed.Poll(t.Context(), waitLimit, "the Backup to be gone", func(ctx context.Context) (bool, string, error) {
-		_, err := server.Objects("backups").Get(ctx, "deleted", metav1.GetOptions{})
-		return apierrors.IsNotFound(err), "", nil
-	}))
+	veleroCLI(t, server, "backup", "delete", "lost", "--confirm")
+	requireBackupGone(t, server, "lost")
 	replaceJournal(t, cluster, lost, 2*time.Hour)
 	require.Contains(t, sweep(t, cluster, 0), "Nothing is left.", "it may have been deleted while it ran")
+
+	one := withoutPlace(lost)
+	for call := range lost.Data { // the other one is for later
+		one.Data = map[string]string{call: lost.Data[call]}
+	}
+	replaceJournal(t, cluster, one, 25*time.Hour)
+	require.Contains(t, sweep(t, cluster, 1), "by the annotations longshore.dev/backup-location and longshore.dev/backup-store of the ConfigMap")
+	one.Annotations["longshore.dev/backup-location"] = lost.Annotations["longshore.dev/backup-location"]
+	one.Annotations["longshore.dev/backup-store"] = lost.Annotations["longshore.dev/backup-store"]
+	replaceJournal(t, cluster, one, 25*time.Hour)
+	setBucket(t, server, "elsewhere")
+	require.Contains(t, sweep(t, cluster, 1), "is at another place now")
+	require.Len(t, snapshotsIn(t, cluster), 2, "in doubt nothing is removed")
+	other := otherLocation(t, server)
+	require.Contains(t, sweep(t, cluster, 0), "the backup is gone, and no stored list names it")
+	require.Len(t, snapshotsIn(t, cluster), 1)
+	require.NoError(t, server.Objects("backupstoragelocations").Delete(t.Context(), other, metav1.DeleteOptions{}))
+	setBucket(t, server, journalBucket)
+	require.NoError(t, server.WaitLocation(t.Context(), testbed.DefaultLocation))
+
+	for call := range one.Data {
+		delete(lost.Data, call)
+	}
 	replaceJournal(t, cluster, lost, 25*time.Hour)
 	taken := sweptByBackups(t, server)
-	require.Len(t, snapshotsIn(t, cluster), len(stored)+taken)
-	require.Subset(t, snapshotsIn(t, cluster), stored)
+	require.Len(t, snapshotsIn(t, cluster), taken)
+}
+
+// withoutPlace is a journal whose Backup could not be read when it was written.
+func withoutPlace(journal corev1.ConfigMap) corev1.ConfigMap {
+	without := *journal.DeepCopy()
+	for _, key := range []string{"longshore.dev/backup-uid", "longshore.dev/backup-location", "longshore.dev/backup-store"} {
+		without.Annotations[key] = ""
+	}
+	return without
 }
 
 // sweptByBackups makes backups until the plugin's own sweep is done, and returns how
@@ -108,7 +110,7 @@ func killBeforeList(t *testing.T, server *testbed.VeleroServer, s3 *testbed.S3, 
 	requireNotInBucket(t, s3, "backups/"+name+"/"+name+"-volumesnapshots.json.gz")
 	written := journalOf(t, server.Cluster)
 	require.Len(t, written.Data, 2)
-	require.Len(t, snapshotsIn(t, server.Cluster), 4)
+	require.Len(t, snapshotsIn(t, server.Cluster), 2)
 	return written
 }
 
@@ -172,6 +174,22 @@ func endedLongAgo(t *testing.T, server *testbed.VeleroServer, name, phase string
 func setBucket(t *testing.T, server *testbed.VeleroServer, bucket string) {
 	t.Helper()
 	patchVelero(t, server, "backupstoragelocations", testbed.DefaultLocation, map[string]any{"spec": map[string]any{"objectStorage": map[string]any{"bucket": bucket}}})
+}
+
+// otherLocation makes a backup storage location at the place where the default one was, and
+// returns its name.
+func otherLocation(t *testing.T, server *testbed.VeleroServer) string {
+	t.Helper()
+	old, err := server.Objects("backupstoragelocations").Get(t.Context(), testbed.DefaultLocation, metav1.GetOptions{})
+	require.NoError(t, err)
+	other := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "velero.io/v1", "kind": "BackupStorageLocation", "metadata": map[string]any{"name": "other"}, "spec": old.Object["spec"],
+	}}
+	unstructured.RemoveNestedField(other.Object, "spec", "default")
+	require.NoError(t, unstructured.SetNestedField(other.Object, journalBucket, "spec", "objectStorage", "bucket"))
+	_, err = server.Objects("backupstoragelocations").Create(t.Context(), other, metav1.CreateOptions{})
+	require.NoError(t, err)
+	return "other"
 }
 
 func patchVelero(t *testing.T, server *testbed.VeleroServer, kind, name string, change map[string]any) {
