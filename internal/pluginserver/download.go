@@ -7,8 +7,10 @@ import (
 	"slices"
 	"time"
 
+	"github.com/sirupsen/logrus"
 	"github.com/vmware-tanzu/velero/pkg/plugin/generated"
-	"golang.org/x/sync/semaphore"
+
+	"github.com/longshore-dev/velero-plugin/internal/waits"
 )
 
 const (
@@ -28,24 +30,27 @@ const (
 // downloads serves GetObject. Only so many downloads run at once; the
 // others wait until one of them has ended.
 type downloads struct {
-	atOnce    *semaphore.Weighted
+	atOnce    *waits.Queue
 	takeLimit time.Duration
+	log       logrus.FieldLogger
 }
 
-func newDownloads() *downloads {
-	return &downloads{atOnce: semaphore.NewWeighted(downloadsAtOnce), takeLimit: takeLimit}
+func newDownloads(log logrus.FieldLogger) *downloads {
+	return &downloads{atOnce: waits.NewQueue(downloadsAtOnce), takeLimit: takeLimit, log: log}
 }
 
 // serve sends an object to Velero. Where Velero takes nothing for too long it
 // returns an error, and the end of the call then ends the sending, which closes
 // the object.
 func (d *downloads) serve(store ObjectStore, req *generated.GetObjectRequest, stream generated.ObjectStore_GetObjectServer) error {
-	if err := d.atOnce.Acquire(stream.Context(), 1); err != nil {
-		return fmt.Errorf("get object %q from bucket %q: Velero left while %d other downloads were under way: %w",
-			req.Key, req.Bucket, downloadsAtOnce, err)
+	ctx, log := stream.Context(), d.log.WithFields(logrus.Fields{"bucket": req.Bucket, "key": req.Key})
+	if err := d.atOnce.Acquire(ctx, 1, log, "Download is waiting for ", fmt.Sprintf("one of %d other downloads to end", downloadsAtOnce)); err != nil {
+		return fmt.Errorf("get object %q from bucket %q: %w", req.Key, req.Bucket, err)
 	}
-	timed := newTimedStream(stream, d.takeLimit)
-	sent := make(chan error, 1)
+	sent, over := make(chan error, 1), make(chan struct{})
+	timed := timedStream{ObjectStore_GetObjectServer: stream, limit: d.takeLimit, watch: &waits.Watch{
+		First: waits.FirstNotice, Tell: waits.Logged(log, "Download is waiting for "), End: func(string, time.Duration) { close(over) },
+	}}
 	go func() {
 		defer d.atOnce.Release(1)
 		sent <- open(store, req, timed)
@@ -53,7 +58,7 @@ func (d *downloads) serve(store ObjectStore, req *generated.GetObjectRequest, st
 	select {
 	case err := <-sent:
 		return err
-	case <-timed.timer.C:
+	case <-over:
 		return fmt.Errorf("get object %q from bucket %q: Velero took nothing of it for %v", req.Key, req.Bucket, d.takeLimit)
 	}
 }
@@ -99,23 +104,17 @@ func fill(chunk []byte, body io.Reader) (n int, err error) {
 	return n, err
 }
 
-// timedStream is a stream whose timer fires when Velero did not take a message
-// within the limit.
+// timedStream is a stream whose watch ends when Velero did not take a message within
+// the limit.
 type timedStream struct {
 	generated.ObjectStore_GetObjectServer
 	limit time.Duration
-	timer *time.Timer
-}
-
-func newTimedStream(stream generated.ObjectStore_GetObjectServer, limit time.Duration) timedStream {
-	timer := time.NewTimer(limit)
-	timer.Stop()
-	return timedStream{ObjectStore_GetObjectServer: stream, limit: limit, timer: timer}
+	watch *waits.Watch
 }
 
 // Send implements generated.ObjectStore_GetObjectServer.
 func (s timedStream) Send(message *generated.Bytes) error {
-	s.timer.Reset(s.limit)
-	defer s.timer.Stop()
+	s.watch.Expect("Velero to take more of it", s.limit)
+	defer s.watch.Pause()
 	return s.ObjectStore_GetObjectServer.Send(message)
 }

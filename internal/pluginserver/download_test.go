@@ -9,15 +9,18 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/sirupsen/logrus"
+	logrustest "github.com/sirupsen/logrus/hooks/test"
 	"github.com/stretchr/testify/require"
 	"github.com/vmware-tanzu/velero/pkg/plugin/generated"
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sync/semaphore"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/longshore-dev/velero-plugin/internal/waits"
 )
 
 const testName = "longshore.dev/test"
@@ -76,6 +79,12 @@ func serveObjects(t *testing.T, store ObjectStore, d *downloads) generated.Objec
 	return generated.NewObjectStoreClient(connection)
 }
 
+func fewDownloads(atOnce int64, takeLimit time.Duration) *downloads {
+	d := newDownloads(logrus.New())
+	d.atOnce, d.takeLimit = waits.NewQueue(atOnce), takeLimit
+	return d
+}
+
 func get(ctx context.Context, client generated.ObjectStoreClient, key string) (int, error) {
 	stream, err := client.GetObject(ctx, &generated.GetObjectRequest{Plugin: testName, Key: key})
 	if err != nil {
@@ -100,7 +109,7 @@ func receive(stream generated.ObjectStore_GetObjectClient) (size int, err error)
 
 func TestDownloadsWaitForTheirTurn(t *testing.T) {
 	store := &objects{}
-	client := serveObjects(t, store, newDownloads())
+	client := serveObjects(t, store, newDownloads(logrus.New()))
 	var all errgroup.Group
 	for range 10 * downloadsAtOnce {
 		all.Go(func() error {
@@ -120,7 +129,7 @@ func TestDownloadsWaitForTheirTurn(t *testing.T) {
 // closes them before their end: it takes no more and says nothing.
 func TestDownloadThatNobodyTakes(t *testing.T) {
 	store := &objects{}
-	client := serveObjects(t, store, &downloads{atOnce: semaphore.NewWeighted(2), takeLimit: time.Second})
+	client := serveObjects(t, store, fewDownloads(2, time.Second))
 	var left []generated.ObjectStore_GetObjectClient
 	for range 4 {
 		stream, err := client.GetObject(t.Context(), &generated.GetObjectRequest{Plugin: testName, Bucket: "b", Key: "100000000"})
@@ -140,7 +149,7 @@ func TestDownloadThatNobodyTakes(t *testing.T) {
 
 // TestSlowDownload takes a message now and then: that is progress.
 func TestSlowDownload(t *testing.T) {
-	client := serveObjects(t, &objects{}, &downloads{atOnce: semaphore.NewWeighted(1), takeLimit: time.Second})
+	client := serveObjects(t, &objects{}, fewDownloads(1, time.Second))
 	stream, err := client.GetObject(t.Context(), &generated.GetObjectRequest{Plugin: testName, Key: "3000000"})
 	require.NoError(t, err)
 	size := 0
@@ -154,8 +163,56 @@ func TestSlowDownload(t *testing.T) {
 	require.Equal(t, 3_000_000, size+rest)
 }
 
+// deaf is the stream of a download of which Velero takes nothing.
+type deaf struct {
+	generated.ObjectStore_GetObjectServer
+	ctx context.Context //nolint:containedctx // a stream has one
+}
+
+func (s deaf) Context() context.Context { return s.ctx }
+
+func (s deaf) Send(*generated.Bytes) error {
+	<-s.ctx.Done()
+	return s.ctx.Err()
+}
+
+// TestWaitsOfDownloadsAreTold has a download that nobody takes, and one behind it.
+func TestWaitsOfDownloadsAreTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, told := logrustest.NewNullLogger()
+		d := newDownloads(log)
+		d.atOnce = waits.NewQueue(1)
+		serve := func(key string) error {
+			ctx, end := context.WithCancel(t.Context())
+			defer end() // as gRPC does when a call has ended
+			return d.serve(&objects{}, &generated.GetObjectRequest{Bucket: "b", Key: key}, deaf{ctx: ctx})
+		}
+		ahead := make(chan error)
+		go func() { ahead <- serve("1000") }()
+		synctest.Wait()
+		behind := make(chan error)
+		go func() { behind <- serve("2000") }()
+
+		time.Sleep(waits.FirstNotice - time.Nanosecond)
+		require.Empty(t, told.AllEntries(), "short waits are not told")
+		time.Sleep(2 * time.Nanosecond)
+		synctest.Wait()
+		limits := map[any]any{}
+		for _, e := range told.AllEntries() {
+			require.Equal(t, "15s", e.Data["waitedFor"])
+			limits[e.Message+" "+e.Data["key"].(string)] = e.Data["endsAfter"]
+		}
+		require.Equal(t, map[any]any{
+			"Download is waiting for Velero to take more of it 1000":        "3m0s",
+			"Download is waiting for one of 32 other downloads to end 2000": "4h0m0s",
+		}, limits)
+		require.ErrorContains(t, <-ahead, "Velero took nothing of it for 3m0s")
+		require.ErrorContains(t, <-behind, "Velero took nothing of it for 3m0s")
+	})
+}
+
 func TestDownloadThatPanics(t *testing.T) {
-	client := serveObjects(t, &objects{}, &downloads{atOnce: semaphore.NewWeighted(1), takeLimit: time.Minute})
+	client := serveObjects(t, &objects{}, fewDownloads(1, time.Minute))
 	_, err := get(t.Context(), client, "panic")
 	require.ErrorContains(t, err, "plugin panicked: at the disco")
 	size, err := get(t.Context(), client, "10")

@@ -120,7 +120,7 @@ func (p Plugins) services(log logrus.FieldLogger) plugin.PluginSet {
 	kinds := []string{kindObjectStore, kindVolumeSnapshotter}
 	services := plugin.PluginSet{
 		kindObjectStore: service{register: func(s *grpc.Server) {
-			generated.RegisterObjectStoreServer(s, &objectStoreServer{stores: objectStores, downloads: newDownloads(), log: log})
+			generated.RegisterObjectStoreServer(s, &objectStoreServer{stores: objectStores, downloads: newDownloads(log), log: log})
 		}},
 		kindVolumeSnapshotter: service{register: func(s *grpc.Server) {
 			generated.RegisterVolumeSnapshotterServer(s, &snapshotterServer{snapshotters: snapshotters})

@@ -2,24 +2,29 @@ package upload
 
 import (
 	"context"
+	"fmt"
 	"sync"
 
-	"golang.org/x/sync/semaphore"
+	"github.com/sirupsen/logrus"
+
+	"github.com/longshore-dev/velero-plugin/internal/settings"
+	"github.com/longshore-dev/velero-plugin/internal/waits"
 )
 
 // memory hands out the buffers that hold bodies and parts, within a limit that all
 // uploads of a location share. An upload waits until there is enough.
 type memory struct {
 	limit int64
-	free  *semaphore.Weighted
+	free  *waits.Queue
+	log   logrus.FieldLogger
 
 	mu    sync.Mutex
 	inUse int
 	spare []*buffer // of one size, for the next parts while any are in use
 }
 
-func newMemory(limit int64) *memory {
-	return &memory{limit: limit, free: semaphore.NewWeighted(limit)}
+func newMemory(limit int64, log logrus.FieldLogger) *memory {
+	return &memory{limit: limit, free: waits.NewQueue(limit), log: log}
 }
 
 // buffer is memory for one part.
@@ -31,8 +36,8 @@ type buffer struct {
 // take waits for a buffer of size bytes. One that is larger than the limit is
 // had when nothing else is.
 func (m *memory) take(ctx context.Context, size int) (*buffer, error) {
-	if err := m.free.Acquire(ctx, min(int64(size), m.limit)); err != nil {
-		return nil, context.Cause(ctx)
+	if err := m.free.Acquire(ctx, min(int64(size), m.limit), m.log, "Upload is waiting for ", m.what(size)); err != nil {
+		return nil, err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -46,6 +51,11 @@ func (m *memory) take(ctx context.Context, size int) (*buffer, error) {
 		m.spare = nil // beside a new buffer they would exceed the limit
 	}
 	return &buffer{bytes: make([]byte, size), of: m}, nil
+}
+
+// what says what a wait for size bytes is for.
+func (m *memory) what(size int) string {
+	return fmt.Sprintf("%v of memory: parts under way hold what uploadMemoryLimit (%v) allows", settings.Bytes(size), settings.Bytes(m.limit))
 }
 
 // release gives the buffer back. Nothing may read it any more.

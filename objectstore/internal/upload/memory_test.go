@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sirupsen/logrus"
 	"github.com/stretchr/testify/require"
 )
 
@@ -14,7 +15,7 @@ import (
 // hold more than the limit, and all of them get on.
 func TestMemoryLimit(t *testing.T) {
 	const limit, size = 35 << 10, 5 << 10
-	m := newMemory(limit)
+	m := newMemory(limit, logrus.New())
 	var held, most atomic.Int64
 	var all sync.WaitGroup
 	for range 40 {
@@ -40,7 +41,7 @@ func TestMemoryLimit(t *testing.T) {
 
 // TestPartLargerThanTheLimit is held alone.
 func TestPartLargerThanTheLimit(t *testing.T) {
-	m := newMemory(100)
+	m := newMemory(100, logrus.New())
 	small, err := m.take(t.Context(), 10)
 	require.NoError(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
@@ -56,7 +57,7 @@ func TestPartLargerThanTheLimit(t *testing.T) {
 
 // TestSpareBuffers keeps no buffer beside one of another size.
 func TestSpareBuffers(t *testing.T) {
-	m := newMemory(100)
+	m := newMemory(100, logrus.New())
 	first, err := m.take(t.Context(), 40)
 	require.NoError(t, err)
 	second, err := m.take(t.Context(), 40)

@@ -35,7 +35,7 @@ func New(c *client.Client, s *Settings, sse encrypt.ServerSide) *Uploader {
 	checksum := s.Checksum(c.Account.Endpoint())
 	return &Uploader{
 		client: c, settings: s, sse: sse, checksum: checksum, signing: newSigning(s, c.Account, checksum), tags: parseTags(s.Tagging),
-		sizes: sizesFor(s, c.Account.Endpoint()), memory: newMemory(int64(s.UploadMemoryLimit)), ProofTime: proofTime,
+		sizes: sizesFor(s, c.Account.Endpoint()), memory: newMemory(int64(s.UploadMemoryLimit), c.Log), ProofTime: proofTime,
 	}
 }
 

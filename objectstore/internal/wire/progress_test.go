@@ -2,10 +2,13 @@ package wire
 
 import (
 	"bytes"
+	"context"
+	"io"
 	"net"
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	logrustest "github.com/sirupsen/logrus/hooks/test"
@@ -47,4 +50,66 @@ func TestStalledUpload(t *testing.T) {
 			require.Equal(t, "S3 request is waiting: "+step, told.LastEntry().Message)
 		})
 	}
+}
+
+// pipes is a listener whose connections are in memory, where a wait for bytes is
+// one for time.
+type pipes chan net.Conn
+
+func (p pipes) Accept() (net.Conn, error) {
+	conn, open := <-p
+	if !open {
+		return nil, net.ErrClosed
+	}
+	return conn, nil
+}
+
+func (p pipes) Close() error   { return nil }
+func (p pipes) Addr() net.Addr { return &net.UnixAddr{} }
+
+func (p pipes) dial(context.Context, string, string) (net.Conn, error) {
+	client, server := net.Pipe()
+	p <- server
+	return client, nil
+}
+
+// TestStalledDownload has a server that stops in the middle of an object, after a
+// reader who takes his time.
+func TestStalledDownload(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		listener := make(pipes)
+		defer close(listener)
+		go http.Serve(listener, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Length", "2000")
+			_, _ = w.Write(make([]byte, 1000))
+			_ = http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+		}))
+		log, told := logrustest.NewNullLogger()
+		way := newProgress(&account.Settings{}, Limits{Answer: time.Minute, Stall: 2 * time.Minute}, log)
+		way.next = &http.Transport{DialContext: listener.dial, DisableKeepAlives: true}
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://storage/bucket/key", nil)
+		require.NoError(t, err)
+		resp, err := way.RoundTrip(req)
+		require.NoError(t, err)
+		defer resp.Body.Close()
+		_, err = io.ReadFull(resp.Body, make([]byte, 1000))
+		require.NoError(t, err)
+		time.Sleep(time.Hour)
+		require.Empty(t, told.AllEntries(), "it is the reader who is slow")
+
+		begun := time.Now()
+		_, err = io.ReadAll(resp.Body)
+		require.Equal(t, s3err.Timeout, s3err.KindOf(err), "%v", err)
+		require.ErrorContains(t, err, "no progress for 2m0s while reading the storage's answer")
+		require.Equal(t, 2*time.Minute, time.Since(begun))
+		var waited []any
+		for _, e := range told.AllEntries() {
+			require.Equal(t, "S3 request is waiting: reading the storage's answer", e.Message)
+			require.Equal(t, "/bucket/key", e.Data["path"])
+			require.Equal(t, "2m0s", e.Data["endsAfter"])
+			waited = append(waited, e.Data["waitedFor"])
+		}
+		require.Equal(t, []any{"15s", "1m15s"}, waited)
+	})
 }
