@@ -344,5 +344,20 @@ func (k *killed) deleteAll() {
 	for _, backup := range rest {
 		requireBackupGone(k.T, k.server, backup)
 	}
+}
+
+// requireNothing wants nothing to be there of backups that are all deleted.
+func (k *killed) requireNothing() {
+	k.Helper()
+	require.Empty(k, k.ours(objectsOfCalls...))
+	require.Empty(k, journals(k.T, k.cluster))
 	require.Empty(k, snapshotsIn(k.T, k.cluster))
+	groups, err := filepath.Glob(filepath.Join(k.cluster.Storage, "groups", "*"))
+	require.NoError(k, err)
+	require.Empty(k, groups)
+	for _, kind := range objectsOfCalls[:2] {
+		list, err := k.cluster.Dynamic.Resource(kind).List(k.Context(), metav1.ListOptions{})
+		require.NoError(k, err)
+		require.Empty(k, list.Items, kind.Resource)
+	}
 }
