@@ -60,9 +60,9 @@ func (s *objectStoreServer) put(ctx context.Context, body *uploadBody) (err erro
 // letVeleroFinish reads what Velero still sends. While Velero is sending it
 // takes the end of the call for a bare EOF and never sees the error.
 func (s *objectStoreServer) letVeleroFinish(body *uploadBody, cause error) {
-	where := logrus.Fields{"bucket": body.first.Bucket, "key": body.first.Key}
-	if !body.drain(drainLimit) {
-		s.log.WithError(cause).WithFields(where).Error("Upload failed, and Velero may report it as EOF")
+	log := s.log.WithError(cause).WithFields(logrus.Fields{"bucket": body.first.Bucket, "key": body.first.Key})
+	if !body.drain(drainLimit, log) {
+		log.Error("Upload failed, and Velero may report it as EOF")
 	}
 }
 

@@ -5,7 +5,10 @@ import (
 	"io"
 	"time"
 
+	"github.com/sirupsen/logrus"
 	"github.com/vmware-tanzu/velero/pkg/plugin/generated"
+
+	"github.com/longshore-dev/velero-plugin/internal/waits"
 )
 
 // drainLimit bounds how long a failed upload goes on reading what Velero sends.
@@ -69,15 +72,16 @@ func (b *uploadBody) requireEnd() error {
 
 // drain drops what is left of the body. It returns false when that took longer
 // than limit; the body must not be used any more then.
-func (b *uploadBody) drain(limit time.Duration) bool {
-	done := make(chan error, 1)
+func (b *uploadBody) drain(limit time.Duration, log logrus.FieldLogger) bool {
+	done, over := make(chan error, 1), make(chan struct{})
+	w := waits.Watch{First: waits.FirstNotice, Tell: waits.Logged(log, "Upload has failed, and waits for "), End: func(string, time.Duration) { close(over) }}
+	w.Expect("Velero to send the rest of it", limit)
+	defer w.Stop()
 	go func() { done <- b.receiveAll() }()
-	timer := time.NewTimer(limit)
-	defer timer.Stop()
 	select {
 	case err := <-done:
 		return errors.Is(err, io.EOF)
-	case <-timer.C:
+	case <-over:
 		return false
 	}
 }
