@@ -303,6 +303,7 @@ func FuzzAnswers(f *testing.F) {
 	f.Add(500, "", "", "<Error><Code>InternalError</Code>")
 	f.Add(301, "", "br", "")
 	f.Add(206, "text/plain", "", "x")
+	f.Add(202, "", "", "<A>")
 	f.Add(200, "application/xml", "", "<InitiateMultipartUploadResult><UploadId>id</UploadId></InitiateMultipartUploadResult>")
 	z := newFuzzed(f, map[string]string{"maxRetries": "1", "deleteVersions": "true"})
 	f.Fuzz(func(t *testing.T, status int, kind, encoding, body string) {

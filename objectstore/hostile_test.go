@@ -72,6 +72,36 @@ func TestAnyXMLIsNoListing(t *testing.T) {
 	}
 }
 
+// TestSuccessWithoutObject has answers of success that bring no object, at first and
+// after a download has broken off.
+func TestSuccessWithoutObject(t *testing.T) {
+	for _, status := range []int{201, 202, 203, 204, 205, 226, 299} {
+		var half atomic.Bool
+		store := openAt(t, serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("X-Amz-Request-Id", "1")
+			if half.Swap(false) {
+				w.Header().Set("Etag", `"etag"`)
+				w.Header().Set("Content-Length", "2000")
+				_, _ = w.Write(make([]byte, 1000))
+				return
+			}
+			w.WriteHeader(status)
+			_, _ = io.WriteString(w, "<A>")
+		}), nil)
+		_, err := store.GetObject(t.Context(), "bucket", "key")
+		require.Equal(t, s3err.NotS3, KindOf(err), "%v", err)
+		require.ErrorContains(t, err, fmt.Sprintf("the answer is HTTP %d, which has no object", status))
+
+		half.Store(true)
+		body, err := store.GetObject(t.Context(), "bucket", "key")
+		require.NoError(t, err)
+		n, err := io.Copy(io.Discard, body)
+		require.NoError(t, body.Close())
+		require.Equal(t, int64(1000), n)
+		require.ErrorContains(t, err, fmt.Sprintf("the answer is HTTP %d, which has no object", status))
+	}
+}
+
 // forgetful answers every request as if all were well and stores nothing, or
 // half of it.
 type forgetful struct {

@@ -62,6 +62,11 @@ func (a answers) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, s3err.Errorf(s3err.NotS3, "the answer is a page (Content-Type %s)", resp.Header.Get("Content-Type"))
 	}
 	if object, _ := ctx.Value(objectKey{}).(bool); object && resp.StatusCode/100 == 2 {
+		if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusPartialContent {
+			_ = resp.Body.Close()
+			cancel(nil)
+			return nil, s3err.Errorf(s3err.NotS3, "the answer is HTTP %d, which has no object", resp.StatusCode)
+		}
 		resp.Body = &canceling{resp.Body, cancel}
 		return resp, nil
 	}
