@@ -1,10 +1,8 @@
 package snapshotter
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"slices"
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -61,86 +59,4 @@ func (s *Snapshotter) waitContent(ctx context.Context, content *snapshotv1.Volum
 		errs.report(objects.Message(now))
 		return false, objects.State(now), nil
 	})
-}
-
-// forgetContent removes a content that allow allows, and leaves its snapshot in the
-// storage. With the policy Retain csi-snapshotter would do nothing on the deletion
-// but take its finalizer away; that goes along with the policy, so that nobody can
-// have the snapshot deleted in between, nor has csi-snapshotter to be there.
-func (s *Snapshotter) forgetContent(ctx context.Context, content *snapshotv1.VolumeSnapshotContent, allow func(now *snapshotv1.VolumeSnapshotContent) error) error {
-	forgotten, err := s.kube.VolumeSnapshotContents.Delete(ctx, content, func(now *snapshotv1.VolumeSnapshotContent) (kube.Patch, error) {
-		if err := allow(now); err != nil || now.DeletionTimestamp != nil {
-			return nil, err
-		}
-		return kube.Patch{
-			"metadata": map[string]any{"finalizers": withoutFinalizer(now)},
-			"spec":     map[string]any{"deletionPolicy": snapshotv1.VolumeSnapshotContentRetain},
-		}, nil
-	})
-	if err == nil && forgotten.Spec.DeletionPolicy != snapshotv1.VolumeSnapshotContentRetain {
-		err = fmt.Errorf("%s was deleted by someone else, maybe with its snapshot", s.describeContent(content.Name))
-	}
-	if err != nil {
-		return err
-	}
-	if err := s.kube.VolumeSnapshotContents.UntilGone(ctx, forgotten); err != nil {
-		s.log.WithError(err).Warn("a VolumeSnapshotContent is still being removed; its snapshot stays")
-	}
-	return nil
-}
-
-// deleteWithSnapshot has csi-snapshotter delete a content of ours together with its
-// snapshot, and returns when both are gone. Where the driver was never asked for the
-// snapshot, the content goes alone, since csi-snapshotter may not be there.
-func (s *Snapshotter) deleteWithSnapshot(ctx context.Context, content *snapshotv1.VolumeSnapshotContent) error {
-	deleted, err := s.askDeletion(ctx, content)
-	if err != nil {
-		return err
-	}
-	return s.waitDeleted(ctx, deleted)
-}
-
-// askDeletion is deleteWithSnapshot without the wait.
-func (s *Snapshotter) askDeletion(ctx context.Context, content *snapshotv1.VolumeSnapshotContent) (*snapshotv1.VolumeSnapshotContent, error) {
-	return s.kube.VolumeSnapshotContents.Delete(ctx, content, func(now *snapshotv1.VolumeSnapshotContent) (kube.Patch, error) {
-		finalizers := withoutFinalizer(now)
-		switch {
-		case objects.PurposeOf(now) == "":
-			return nil, fmt.Errorf("%s is not of this plugin's making, and is left alone", s.describeContent(now.Name))
-		case now.DeletionTimestamp != nil:
-			return nil, nil
-		case now.Spec.Source.VolumeHandle == nil || !objects.NeverAsked(now):
-			finalizers = append(finalizers, objects.FinalizerContent)
-		}
-		return kube.Patch{
-			"metadata": map[string]any{
-				"finalizers":  finalizers,
-				"annotations": map[string]string{objects.AnnotationBeingDeleted: "yes"},
-			},
-			"spec": map[string]any{"deletionPolicy": snapshotv1.VolumeSnapshotContentDelete},
-		}, nil
-	})
-}
-
-// waitDeleted waits until a content is gone, as long as the driver does not fail for
-// too long. What it says is in events more often than in the content.
-func (s *Snapshotter) waitDeleted(ctx context.Context, content *snapshotv1.VolumeSnapshotContent) error {
-	ctx, errs := s.tolerate(ctx, s.log.WithField("content", content.Name))
-	defer errs.stop()
-	s.watchWarnings(ctx, content, errs.report)
-	target := kube.Target{Name: content.Name, Object: s.describeContent(content.Name), Until: "driver " + content.Spec.Driver + " and its csi-snapshotter to delete it"}
-	_, err := s.kube.VolumeSnapshotContents.Until(ctx, target, content, func(now *snapshotv1.VolumeSnapshotContent) (bool, string, error) {
-		if now == nil || now.UID != content.UID {
-			return true, "", nil
-		}
-		errs.report(objects.Message(now))
-		return false, cmp.Or(errs.message(), fmt.Sprintf("finalizers %v", now.Finalizers)), nil
-	})
-	return err
-}
-
-// withoutFinalizer are a content's finalizers but the one that waits for the driver.
-// It is never nil, so that a patch empties the list rather than to leave it.
-func withoutFinalizer(content *snapshotv1.VolumeSnapshotContent) []string {
-	return slices.DeleteFunc(append([]string{}, content.Finalizers...), func(s string) bool { return s == objects.FinalizerContent })
 }

@@ -199,30 +199,14 @@ func (c creation) taken(content *snapshotv1.VolumeSnapshotContent) bool {
 // letGo hands a content over to the operation by which Velero follows the storage, if
 // there is one and the storage is still at work.
 func (c creation) letGo(ctx context.Context, content *snapshotv1.VolumeSnapshotContent) error {
-	if c.operation != "" && !objects.Ready(content) {
-		return c.leave(ctx, content)
+	if c.operation == "" || objects.Ready(content) {
+		return c.singleContent(content).keep(ctx)
 	}
-	return c.detach(ctx, content)
-}
-
-// detach removes the content of a snapshot and leaves the snapshot in the storage.
-func (c creation) detach(ctx context.Context, content *snapshotv1.VolumeSnapshotContent) error {
-	err := c.forgetContent(ctx, content, c.unchanged(content))
-	if err != nil {
-		return fmt.Errorf("keep the snapshot: %w", err)
+	if err := c.singleContent(content).leave(ctx, c.operation); err != nil {
+		return err
 	}
+	c.log.WithField("operation", c.operation).Info("the storage is still at work on the snapshot; Velero follows it")
 	return nil
-}
-
-// unchanged fails for a state of the content in which its deletion has begun, or its
-// snapshot is another.
-func (s *Snapshotter) unchanged(content *snapshotv1.VolumeSnapshotContent) func(now *snapshotv1.VolumeSnapshotContent) error {
-	return func(now *snapshotv1.VolumeSnapshotContent) error {
-		if now.DeletionTimestamp != nil || objects.Handle(now) != objects.Handle(content) {
-			return fmt.Errorf("%s was changed by someone else: its deletion has begun, or its handle is another", s.describeContent(now.Name))
-		}
-		return nil
-	}
 }
 
 // cleanUpTimeout bounds the removal of objects after a call has failed. It runs
@@ -241,7 +225,7 @@ func (c creation) discard(ctx context.Context, content *snapshotv1.VolumeSnapsho
 	defer cancel()
 	err := c.takeOutIDs(ctx, id)
 	if err == nil {
-		err = c.deleteWithSnapshot(ctx, content)
+		err = c.singleContent(content).delete(ctx)
 	}
 	if err != nil {
 		c.log.WithError(err).Warn("the unfinished snapshot is not removed yet; csi-snapshotter goes on with it, and so does the next sweep")

@@ -107,18 +107,14 @@ func (s *Snapshotter) awaitOthers(ctx context.Context, id ids.SnapshotID) (*snap
 func (s *Snapshotter) deleteFound(ctx context.Context, content *snapshotv1.VolumeSnapshotContent) error {
 	found, err := s.waitFound(ctx, content)
 	if err == nil {
-		return s.deleteWithSnapshot(ctx, found)
+		return s.singleContent(found).delete(ctx)
 	}
 	if !isMissing(err) {
 		return err
 	}
 	s.log.WithError(err).WithField("content", content.Name).Info("the snapshot is not in the storage any more")
-	return s.forgetContent(ctx, content, func(now *snapshotv1.VolumeSnapshotContent) error {
-		if objects.Handle(now) != "" {
-			return fmt.Errorf("%s: the driver finds the snapshot after all; delete it again", s.describeContent(now.Name))
-		}
-		return nil
-	})
+	lost := s.singleContent(content)
+	return lost.forget(ctx, lost.notFound)
 }
 
 // waitFound waits until the driver has found the snapshot of a static content, or

@@ -2,15 +2,10 @@ package snapshotter
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
 
 	"github.com/google/uuid"
-	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
-
-	"github.com/longshore-dev/velero-plugin/internal/kube"
-	"github.com/longshore-dev/velero-plugin/snapshotter/internal/objects"
 )
 
 // Operations are those by which Velero follows snapshots that a storage finishes while
@@ -74,26 +69,4 @@ func (s *Snapshotter) operationOf(backup, persistentVolume string) (operation st
 // waitsForReady tells whether the call has to wait until the snapshot can be restored.
 func (c creation) waitsForReady() bool {
 	return c.settings.WaitFor != WaitForHandle && c.operation == ""
-}
-
-// leave leaves a content to the operation: it is found by the label, and its snapshot
-// does not go with it any more, since the backup is about to have it.
-func (c creation) leave(ctx context.Context, content *snapshotv1.VolumeSnapshotContent) error {
-	unchanged := c.unchanged(content)
-	_, err := c.kube.VolumeSnapshotContents.Edit(ctx, content, func(now *snapshotv1.VolumeSnapshotContent) (kube.Patch, error) {
-		return followedBy(c.operation), unchanged(now)
-	})
-	if err != nil {
-		return fmt.Errorf("leave the snapshot to the storage: %w", err)
-	}
-	c.log.WithField("operation", c.operation).Info("the storage is still at work on the snapshot; Velero follows it")
-	return nil
-}
-
-// followedBy leaves a content to an operation.
-func followedBy(operation string) kube.Patch {
-	return kube.Patch{
-		"metadata": map[string]any{"labels": map[string]string{objects.LabelOperation: operation}},
-		"spec":     map[string]any{"deletionPolicy": snapshotv1.VolumeSnapshotContentRetain},
-	}
 }

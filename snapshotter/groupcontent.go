@@ -1,7 +1,6 @@
 package snapshotter
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -232,49 +231,16 @@ func (g groupCreation) writeDown(ctx context.Context, taken map[string]string) e
 // there is one and the storage is still at work on the group.
 func (g groupCreation) letGo(ctx context.Context, content *kube.GroupSnapshotContent) error {
 	if g.operation == "" || content.Status.ReadyToUse {
-		return g.forgetGroup(ctx, g.api, content)
+		return g.groupContent(g.api, content).keep(ctx)
 	}
-	_, err := g.api.Contents.Edit(ctx, content, func(now *kube.GroupSnapshotContent) (kube.Patch, error) {
-		return followedBy(g.operation), unchangedGroup(g.api, content, now)
-	})
-	if err != nil {
-		return fmt.Errorf("leave the group to the storage: %w", err)
+	if err := g.groupContent(g.api, content).leave(ctx, g.operation); err != nil {
+		return err
 	}
 	for _, m := range g.members { // Velero tells of the other volumes later
 		g.begun.join(g.call.Backup, m.id.PV, g.operation)
 	}
 	g.log.WithField("operation", g.operation).Info("the storage is still at work on the group; Velero follows it")
 	return nil
-}
-
-// unchangedGroup fails for a state now of the content in which its deletion has begun, or
-// its group is another.
-func unchangedGroup(api *kube.GroupSnapshots, content, now *kube.GroupSnapshotContent) error {
-	if now.DeletionTimestamp != nil || now.Status.Handle != content.Status.Handle {
-		return fmt.Errorf("%s was changed by someone else: its deletion has begun, or its handle is another", api.Contents.Describe(now.Name))
-	}
-	return nil
-}
-
-// forgetGroup removes the content of a group and leaves the group in the storage.
-func (s *Snapshotter) forgetGroup(ctx context.Context, api *kube.GroupSnapshots, content *kube.GroupSnapshotContent) error {
-	forgotten, err := api.Contents.Delete(ctx, content, func(now *kube.GroupSnapshotContent) (kube.Patch, error) {
-		return kube.Patch{
-			"metadata": map[string]any{"finalizers": withoutGroupFinalizer(now)},
-			"spec":     map[string]any{"deletionPolicy": snapshotv1.VolumeSnapshotContentRetain},
-		}, unchangedGroup(api, content, now)
-	})
-	if err == nil && forgotten.Spec.DeletionPolicy != snapshotv1.VolumeSnapshotContentRetain {
-		err = fmt.Errorf("%s was deleted by someone else, maybe with its group", api.Contents.Describe(content.Name))
-	}
-	if err != nil {
-		return fmt.Errorf("keep the group: %w", err)
-	}
-	return nil
-}
-
-func withoutGroupFinalizer(content *kube.GroupSnapshotContent) []string {
-	return slices.DeleteFunc(append([]string{}, content.Finalizers...), func(s string) bool { return s == objects.FinalizerGroup })
 }
 
 // discard removes the content of a failed call together with the group that may have been
@@ -289,49 +255,9 @@ func (g groupCreation) discard(ctx context.Context, content *kube.GroupSnapshotC
 	defer cancel()
 	err := g.takeOutIDs(ctx, slices.Collect(maps.Values(taken))...)
 	if err == nil {
-		_, err = g.askGroupDeletion(ctx, g.api, content)
+		err = g.groupContent(g.api, content).askDeletion(ctx)
 	}
 	if err != nil {
 		g.log.WithError(err).Warn("the unfinished group is not removed yet; csi-snapshotter goes on with it, and so does the next sweep")
 	}
-}
-
-// askGroupDeletion is deleteGroup without the wait.
-func (s *Snapshotter) askGroupDeletion(ctx context.Context, api *kube.GroupSnapshots, content *kube.GroupSnapshotContent) (*kube.GroupSnapshotContent, error) {
-	return api.Contents.Delete(ctx, content, func(now *kube.GroupSnapshotContent) (kube.Patch, error) {
-		finalizers := withoutGroupFinalizer(now)
-		switch {
-		case objects.PurposeOf(now) == "":
-			return nil, fmt.Errorf("%s is not of this plugin's making, and is left alone", api.Contents.Describe(now.Name))
-		case now.DeletionTimestamp != nil:
-			return nil, nil
-		case now.Spec.Source.Handles != nil || objects.GroupAsked(now):
-			finalizers = append(finalizers, objects.FinalizerGroup)
-		}
-		return kube.Patch{
-			"metadata": map[string]any{"finalizers": finalizers, "annotations": map[string]string{objects.AnnotationGroupBeingDeleted: "yes"}},
-			"spec":     map[string]any{"deletionPolicy": snapshotv1.VolumeSnapshotContentDelete},
-		}, nil
-	})
-}
-
-// deleteGroup has csi-snapshotter delete a content of ours together with its group, and
-// returns when both are gone.
-func (s *Snapshotter) deleteGroup(ctx context.Context, api *kube.GroupSnapshots, content *kube.GroupSnapshotContent) error {
-	deleted, err := s.askGroupDeletion(ctx, api, content)
-	if err != nil {
-		return err
-	}
-	ctx, errs := s.tolerate(ctx, s.log.WithField("content", content.Name))
-	defer errs.stop()
-	s.watchWarnings(ctx, deleted, errs.report)
-	target := kube.Target{Name: content.Name, Object: api.Contents.Describe(content.Name), Until: "driver " + content.Spec.Driver + " and its csi-snapshotter to delete it"}
-	_, err = api.Contents.Until(ctx, target, deleted, func(now *kube.GroupSnapshotContent) (bool, string, error) {
-		if now == nil || now.UID != deleted.UID {
-			return true, "", nil
-		}
-		errs.report(objects.ErrorText(now.Status.Error))
-		return false, cmp.Or(errs.message(), fmt.Sprintf("finalizers %v", now.Finalizers)), nil
-	})
-	return err
 }

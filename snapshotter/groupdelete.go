@@ -120,13 +120,14 @@ func (s *Snapshotter) staticGroup(call objects.Call, id ids.SnapshotID, policy s
 func (s *Snapshotter) deleteFoundGroup(ctx context.Context, api *kube.GroupSnapshots, content *kube.GroupSnapshotContent) error {
 	found, err := s.waitGroupFound(ctx, api, content)
 	if err == nil {
-		return s.deleteGroup(ctx, api, found)
+		return s.groupContent(api, found).delete(ctx)
 	}
 	if !isMissing(err) {
 		return err
 	}
 	s.log.WithError(err).WithField("content", content.Name).Info("the group is not in the storage any more")
-	return s.forgetGroup(ctx, api, content)
+	lost := s.groupContent(api, content)
+	return lost.forget(ctx, lost.notFound)
 }
 
 func (s *Snapshotter) waitGroupFound(ctx context.Context, api *kube.GroupSnapshots, content *kube.GroupSnapshotContent) (*kube.GroupSnapshotContent, error) {

@@ -140,7 +140,7 @@ func (o operation) forget(ctx context.Context, contents []followedContent) error
 		if content.GetDeletionTimestamp() != nil {
 			continue
 		}
-		if err := content.forget(ctx); err != nil {
+		if err := content.keep(ctx); err != nil {
 			return err
 		}
 	}

@@ -148,7 +148,9 @@ func (s *Snapshotter) groupLeftovers(ctx context.Context) (found []Leftover, err
 			over, err := s.isOver(ctx, content)
 			errs = append(errs, err)
 			if over {
-				remedy, remove = "remove it; its backup is over, and the group stays in the storage", func(ctx context.Context, c *kube.GroupSnapshotContent) error { return s.forgetGroup(ctx, api, c) }
+				remedy, remove = "remove it; its backup is over, and the group stays in the storage", func(ctx context.Context, c *kube.GroupSnapshotContent) error {
+					return s.groupContent(api, c).keep(ctx)
+				}
 			}
 		case purpose == objects.Group && !known:
 			remedy, remove = "remove it, and its group unless the journal of a backup has it", func(ctx context.Context, c *kube.GroupSnapshotContent) error { return s.removeGroupTaken(ctx, api, c) }

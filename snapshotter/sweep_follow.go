@@ -52,5 +52,5 @@ func (s *Snapshotter) isOver(ctx context.Context, object metav1.Object) (bool, e
 }
 
 func (s *Snapshotter) forgetFollowed(ctx context.Context, content *snapshotv1.VolumeSnapshotContent) error {
-	return s.forgetContent(ctx, content, s.unchanged(content))
+	return s.singleContent(content).keep(ctx)
 }

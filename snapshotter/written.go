@@ -39,7 +39,7 @@ func (c creation) keepWritten(ctx context.Context, id ids.SnapshotID) error {
 		if content.Labels[objects.LabelOperation] != "" || !objects.StandsFor(content, id.Driver, id.Handle) {
 			continue
 		}
-		if err := c.detach(ctx, content); err != nil {
+		if err := c.singleContent(content).keep(ctx); err != nil {
 			return err
 		}
 	}
@@ -58,7 +58,7 @@ func (c creation) keepWrittenGroup(ctx context.Context, group snapshotKey) error
 		if content.Labels[objects.LabelOperation] != "" || (snapshotKey{content.Spec.Driver, content.Status.Handle}) != group {
 			continue
 		}
-		if err := c.forgetGroup(ctx, api, content); err != nil {
+		if err := c.groupContent(api, content).keep(ctx); err != nil {
 			return err
 		}
 	}
@@ -89,9 +89,9 @@ func (s *Snapshotter) removeTaken(ctx context.Context, content *snapshotv1.Volum
 	case err != nil:
 		return err
 	case !known:
-		return s.deleteWithSnapshot(ctx, content)
+		return s.singleContent(content).delete(ctx)
 	}
-	return s.forgetContent(ctx, content, s.unchanged(content))
+	return s.singleContent(content).keep(ctx)
 }
 
 // removeGroupTaken is removeTaken for a group.
@@ -104,7 +104,7 @@ func (s *Snapshotter) removeGroupTaken(ctx context.Context, api *kube.GroupSnaps
 	case err != nil:
 		return err
 	case known:
-		return s.forgetGroup(ctx, api, content)
+		return s.groupContent(api, content).keep(ctx)
 	}
-	return s.deleteGroup(ctx, api, content)
+	return s.groupContent(api, content).delete(ctx)
 }

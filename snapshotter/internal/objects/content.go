@@ -73,6 +73,8 @@ func Message(content *snapshotv1.VolumeSnapshotContent) string {
 type Status struct {
 	Driver, Handle string // of the CSI driver, and of what it has taken, "" until then
 	Ready, Asking  bool   // see [Ready] and [Asking]
+	Asked          bool   // see [Asked] and [GroupAsked]
+	Policy         snapshotv1.DeletionPolicy
 	Message        string // the error, "" if there is none
 	ErrorTime      time.Time
 	State          string // for a person
@@ -82,6 +84,7 @@ type Status struct {
 func StatusOf(content *snapshotv1.VolumeSnapshotContent) Status {
 	return Status{
 		Driver: content.Spec.Driver, Handle: Handle(content), Ready: Ready(content), Asking: Asking(content),
+		Asked: Asked(content), Policy: content.Spec.DeletionPolicy,
 		Message: Message(content), ErrorTime: timeOf(statusOf(content).Error), State: State(content),
 	}
 }
@@ -101,10 +104,10 @@ func StandsFor(content *snapshotv1.VolumeSnapshotContent, driver, handle string)
 	return content.Spec.Driver == driver && (Handle(content) == handle || ptr.Deref(content.Spec.Source.SnapshotHandle, "") == handle)
 }
 
-// NeverAsked tells whether the driver has not been asked for the snapshot of a
-// content: csi-snapshotter notes on it that it is about to, before it asks.
-func NeverAsked(content *snapshotv1.VolumeSnapshotContent) bool {
-	return !Asking(content) && content.Status == nil
+// Asked tells whether the driver may know the snapshot of a content: it was there before,
+// or csi-snapshotter has noted that it is about to ask for it.
+func Asked(content *snapshotv1.VolumeSnapshotContent) bool {
+	return content.Spec.Source.VolumeHandle == nil || Asking(content) || content.Status != nil
 }
 
 // State tells how far a content is, for a person.
@@ -112,7 +115,7 @@ func State(content *snapshotv1.VolumeSnapshotContent) string {
 	if message := Message(content); message != "" {
 		return message
 	}
-	if NeverAsked(content) && content.Spec.Source.VolumeHandle != nil {
+	if !Asked(content) {
 		return "csi-snapshotter has not begun"
 	}
 	return fmt.Sprintf("handle known %t, ready %t", Handle(content) != "", Ready(content))

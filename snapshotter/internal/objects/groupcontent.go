@@ -14,17 +14,22 @@ const (
 	AnnotationGroupBeingCreated = "groupsnapshot.storage.kubernetes.io/volumegroupsnapshot-being-created"
 )
 
-// GroupAsked tells whether the driver may have been asked for the group of a content.
-func GroupAsked(content *kube.GroupSnapshotContent) bool {
+// groupAsking tells whether csi-snapshotter may be asking the driver for the group now.
+func groupAsking(content *kube.GroupSnapshotContent) bool {
 	_, asking := content.Annotations[AnnotationGroupBeingCreated]
-	return asking || content.Status.Handle != "" || content.Status.Error != nil
+	return asking
+}
+
+// GroupAsked tells whether the driver may know the group of a content: it was there before,
+// or csi-snapshotter has noted that it is about to ask for it.
+func GroupAsked(content *kube.GroupSnapshotContent) bool {
+	return content.Spec.Source.Handles != nil || groupAsking(content) || content.Status.Handle != "" || content.Status.Error != nil
 }
 
 // GroupTaken tells whether the storage has taken and named the group of a content.
 // csi-snapshotter has then told all snapshots in it.
 func GroupTaken(content *kube.GroupSnapshotContent) bool {
-	_, asking := content.Annotations[AnnotationGroupBeingCreated]
-	return !asking && content.Status.Handle != ""
+	return !groupAsking(content) && content.Status.Handle != ""
 }
 
 // MemberOf returns the snapshot of a volume in a group, the zero value if there is none.
@@ -39,9 +44,9 @@ func MemberOf(content *kube.GroupSnapshotContent, volume string) kube.GroupSnaps
 
 // StatusOfGroup is what csi-snapshotter reports of a group.
 func StatusOfGroup(content *kube.GroupSnapshotContent) Status {
-	_, asking := content.Annotations[AnnotationGroupBeingCreated]
 	return Status{
-		Driver: content.Spec.Driver, Handle: content.Status.Handle, Ready: content.Status.ReadyToUse, Asking: asking,
+		Driver: content.Spec.Driver, Handle: content.Status.Handle, Ready: content.Status.ReadyToUse, Asking: groupAsking(content),
+		Asked: GroupAsked(content), Policy: content.Spec.DeletionPolicy,
 		Message: ErrorText(content.Status.Error), ErrorTime: timeOf(content.Status.Error), State: GroupState(content),
 	}
 }
