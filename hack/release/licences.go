@@ -105,7 +105,11 @@ func (b *builder) licences(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return write(filepath.Join(b.root, filepath.FromSlash(licenceDoc)), []byte(list), 0o644)
+	if err := write(filepath.Join(b.root, filepath.FromSlash(licenceDoc)), []byte(list), 0o644); err != nil {
+		return err
+	}
+	fmt.Fprintf(b.progress, "all licences are allowed; %s lists them\n", licenceDoc)
+	return nil
 }
 
 const licenceDoc = "docs/licences.md"
