@@ -64,7 +64,7 @@ type drilled struct {
 
 func runDrill(args []string, stdout, stderr io.Writer) int {
 	d := &drilling{reading: newReading("drill", drillUsage, stdout, stderr)}
-	d.goingOn, d.locate = drill.CleanUpNotice, d.findBackup
+	d.locate = d.findBackup
 	o := &d.options
 	d.flags.StringVar(&d.latestOf, "latest-of", "", "drill the newest finished backup of this `schedule`")
 	d.flags.StringSliceVar(&o.Namespaces, "include-namespaces", nil, "`namespaces` of the backup to drill; without it all but those of Kubernetes and Velero")
@@ -75,6 +75,7 @@ func runDrill(args []string, stdout, stderr io.Writer) int {
 	d.flags.DurationVar(&o.Timeout, "timeout", 30*time.Minute, "`time` for the restore, the claims and the workloads together")
 	d.flags.StringVar(&d.job, "test-job", "", "YAML `file` with a Job that is the test")
 	d.flags.DurationVar(&o.TestTimeout, "test-timeout", 10*time.Minute, "`time` for the test")
+	d.flags.DurationVar(&o.CleanUpTimeout, "clean-up-timeout", 10*time.Minute, "`time` for the removal of what the drill made, and of what each killed one left")
 	d.flags.StringArrayVar(&d.expect, "expect", nil, "`[NAMESPACE/]RESOURCE/NAME` that must be there afterwards, repeatable; one of each namespace is chosen anyway")
 	d.flags.StringArrayVar(&d.expectNot, "expect-not", nil, "`[NAMESPACE/]RESOURCE/NAME` that must not be there, such as what was made after the backup; repeatable")
 	d.metrics.add(d.flags)
@@ -91,12 +92,12 @@ func (d *drilling) wants(args []string) error {
 		args = args[:at]
 	}
 	o := &d.options
-	o.Until = drill.Until(d.until)
+	o.Until, d.goingOn = drill.Until(d.until), drill.CleanUpNotice(o.CleanUpTimeout)
 	switch {
 	case !slices.Contains([]drill.Until{drill.UntilRestored, drill.UntilBound, drill.UntilReady}, o.Until):
 		return fmt.Errorf("--until %q is not accepted; it takes restored, bound or ready", d.until)
-	case o.Timeout <= 0 || o.TestTimeout <= 0 || o.MaxAge < 0:
-		return errors.New("--timeout and --test-timeout must be more than 0, --max-age not less")
+	case o.Timeout <= 0 || o.TestTimeout <= 0 || o.CleanUpTimeout <= 0 || o.MaxAge < 0:
+		return errors.New("--timeout, --test-timeout and --clean-up-timeout must be more than 0, --max-age not less")
 	case o.Test != nil && d.job != "":
 		return errors.New("--test-job and a command exclude each other")
 	case slices.Contains(o.ExcludeResources, "persistentvolumes"):

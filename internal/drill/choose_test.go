@@ -24,10 +24,15 @@ const ofNightly = `{"apiVersion": "velero.io/v1", "kind": "BackupList", "metadat
 // answering is a cluster whose API answers so.
 func answering(t *testing.T, answer func(*http.Request) string) *Cluster {
 	t.Helper()
-	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return answeringWith(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = io.WriteString(w, answer(r))
-	}))
+	})
+}
+
+func answeringWith(t *testing.T, answer http.HandlerFunc) *Cluster {
+	t.Helper()
+	api := httptest.NewServer(answer)
 	t.Cleanup(api.Close)
 	cluster, err := check.NewCluster(&rest.Config{Host: api.URL}, "velero")
 	require.NoError(t, err)

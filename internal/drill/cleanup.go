@@ -11,28 +11,30 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/longshore-dev/velero-plugin/internal/check"
 	"github.com/longshore-dev/velero-plugin/internal/kube"
 )
 
-// cleanUpTimeout bounds the removal of what a drill made.
-const cleanUpTimeout = 10 * time.Minute
-
-// CleanUpNotice tells somebody who interrupts a drill what it does before it ends.
-var CleanUpNotice = fmt.Sprintf("removing what the drill made, for %s at most; Ctrl-C once more ends it at once, and the next drill removes the rest...", cleanUpTimeout)
+// CleanUpNotice tells somebody who interrupts a drill what it does before it ends, for
+// limit at most.
+func CleanUpNotice(limit time.Duration) string {
+	return fmt.Sprintf("removing what the drill made, for %s at most; Ctrl-C once more ends it at once, and the next drill removes the rest...", limit)
+}
 
 // atOnce is of how many drills the remains are removed at once.
 const atOnce = 8
 
 // later is the hint where something could not be removed.
-const later = "the next drill tries again; it finds what has the labels longshore.dev/purpose=drill"
+const later = "the next drill removes what is left, once it can. A finalizer waits for its controller: have that run, or take the finalizer off. " +
+	"By hand: kubectl delete restores.velero.io,namespaces,leases -A -l " + labelDrill + "=ID"
 
 // cleanUp removes all that this drill made.
 func (d *drill) cleanUp(ctx context.Context) (string, error) {
-	removed, err := d.remove(ctx, d.report.Drill)
+	removed, err := d.remove(ctx, d.report.Drill, d.o.CleanUpTimeout)
 	if err != nil {
-		return "", check.Fail(err.Error(), later)
+		return "", check.Fail("of drill "+d.report.Drill+": "+err.Error(), later)
 	}
 	return removed + " gone", nil
 }
@@ -44,7 +46,7 @@ func (d *drill) remains(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	removed, failed := d.removeAll(ctx, ids)
+	removed, failed := d.removeAll(ctx, ids, d.o.CleanUpTimeout)
 	detail := "none"
 	if len(removed) > 0 {
 		detail = "removed " + strings.Join(removed, "; ")
@@ -59,13 +61,13 @@ func (d *drill) remains(ctx context.Context) (string, error) {
 }
 
 // removeAll removes what drills made, side by side: each waits for its namespaces to go.
-func (c *Cluster) removeAll(ctx context.Context, ids []string) (removed, failed []string) {
+func (c *Cluster) removeAll(ctx context.Context, ids []string, limit time.Duration) (removed, failed []string) {
 	whats, errs := make([]string, len(ids)), make([]error, len(ids))
 	var group errgroup.Group
 	group.SetLimit(atOnce)
 	for i, id := range ids {
 		group.Go(func() error {
-			whats[i], errs[i] = c.remove(ctx, id)
+			whats[i], errs[i] = c.remove(ctx, id, limit)
 			return nil
 		})
 	}
@@ -135,41 +137,24 @@ func (c *Cluster) found(ctx context.Context) (map[string]*object, error) {
 	return all, nil
 }
 
-// remove removes what a drill made, and says what that was. The Restore goes first:
-// as long as it is there Velero may be restoring, and would make a namespace again.
-func (c *Cluster) remove(ctx context.Context, id string) (removed string, err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, cleanUpTimeout, fmt.Errorf("not gone after %s", cleanUpTimeout))
+// remove removes what a drill made within a time, and says what that was. Its error says
+// what is left. The Restore goes first: as long as it is there Velero may be restoring,
+// and would make a namespace again.
+func (c *Cluster) remove(ctx context.Context, id string, limit time.Duration) (removed string, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not gone after %s", limit))
 	defer cancel()
 	restores, err := c.deleteAll(ctx, c.restores, id)
 	if err != nil {
 		return "", fmt.Errorf("the Restore, which Velero deletes if it runs: %w", err)
 	}
-	namespaces, err := c.list(ctx, c.namespaces, id)
-	if err != nil {
+	namespaces, volumes, err := c.removeScratch(ctx, id)
+	// What is of the cluster goes even if a namespace does not, but after it: what
+	// removes the finalizers in there may need it.
+	ofCluster, failed := c.removeOfCluster(ctx, id)
+	if err := errors.Join(err, failed); err != nil {
 		return "", err
 	}
-	names := []string{}
-	for _, n := range namespaces {
-		names = append(names, n.GetName())
-	}
-	volumes, err := c.freeVolumes(ctx, holderName(id), names)
-	if err != nil {
-		return "", err
-	}
-	if err := c.deleteClaims(ctx, names); err != nil {
-		return "", err
-	}
-	if _, err := c.deleteAll(ctx, c.namespaces, id); err != nil {
-		return "", err
-	}
-	if err := c.volumesGone(ctx, holderName(id), names); err != nil {
-		return "", err
-	}
-	ofCluster, err := c.removeOfCluster(ctx, id)
-	if err != nil {
-		return "", err
-	}
-	removed = fmt.Sprintf("%s, %s and %s", check.Count(restores, "Restore"), check.Count(len(names), "namespace"), check.Count(volumes, "volume"))
+	removed = fmt.Sprintf("%s, %s and %s", check.Count(restores, "Restore"), check.Count(namespaces, "namespace"), check.Count(volumes, "volume"))
 	if ofCluster > 0 {
 		removed += fmt.Sprintf(", and %s of the cluster", check.Count(ofCluster, "object"))
 	}
@@ -177,11 +162,65 @@ func (c *Cluster) remove(ctx context.Context, id string) (removed string, err er
 	return removed, err
 }
 
+// removeScratch removes the scratch namespaces with the volumes of their claims.
+func (c *Cluster) removeScratch(ctx context.Context, id string) (namespaces, volumes int, err error) {
+	all, err := c.list(ctx, c.namespaces, id)
+	if err != nil {
+		return 0, 0, err
+	}
+	if volumes, err = c.freeVolumes(ctx, id); err != nil {
+		return 0, 0, err
+	}
+	if err := c.deleteClaims(ctx, all); err != nil {
+		return 0, 0, err
+	}
+	if _, err := c.deleteAll(ctx, c.namespaces, id); err != nil {
+		return 0, 0, errors.Join(err, c.held(ctx, id))
+	}
+	return len(all), volumes, c.volumesGone(ctx, id)
+}
+
+// held says what holds the namespaces of a drill that do not go, in the words of
+// Kubernetes.
+func (c *Cluster) held(ctx context.Context, id string) error {
+	ctx, cancel := afterwards(ctx)
+	defer cancel()
+	left, err := c.list(ctx, c.namespaces, id)
+	for _, n := range left {
+		if why := heldBy(n); len(why) > 0 {
+			err = errors.Join(err, fmt.Errorf("%s is left: %s", c.namespaces.Describe(n.GetName()), few(why)))
+		}
+	}
+	return err
+}
+
+// heldBy are the conditions that a namespace has while it does not go
+// (https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/namespace-v1/).
+func heldBy(namespace *object) (why []string) {
+	conditions, _, _ := unstructured.NestedSlice(namespace.Object, "status", "conditions")
+	for _, c := range conditions {
+		condition, _ := c.(map[string]any)
+		if message, _ := condition["message"].(string); condition["status"] == "True" {
+			why = append(why, message)
+		}
+	}
+	return why
+}
+
+// afterwards is a context for what is still done when the time of ctx is over, but not
+// after a person's Ctrl-C.
+func afterwards(ctx context.Context) (context.Context, context.CancelFunc) {
+	if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
+}
+
 // drillOf is the ID of the drill that made an object, "" if its name and its labels do
 // not fit together.
 func drillOf(o *object) string {
 	id, name := o.GetLabels()[labelDrill], o.GetName()
-	if id != "" && (name == holderName(id) || name == clusterRestoreName(id) || name == controlName(id) || strings.HasPrefix(name, controlName(id)+"-")) {
+	if len(id) == idLength && (name == holderName(id) || name == clusterRestoreName(id) || isScratch(id, name)) {
 		return id
 	}
 	return ""
@@ -222,9 +261,10 @@ func deleteEach(ctx context.Context, kind kube.Unstructured, selector string, ou
 // has a finalizer; a claim with a pod goes with the namespace.
 const claimsWait = 3 * time.Second
 
-func (c *Cluster) deleteClaims(ctx context.Context, namespaces []string) error {
+func (c *Cluster) deleteClaims(ctx context.Context, namespaces []*object) error {
 	var all []*corev1.PersistentVolumeClaim
-	for _, name := range namespaces {
+	for _, n := range namespaces {
+		name := n.GetName()
 		list, err := c.Kube.Claims.In(name).List(ctx, "")
 		if err != nil {
 			return err

@@ -59,6 +59,8 @@ func (d *drill) clusterSpec(mapping map[string]any) map[string]any {
 // removeOfCluster removes what the Restore of a drill made in the cluster. Velero labels
 // that with the name of the Restore, which nobody else has.
 func (c *Cluster) removeOfCluster(ctx context.Context, id string) (int, error) {
+	ctx, cancel := afterwards(ctx)
+	defer cancel()
 	leases, err := c.list(ctx, c.leases, id)
 	if err != nil {
 		return 0, err

@@ -61,6 +61,9 @@ type Options struct {
 	// Timeout bounds the time from the restore to the workloads, TestTimeout that of
 	// the test.
 	Timeout, TestTimeout time.Duration
+	// CleanUpTimeout bounds the removal of what this drill made, and of what each killed
+	// one left.
+	CleanUpTimeout time.Duration
 	// Expect must be there after the restore, ExpectNot must not.
 	Expect, ExpectNot []Marker
 	// Test is the user's, nil for none.
@@ -120,7 +123,7 @@ type drill struct {
 
 // practise does all that leaves something to be removed.
 func (d *drill) practise(ctx context.Context) {
-	d.report.Drill = strings.ToLower(rand.Text()[:8])
+	d.report.Drill = strings.ToLower(rand.Text()[:idLength])
 	d.report.Namespaces = scratchNames(d.report.Drill, d.plan.names())
 	within, lose := context.WithCancelCause(ctx)
 	d.lose, d.release = lose, func() {}

@@ -31,16 +31,19 @@ func TestScratchNames(t *testing.T) {
 func TestDrillOf(t *testing.T) {
 	for name, ours := range map[string]bool{
 		"longshore-drill-abcd2345": true, "drill-abcd2345": true, "drill-abcd2345-shop": true,
-		"drill-abcd2345x": false, "drill-other": false, "shop": false, "longshore-drill-abcd": false,
+		"drill-abcd2345x": false, "drill-abcd2345x-shop": false, "drill-other": false, "shop": false, "longshore-drill-abcd": false,
 	} {
 		o := &object{Object: map[string]any{}}
 		o.SetName(name)
 		o.SetLabels(map[string]string{labelDrill: "abcd2345"})
 		require.Equal(t, ours, drillOf(o) == "abcd2345", name)
 	}
-	nameless := &object{Object: map[string]any{}}
-	nameless.SetName("drill-")
-	require.Empty(t, drillOf(nameless))
+	for id, name := range map[string]string{"": "drill-", "a": "drill-a-shop"} {
+		foreign := &object{Object: map[string]any{}}
+		foreign.SetName(name)
+		foreign.SetLabels(map[string]string{labelDrill: id})
+		require.Empty(t, drillOf(foreign), "%q is no ID of a drill", id)
+	}
 }
 
 func TestValidateClusterResource(t *testing.T) {

@@ -147,6 +147,11 @@ func (w *workload) podNotReady() string {
 			return ""
 		}
 	}
+	return w.podLacks()
+}
+
+// podLacks says how a pod is that is not ready, "" for one that is.
+func (w *workload) podLacks() string {
 	if w.Status.Phase == "Succeeded" {
 		return ""
 	}
@@ -200,7 +205,8 @@ func (d *drill) workloads(ctx context.Context) (string, error) {
 	return check.Count(all, "workload") + " ready", nil
 }
 
-// lacking are the workloads of a namespace that are not ready.
+// lacking are the workloads of a namespace that are not ready. The pods, which come last,
+// say why.
 func (d *drill) lacking(ctx context.Context, namespace string) (lacking []string, all int, err error) {
 	for _, kind := range []struct{ name, version, plural string }{
 		{"Deployment", "apps/v1", "deployments"}, {"StatefulSet", "apps/v1", "statefulsets"}, {"DaemonSet", "apps/v1", "daemonsets"}, {"pod", "v1", "pods"},
@@ -211,7 +217,11 @@ func (d *drill) lacking(ctx context.Context, namespace string) (lacking []string
 		}
 		for i := range list.Items {
 			all++
-			if why := list.Items[i].notReady(kind.name); why != "" {
+			why := list.Items[i].notReady(kind.name)
+			if kind.name == "pod" && len(lacking) > 0 {
+				why = list.Items[i].podLacks()
+			}
+			if why != "" {
 				lacking = append(lacking, why)
 			}
 		}

@@ -2,6 +2,8 @@ package drill
 
 import (
 	"encoding/json"
+	"fmt"
+	"net/http"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -36,4 +38,27 @@ func TestUnbound(t *testing.T) {
 	list := []*corev1.PersistentVolumeClaim{claim("a", corev1.ClaimBound), claim("b", corev1.ClaimPending), claim("not of the backup", corev1.ClaimPending)}
 	require.Equal(t, []string{"claim b is Pending", "claim c is not there"}, unbound([]string{"a", "b", "c"}, list))
 	require.Empty(t, unbound([]string{"a"}, list))
+}
+
+// TestLacking: of a workload that is not ready its pods are told, of one that is they are not.
+func TestLacking(t *testing.T) {
+	ready := 0
+	c := answering(t, func(r *http.Request) string {
+		switch r.URL.Path {
+		case "/apis/apps/v1/namespaces/shop/deployments":
+			return fmt.Sprintf(`{"items": [{"metadata": {"name": "web"}, "status": {"readyReplicas": %d}}]}`, ready)
+		case "/api/v1/namespaces/shop/pods":
+			return `{"items": [{"metadata": {"name": "web-a", "ownerReferences": [{"controller": true}]}, "status": {"phase": "Pending", "containerStatuses": [{"state": {"waiting": {"reason": "ImagePullBackOff"}}}]}}]}`
+		}
+		return `{"items": []}`
+	})
+	d := &drill{Cluster: c}
+	lacking, all, err := d.lacking(t.Context(), "shop")
+	require.NoError(t, err)
+	require.Equal(t, 2, all)
+	require.Equal(t, []string{"Deployment web has 0 of 1 pods ready", "pod web-a is Pending (ImagePullBackOff)"}, lacking)
+	ready = 1
+	lacking, _, err = d.lacking(t.Context(), "shop")
+	require.NoError(t, err)
+	require.Empty(t, lacking)
 }

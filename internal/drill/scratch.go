@@ -47,6 +47,9 @@ func (d *drill) newObject(apiVersion, kind, namespace, name string) *object {
 	return o
 }
 
+// idLength is how many characters the random ID of a drill has.
+const idLength = 8
+
 // longestName is how long the name of a namespace may be.
 const longestName = 63
 
@@ -66,6 +69,11 @@ func scratchNames(id string, names []string) map[string]string {
 
 // controlName is the namespace in which nothing is restored.
 func controlName(id string) string { return "drill-" + id }
+
+// isScratch tells whether a namespace of that name is one of the drill.
+func isScratch(id, name string) bool {
+	return name == controlName(id) || strings.HasPrefix(name, controlName(id)+"-")
+}
 
 func (d *drill) control() string { return controlName(d.report.Drill) }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -51,22 +50,23 @@ func sameStorage(a, b *corev1.PersistentVolume) bool {
 	return a.Spec.CSI != nil && b.Spec.CSI != nil && a.Spec.CSI.Driver == b.Spec.CSI.Driver && a.Spec.CSI.VolumeHandle == b.Spec.CSI.VolumeHandle
 }
 
-// volumesOf are the volumes whose claimRef is in one of the namespaces, and all.
-func (c *Cluster) volumesOf(ctx context.Context, namespaces []string) (theirs, all []*corev1.PersistentVolume, err error) {
+// volumesOf are the volumes whose claimRef is in a namespace of the drill, which may be
+// gone, and all.
+func (c *Cluster) volumesOf(ctx context.Context, id string) (theirs, all []*corev1.PersistentVolume, err error) {
 	all, err = c.Kube.PersistentVolumes.List(ctx, "")
 	for _, pv := range all {
-		if ref := pv.Spec.ClaimRef; ref != nil && slices.Contains(namespaces, ref.Namespace) {
+		if ref := pv.Spec.ClaimRef; ref != nil && isScratch(id, ref.Namespace) {
 			theirs = append(theirs, pv)
 		}
 	}
 	return theirs, all, err
 }
 
-// freeVolumes has the volumes of the claims in scratch namespaces go with their
+// freeVolumes has the volumes of the claims in the drill's namespaces go with their
 // claims, whatever their class says, and counts them. It changes none before it has
 // the proof for each: an error leaves all as they are.
-func (c *Cluster) freeVolumes(ctx context.Context, restore string, namespaces []string) (int, error) {
-	volumes, all, err := c.volumesOf(ctx, namespaces)
+func (c *Cluster) freeVolumes(ctx context.Context, id string) (int, error) {
+	volumes, all, err := c.volumesOf(ctx, id)
 	if err != nil {
 		return 0, err
 	}
@@ -82,8 +82,8 @@ func (c *Cluster) freeVolumes(ctx context.Context, restore string, namespaces []
 			continue
 		}
 		ours[pv] = claim.UID
-		if err := made(pv, claim, restore, all); err != nil {
-			doubts = append(doubts, fmt.Errorf("PersistentVolume %s of claim %s/%s is left alone, and with it the claim: %w", pv.Name, ref.Namespace, ref.Name, err))
+		if err := made(pv, claim, holderName(id), all); err != nil {
+			doubts = append(doubts, fmt.Errorf("PersistentVolume %s of claim %s/%s is left alone, and with it the claim: %w; %s", pv.Name, ref.Namespace, ref.Name, err, keep))
 		}
 	}
 	if len(doubts) > 0 {
@@ -97,22 +97,29 @@ func (c *Cluster) freeVolumes(ctx context.Context, restore string, namespaces []
 	return len(ours), nil
 }
 
+// keep says what a person can do with a volume that is not the drill's.
+const keep = "if its data matter, set its persistentVolumeReclaimPolicy to Retain before the claim goes; without its claimRef it is no longer of the drill"
+
 // volumesGone waits until no volume is left of claims that are gone. A provisioner may
-// have made one after its claim was deleted, with the policy of its class.
-func (c *Cluster) volumesGone(ctx context.Context, restore string, namespaces []string) error {
+// have made one after its claim was deleted, with the policy of its class. One that is
+// Released and not the drill's never goes.
+func (c *Cluster) volumesGone(ctx context.Context, id string) error {
 	return poll(ctx, "the volumes to go from the cluster and from the storage", func(ctx context.Context) (bool, string, error) {
-		volumes, all, err := c.volumesOf(ctx, namespaces)
+		volumes, all, err := c.volumesOf(ctx, id)
 		var left []string
+		var doubts []error
 		for _, pv := range volumes {
 			text := fmt.Sprintf("PersistentVolume %s is %s", pv.Name, pv.Status.Phase)
-			if doubt := made(pv, nil, restore, all); doubt != nil {
-				text += ": " + doubt.Error()
-			} else if err := c.deleteWithClaim(ctx, pv, pv.UID); err != nil {
-				return false, "", err
+			if doubt := made(pv, nil, holderName(id), all); doubt == nil {
+				if err := c.deleteWithClaim(ctx, pv, pv.UID); err != nil {
+					return false, "", err
+				}
+			} else if text += ": " + doubt.Error(); pv.Status.Phase == corev1.VolumeReleased {
+				doubts = append(doubts, fmt.Errorf("%s; it is left alone; %s", text, keep))
 			}
 			left = append(left, text)
 		}
-		return len(left) == 0, few(left), err
+		return len(left) == 0, few(left), errors.Join(append(doubts, err)...)
 	})
 }
 

@@ -37,8 +37,9 @@ const (
 
 // TestDrill drills small backups with the real Velero: two whose Jobs do not succeed,
 // those that are killed at each step, the next one, which removes what these have left and
-// passes, those that fail by other causes beside one that is interrupted, and that of the
-// CronJob. Nothing is left of them but what was there before.
+// passes, those that fail by other causes beside one that is interrupted, those that fail
+// at each step, and that of the CronJob, which removes what it can of what their clean-up
+// could not. Nothing is left of them but what was there before.
 func TestDrill(t *testing.T) {
 	d := startDrills(t)
 	before := d.leftovers()
@@ -63,7 +64,9 @@ func TestDrill(t *testing.T) {
 
 	d.failBesideInterrupted()
 	d.nothingLeft(before)
-	d.cronJob()
+	removable := d.failEachWay()
+	d.requireRemains(d.cronJob(), removable)
+	d.removeByHand()
 	d.nothingLeft(before)
 }
 
@@ -73,9 +76,10 @@ type drills struct {
 	bed        *testbed.Bed
 	cluster    *testbed.Cluster
 	velero     *testbed.VeleroServer
+	s3         *testbed.S3
 	program    string      // this one, which is the user's test too
 	kubeconfig string      // of who drills
-	held       atomic.Bool // the kubelet has no workload run
+	noKubelet  atomic.Bool // no workload is run
 }
 
 func startDrills(t *testing.T) *drills {
@@ -88,12 +92,13 @@ func startDrills(t *testing.T) *drills {
 	require.NoError(t, err)
 	program, err := os.Executable()
 	require.NoError(t, err)
-	d := &drills{T: t, bed: bed, cluster: cluster, velero: velero, program: program, kubeconfig: cluster.Kubeconfig}
+	d := &drills{T: t, bed: bed, cluster: cluster, velero: velero, s3: s3, program: program, kubeconfig: cluster.Kubeconfig}
 	d.install()
 	go d.kubelet()
 	veleroCLI(t, velero, "backup", "create", "orders", "--include-namespaces", drilledApp+","+alsoDrilled, "--include-cluster-resources=true", "--labels", "velero.io/schedule-name=nightly")
 	require.NoError(t, velero.WaitBackup(t.Context(), "orders", waitLimit))
 	d.backUpClass()
+	d.backUpFailing()
 	// What comes after the backup, and what is lost.
 	d.configMap("later")
 	require.NoError(t, cluster.Kube.RbacV1().ClusterRoles().Delete(t.Context(), "shop-reader", metav1.DeleteOptions{}))
@@ -202,8 +207,13 @@ func (d *drills) run(status int, args ...string) *drillTold {
 // begin begins a drill, whose end the returned function waits for.
 func (d *drills) begin(args ...string) (end func(status int) *drillTold) {
 	d.Helper()
+	return d.beginAs(d.command(d.Context(), args...), args)
+}
+
+// beginAs begins a drill as this command.
+func (d *drills) beginAs(command *exec.Cmd, args []string) (end func(status int) *drillTold) {
+	d.Helper()
 	began := time.Now()
-	command := d.command(d.Context(), args...)
 	var out bytes.Buffer
 	command.Stdout = &out
 	require.NoError(d, command.Start())
@@ -340,10 +350,20 @@ func (d *drills) requireVerdict(backup, verdict, reason string) {
 	_, err := time.Parse(time.RFC3339, when)
 	require.NoError(d, err)
 	require.Contains(d, text, verdict)
-	events, err := d.cluster.Kube.CoreV1().Events(d.velero.Namespace).List(d.Context(), metav1.ListOptions{FieldSelector: "involvedObject.name=" + backup + ",reason=" + reason})
+	require.Equal(d, 1, d.events(backup, reason, text))
+}
+
+// events counts those on a Backup.
+func (d *drills) events(backup, reason, text string) (n int) {
+	d.Helper()
+	list, err := d.cluster.Kube.CoreV1().Events(d.velero.Namespace).List(d.Context(), metav1.ListOptions{FieldSelector: "involvedObject.name=" + backup + ",reason=" + reason})
 	require.NoError(d, err)
-	require.Len(d, events.Items, 1)
-	require.Equal(d, text, events.Items[0].Message)
+	for _, event := range list.Items {
+		if event.Message == text {
+			n++
+		}
+	}
+	return n
 }
 
 // leftovers are those but for the StorageClasses of restores, which are the plugin's

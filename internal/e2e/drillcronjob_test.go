@@ -25,7 +25,7 @@ import (
 
 // cronJob runs what the example of a CronJob runs, with the rights that stand there and
 // within what its policies leave of them: the drill passes, and a Pushgateway has it.
-func (d *drills) cronJob() {
+func (d *drills) cronJob() *drillTold {
 	d.Helper()
 	manifest, err := os.ReadFile(filepath.Join("..", "..", "docs", "examples", "drill-cronjob.yaml"))
 	require.NoError(d, err)
@@ -52,6 +52,7 @@ func (d *drills) cronJob() {
 	const group = `{bucket="` + drillBucket + `",instance="",job="longshore_drill",prefix="",schedule="nightly"} `
 	require.Contains(d, string(pushed), "longshore_drill_ok"+group+"1\n")
 	require.Contains(d, string(pushed), "longshore_drill_recovery_seconds"+group)
+	return told
 }
 
 // confined wants the CronJob's account to be refused all that is not a drill's. The API

@@ -32,8 +32,8 @@ type stage struct {
 // stages.
 func (d *drills) killed() (ids []string) {
 	d.Helper()
-	d.held.Store(true)
-	defer d.held.Store(false)
+	d.noKubelet.Store(true)
+	defer d.noKubelet.Store(false)
 	d.replaceClass("nobody.example.com")
 	d.refuse("CreateVolume")
 	interrupted, under := d.start("orders"), ""
@@ -125,10 +125,17 @@ func (d *drills) killEach(all []running) (ids []string) {
 // start starts a drill that may be killed.
 func (d *drills) start(args ...string) *exec.Cmd {
 	d.Helper()
-	command := d.command(context.WithoutCancel(d.Context()), args...)
-	command.Env = append(command.Env, reachedVariable+"="+filepath.Join(d.TempDir(), "reached"))
+	command := d.reporting(args...)
 	require.NoError(d, command.Start())
 	d.Cleanup(func() { _ = command.Process.Kill() })
+	return command
+}
+
+// reporting is a drill whose test says that it is under way. It outlives the test's context.
+func (d *drills) reporting(args ...string) *exec.Cmd {
+	d.Helper()
+	command := d.command(context.WithoutCancel(d.Context()), args...)
+	command.Env = append(command.Env, reachedVariable+"="+filepath.Join(d.TempDir(), "reached"))
 	return command
 }
 

@@ -26,7 +26,7 @@ func (d *drills) kubelet() {
 		}
 		for i := range pods.Items {
 			pod := &pods.Items[i]
-			if pod.Status.Phase == corev1.PodPending && pod.Status.ContainerStatuses == nil && (ofJob(pod) || !d.held.Load()) {
+			if pod.Status.Phase == corev1.PodPending && pod.Status.ContainerStatuses == nil && (ofJob(pod) || !d.noKubelet.Load()) {
 				d.runPod(pod)
 			}
 		}
@@ -37,7 +37,11 @@ func ofJob(pod *corev1.Pod) bool { return pod.Labels["job-name"] != "" }
 
 func (d *drills) runPod(pod *corev1.Pod) {
 	status := corev1.PodStatus{Phase: corev1.PodRunning, Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}}
-	if ofJob(pod) {
+	switch container := pod.Spec.Containers[0]; {
+	case container.Image == absent:
+		state := corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ImagePullBackOff"}}
+		status = corev1.PodStatus{Phase: corev1.PodPending, ContainerStatuses: []corev1.ContainerStatus{{Name: container.Name, State: state}}}
+	case ofJob(pod):
 		status = d.runTest(pod)
 	}
 	patch, err := json.Marshal(map[string]any{"status": status})
@@ -51,10 +55,6 @@ const absent = "absent"
 
 func (d *drills) runTest(pod *corev1.Pod) corev1.PodStatus {
 	container, ended := pod.Spec.Containers[0], corev1.ContainerState{}
-	if container.Image == absent {
-		ended.Waiting = &corev1.ContainerStateWaiting{Reason: "ImagePullBackOff"}
-		return corev1.PodStatus{Phase: corev1.PodPending, ContainerStatuses: []corev1.ContainerStatus{{Name: container.Name, State: ended}}}
-	}
 	var out bytes.Buffer
 	command := exec.CommandContext(d.Context(), d.program, container.Args...)
 	command.Env = []string{"KUBECONFIG=" + d.cluster.Kubeconfig, "DRILL_NAMESPACE=" + pod.Namespace, "DRILL_TEST_STORAGE=" + d.cluster.Storage}

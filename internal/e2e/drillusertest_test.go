@@ -19,8 +19,11 @@ const (
 	readsMoved   = "drill-test-reads-moved" // what a data mover brought back
 	saysNo       = "drill-test-says-no"
 	holds        = "drill-test-holds"
-	holdsFirst   = "drill-test-holds-first" // before it asks for anything
-	refuses      = "drill-test-refuses"     // without asking
+	holdsFirst   = "drill-test-holds-first"  // before it asks for anything
+	refuses      = "drill-test-refuses"      // without asking
+	agrees       = "drill-test-agrees"       // without asking
+	pausesFirst  = "drill-test-pauses-first" // and then refuses
+	pausesLast   = "drill-test-pauses-last"  // where something was restored, and then agrees
 )
 
 // drillTest is the user's test of a drill: it wants to read the order in the volume
@@ -30,7 +33,11 @@ func drillTest(what string) error {
 	case holdsFirst:
 		return holdTest()
 	case refuses:
-		return errors.New("no such order")
+		return errNone
+	case agrees:
+		return nil
+	case pausesFirst, pausesLast:
+		return pauseTest(what, os.Getenv("DRILL_NAMESPACE"))
 	}
 	content, err := readOrder(context.Background(), what, os.Getenv("DRILL_NAMESPACE"))
 	switch {
@@ -40,13 +47,15 @@ func drillTest(what string) error {
 	case content != order:
 		return fmt.Errorf("the order is %q", content)
 	case what == saysNo:
-		return errors.New("no such order")
+		return errNone
 	case what == holds:
 		return holdTest()
 	}
 	fmt.Println("there is", content)
 	return nil
 }
+
+var errNone = errors.New("no such order")
 
 func readOrder(ctx context.Context, what, namespace string) (string, error) {
 	config, err := kube.Config("", "")
@@ -106,6 +115,25 @@ func holdTest() error {
 	}
 	for parent := os.Getppid(); os.Getppid() == parent; {
 		time.Sleep(100 * time.Millisecond)
+	}
+	return nil
+}
+
+// pauseTest has the test of a drill say that it is under way, and wait until that was
+// taken note of. In the empty namespace it fails.
+func pauseTest(what, namespace string) error {
+	empty := strings.Count(namespace, "-") == 1
+	file := os.Getenv(reachedVariable)
+	if empty == (what == pausesFirst) {
+		if err := os.WriteFile(file, nil, 0o600); err != nil {
+			return err
+		}
+		for parent := os.Getppid(); exists(file) && os.Getppid() == parent; {
+			time.Sleep(100 * time.Millisecond)
+		}
+	}
+	if empty {
+		return errNone
 	}
 	return nil
 }
