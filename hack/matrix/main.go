@@ -35,7 +35,7 @@ type options struct {
 	list    bool
 	docs    string
 	logs    string
-	cluster string
+	columns *regexp.Regexp
 }
 
 func run(ctx context.Context, args []string, out io.Writer) error {
@@ -45,10 +45,13 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	flags.BoolVar(&o.list, "list", false, "print the rows, and run nothing")
 	flags.StringVar(&o.docs, "docs", "docs", "folder of compatibility.md and compatibility.json")
 	flags.StringVar(&o.logs, "logs", "bin/matrix", "folder for the output of the tests")
-	flags.StringVar(&o.cluster, "cluster", "^TestCluster", "regular expression of the cluster tests to run")
+	tests := flags.String("columns", "", "run only the tests of the columns whose title matches this regular expression; the others keep their earlier result, and the row its date")
 	err := flags.Parse(args)
 	if err != nil {
 		return err
+	}
+	if o.columns, err = regexp.Compile(*tests); err != nil {
+		return fmt.Errorf("-columns: %w", err)
 	}
 	if o.rows, err = regexp.Compile(*pattern); err != nil {
 		return fmt.Errorf("-rows: %w", err)
@@ -88,7 +91,7 @@ func runRows(ctx context.Context, o options, chosen []row, out io.Writer) error 
 		if err != nil {
 			return fmt.Errorf("%s: %w", r, err)
 		}
-		fmt.Fprintf(out, "  cluster tests: %s; main job: %s; drills: %s\n", result.Cluster, result.MainJob, result.Drills)
+		fmt.Fprintf(out, "  %s\n", result)
 		if !result.passed() {
 			failed++
 		}

@@ -19,10 +19,8 @@ import (
 type result struct {
 	Versions   map[string]string `json:"versions"`
 	Conditions string            `json:"conditions,omitempty"`
-	Cluster    string            `json:"cluster"`
-	MainJob    string            `json:"mainJob"`
-	Drills     string            `json:"drills,omitempty"` // "" where they have never run
-	Date       string            `json:"date"`
+	Verdicts   map[string]string `json:"verdicts"` // by the titles of columns
+	Date       string            `json:"date"`     // of the oldest verdict
 }
 
 func (r result) of(row row) bool {
@@ -33,7 +31,32 @@ func (r result) of(row row) bool {
 var good = regexp.MustCompile(`^\d+ pass(, \d+ skipped)?$`)
 
 func (r result) passed() bool {
-	return good.MatchString(r.Cluster) && good.MatchString(r.MainJob) && good.MatchString(r.Drills)
+	for _, v := range r.Verdicts {
+		if !good.MatchString(v) {
+			return false
+		}
+	}
+	return true
+}
+
+func (r result) String() string {
+	var text []string
+	for _, c := range columns {
+		if v := r.Verdicts[c.title]; v != "" {
+			text = append(text, c.title+": "+v)
+		}
+	}
+	return strings.Join(text, "; ")
+}
+
+// with takes over from an earlier result of the row what has not run again.
+func (r result) with(earlier result) result {
+	for _, c := range columns {
+		if was := earlier.Verdicts[c.title]; was != "" && r.Verdicts[c.title] == "" {
+			r.Verdicts[c.title], r.Date = was, min(r.Date, earlier.Date)
+		}
+	}
+	return r
 }
 
 // record puts results in the place of the earlier ones of their rows, and writes
@@ -44,11 +67,16 @@ func record(docs string, fresh ...result) error {
 	if err != nil {
 		return err
 	}
-	known = append(fresh, known...)
 	kept := []result{}
 	for _, r := range rows(testbed.Editions()) {
-		if i := find(known, r); i >= 0 {
-			kept = append(kept, known[i])
+		was, ran := find(known, r), find(fresh, r)
+		switch {
+		case ran != nil && was != nil:
+			kept = append(kept, ran.with(*was))
+		case ran != nil:
+			kept = append(kept, *ran)
+		case was != nil:
+			kept = append(kept, *was)
 		}
 	}
 	text, err := json.MarshalIndent(kept, "", "  ")
@@ -76,13 +104,13 @@ func readResults(file string) ([]result, error) {
 	return known, nil
 }
 
-func find(known []result, r row) int {
-	for i, k := range known {
-		if k.of(r) {
-			return i
+func find(known []result, r row) *result {
+	for i := range known {
+		if known[i].of(r) {
+			return &known[i]
 		}
 	}
-	return -1
+	return nil
 }
 
 const (
@@ -106,16 +134,24 @@ func writeTable(file string, known []result) error {
 
 func table(all []row, known []result) string {
 	var text strings.Builder
-	text.WriteString("\n| Kubernetes | external-snapshotter | csi-provisioner | Velero | class | snapshots and restores | main job | drills | tested |\n|---|---|---|---|---|---|---|---|---|\n")
+	text.WriteString("\n| Kubernetes | external-snapshotter | csi-provisioner | Velero | class |")
+	for _, c := range columns {
+		text.WriteString(" " + c.title + " |")
+	}
+	text.WriteString(" tested |\n" + strings.Repeat("|---", len(kinds)+len(columns)+2) + "|\n")
 	for _, r := range all {
-		was := result{Cluster: "not tested", MainJob: "not tested", Date: "–"}
-		if i := find(known, r); i >= 0 {
-			was = known[i]
+		was := result{Date: "–"}
+		if found := find(known, r); found != nil {
+			was = *found
 		}
 		for _, kind := range kinds {
 			fmt.Fprintf(&text, "| %s ", r.versions[kind])
 		}
-		fmt.Fprintf(&text, "| %s | %s | %s | %s | %s |\n", inWords(r.conditions), was.Cluster, was.MainJob, cmp.Or(was.Drills, "not tested"), was.Date)
+		fmt.Fprintf(&text, "| %s ", inWords(r.conditions))
+		for _, c := range columns {
+			fmt.Fprintf(&text, "| %s ", cmp.Or(was.Verdicts[c.title], "not tested"))
+		}
+		fmt.Fprintf(&text, "| %s |\n", was.Date)
 	}
 	return text.String() + "\n"
 }

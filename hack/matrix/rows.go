@@ -78,27 +78,35 @@ func (r row) fileName() string {
 	return regexp.MustCompile(`[a-z]+=`).ReplaceAllString(strings.ReplaceAll(r.matrix(), " ", "-"), "")
 }
 
+// column is a group of tests that each row runs.
+type column struct{ title, dir, tests string }
+
+var columns = []column{
+	{"snapshots and restores", "snapshotter", "^TestCluster"},
+	{"main job", "internal/e2e", "^TestMainJob$"},
+	{"groups and readiness", "internal/e2e", "^Test(Group|Readiness)$"},
+	{"drills", "internal/e2e", "^TestDrill$"},
+}
+
 // run builds the row's programs and runs the tests.
 func (r row) run(ctx context.Context, o options) (result, error) {
-	done := result{Versions: r.versions, Conditions: r.conditions, Date: time.Now().UTC().Format(time.DateOnly)}
+	done := result{Versions: r.versions, Conditions: r.conditions, Verdicts: map[string]string{}, Date: time.Now().UTC().Format(time.DateOnly)}
 	_, built, err := r.command(ctx, ".", r.log(o, "parts"), "go", "run", "./hack/parts",
 		"etcd", "kube-apiserver", "kube-controller-manager", "snapshot-controller", "csi-snapshotter", "csi-provisioner", "snapshot-crds", "velero", "versitygw")
 	if err != nil || !built {
 		return done, errors.Join(err, fmt.Errorf("the programs were not built; see %s", r.log(o, "parts")))
 	}
-	if done.Cluster, err = r.test(ctx, ".", r.log(o, "cluster"), "-timeout=60m", "-run="+o.cluster, "./snapshotter"); err != nil {
-		return done, err
+	for _, c := range columns {
+		if !o.columns.MatchString(c.title) {
+			continue
+		}
+		output, passed, err := r.command(ctx, c.dir, r.log(o, strings.ReplaceAll(c.title, " ", "-")), "go", "test", "-count=1", "-v", "-timeout=60m", "-run="+c.tests, ".")
+		if err != nil {
+			return done, err
+		}
+		done.Verdicts[c.title] = verdict(output, passed)
 	}
-	if done.MainJob, err = r.test(ctx, "internal/e2e", r.log(o, "main-job"), "-timeout=20m", "-run=^TestMainJob$", "."); err != nil {
-		return done, err
-	}
-	done.Drills, err = r.test(ctx, "internal/e2e", r.log(o, "drills"), "-timeout=20m", "-run=^TestDrill$", ".")
-	return done, err
-}
-
-func (r row) test(ctx context.Context, dir, log string, args ...string) (string, error) {
-	output, passed, err := r.command(ctx, dir, log, append([]string{"go", "test", "-count=1", "-v"}, args...)...)
-	return verdict(output, passed), err
+	return done, nil
 }
 
 var (

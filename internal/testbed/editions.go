@@ -57,6 +57,12 @@ var editions = map[string][]Edition{
 // and "velero", the newest first.
 func Editions() map[string][]Edition { return maps.Clone(editions) }
 
+// Chosen is the version of that kind which clusters are made of.
+func Chosen(kind string) string {
+	m, _ := chosenMatrix() // a mistake is the error of the part's build
+	return m.editions[kind].Version
+}
+
 // matrix is what the environment chose.
 type matrix struct {
 	editions map[string]Edition
