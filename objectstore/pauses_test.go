@@ -101,7 +101,7 @@ func TestUploadThatWaitsForMemory(t *testing.T) {
 		before := told()
 		goOn, stored := make(chan struct{}), make(chan error, 2)
 		put := func(key string, body io.Reader) { stored <- store.PutObject(t.Context(), "bucket", key, body) }
-		go put("first", &stopping{Reader: bytes.NewReader(content(1<<20, 1)), left: 1 << 19, goOn: goOn})
+		go put("first", &stopping{Reader: bytes.NewReader(content(2<<20, 1)), left: 3 << 19, goOn: goOn})
 		synctest.Wait()
 		go put("second", bytes.NewReader(content(1000, 2)))
 

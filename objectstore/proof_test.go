@@ -106,6 +106,37 @@ func TestLostComplete(t *testing.T) {
 	}
 }
 
+// TestSmallUploadProof has a storage whose ETag tells nothing. An answer with the checksum
+// that was sent proves that the object is stored; any other is followed by a look at it.
+func TestSmallUploadProof(t *testing.T) {
+	real := startVersity(t)
+	const sum = "X-Amz-Checksum-Crc32c"
+	for _, c := range []struct {
+		name   string
+		change func(http.Header)
+		looks  int
+	}{
+		{"the checksum", func(h http.Header) { require.NotEmpty(t, h.Get(sum)) }, 0},
+		{"no checksum", func(h http.Header) { h.Del(sum) }, 1},
+		{"another checksum", func(h http.Header) { h.Set(sum, "AAAAAA==") }, 1},
+		{"an empty answer", func(h http.Header) { h.Del(sum); h.Del("Etag") }, 1},
+	} {
+		behind, proxy := behindProxy(t, real)
+		bucket := real.bucket(t)
+		store := behind.open(t, bucket, map[string]string{"checksumAlgorithm": "CRC32C"})
+		proxy.on(func(w http.ResponseWriter, r *http.Request, forward http.Handler) {
+			if r.Method == http.MethodPut {
+				w = &shown{w, both(unknownETag, c.change)}
+			}
+			forward.ServeHTTP(w, r)
+		})
+		data := content(70<<10, 1)
+		mustPut(t, store, bucket, "key", data)
+		require.Equal(t, c.looks, proxy.count("HEAD"), c.name)
+		require.True(t, bytes.Equal(data, readAll(t.Context(), t, store, bucket, "key")), c.name)
+	}
+}
+
 // TestLateSight has a storage that shows what was there before for a while.
 func TestLateSight(t *testing.T) {
 	real := startVersity(t)

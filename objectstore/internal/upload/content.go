@@ -60,6 +60,20 @@ func (c *content) etag() string {
 	return hex.EncodeToString(c.sum())
 }
 
+// answered tells whether the storage answered with the checksum that was sent.
+func (u *upload) answered(c *content, stored minio.ObjectPart) bool {
+	sum := c.sums[u.checksum.Key()]
+	return sum != "" && stored.Checksum(u.checksum) == sum
+}
+
+// sumsOf are the checksums in the answer to a PutObject.
+func sumsOf(info minio.UploadInfo) minio.ObjectPart {
+	return minio.ObjectPart{
+		ChecksumCRC32: info.ChecksumCRC32, ChecksumCRC32C: info.ChecksumCRC32C, ChecksumCRC64NVME: info.ChecksumCRC64NVME,
+		ChecksumSHA1: info.ChecksumSHA1, ChecksumSHA256: info.ChecksumSHA256,
+	}
+}
+
 // send calls request with a reader of the content. net/http may go on reading a
 // body after the answer has come; when send returns, nothing reads the data any
 // more, and its buffer may be given back.

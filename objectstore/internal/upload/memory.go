@@ -3,6 +3,7 @@ package upload
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/sirupsen/logrus"
@@ -47,7 +48,7 @@ func (m *memory) take(ctx context.Context, size int) (*buffer, error) {
 		m.spare = m.spare[:last]
 		return b, nil
 	}
-	if size != smallBody {
+	if !slices.Contains(smallBodies, size) {
 		m.spare = nil // beside a new buffer they would exceed the limit
 	}
 	return &buffer{bytes: make([]byte, size), of: m}, nil
@@ -65,7 +66,7 @@ func (b *buffer) release() {
 	switch m.inUse--; {
 	case m.inUse == 0:
 		m.spare = nil
-	case len(b.bytes) != smallBody && (len(m.spare) == 0 || len(m.spare[0].bytes) == len(b.bytes)):
+	case !slices.Contains(smallBodies, len(b.bytes)) && (len(m.spare) == 0 || len(m.spare[0].bytes) == len(b.bytes)):
 		m.spare = append(m.spare, b)
 	}
 	m.mu.Unlock()

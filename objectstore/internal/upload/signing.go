@@ -49,7 +49,7 @@ func (u *upload) signsPart() bool {
 // not answer with its checksum, it is sent again, signed, and so are all later ones.
 func (m *multipart) sendProven(ctx context.Context, p *part, c *content) (minio.ObjectPart, error) {
 	sent, err := m.put(ctx, p, c)
-	checked := c.sums[m.checksum.Key()] != "" && sent.Checksum(m.checksum) == c.sums[m.checksum.Key()]
+	checked := m.answered(c, sent)
 	if err == nil {
 		m.signing.learn(checked)
 	}

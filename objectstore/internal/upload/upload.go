@@ -73,25 +73,15 @@ func (u *Uploader) put(ctx context.Context, up *upload) (Result, error) {
 	return Result{Size: up.body.size, Parts: parts, Version: up.version}, err
 }
 
-// smallBody is the size, in bytes, up to which a body gets no memory of a part:
+// smallBodies are the sizes, in bytes, up to which a body gets no memory of a part:
 // most objects of a backup are small.
-const smallBody = 64 << 10
+var smallBodies = []int{64 << 10, 1 << 20}
 
 func (u *upload) run(ctx context.Context) (parts int, err error) {
-	small, err := u.memory.take(ctx, smallBody)
-	if err != nil {
-		return 0, err
-	}
-	n, more, err := u.body.fill(ctx, small.bytes)
-	if err == nil && !more {
-		err = u.single(ctx, small.bytes[:n])
-	}
-	if err == nil && more {
-		u.body.unread(small.bytes)
-	}
-	small.release()
-	if err != nil || !more {
-		return 1, err
+	for _, size := range smallBodies {
+		if more, err := u.small(ctx, size); err != nil || !more {
+			return 1, err
+		}
 	}
 	first, more, err := u.next(ctx, 1)
 	if err != nil {
@@ -102,6 +92,25 @@ func (u *upload) run(ctx context.Context) (parts int, err error) {
 	}
 	defer first.release()
 	return 1, u.single(ctx, first.data())
+}
+
+// small stores the body if it has at most size bytes. more tells that it has more,
+// and is still to be stored.
+func (u *upload) small(ctx context.Context, size int) (more bool, err error) {
+	b, err := u.memory.take(ctx, size)
+	if err != nil {
+		return false, err
+	}
+	defer b.release()
+	n, more, err := u.body.fill(ctx, b.bytes)
+	switch {
+	case err != nil:
+		return false, err
+	case more:
+		u.body.unread(b.bytes)
+		return true, nil
+	}
+	return false, u.single(ctx, b.bytes[:n])
 }
 
 // part is one part of the body, in memory.
@@ -141,8 +150,8 @@ func (u *upload) tooLarge() error {
 }
 
 // single stores the whole body with one request. The server has verified the
-// signed SHA-256; an ETag that is the MD5 proves that the answer came from a
-// server that read the body.
+// signed SHA-256; the checksum that was sent, or an ETag that is the MD5, proves that
+// the answer came from a server that read the body.
 func (u *upload) single(ctx context.Context, data []byte) error {
 	c := u.seal(data, u.settings.SignsBodies())
 	var info minio.UploadInfo
@@ -158,7 +167,7 @@ func (u *upload) single(ctx context.Context, data []byte) error {
 		return err
 	}
 	u.version = info.VersionID
-	if u.sse == nil && info.ETag != "" && info.ETag == c.etag() {
+	if u.sse == nil && (u.answered(c, sumsOf(info)) || info.ETag != "" && info.ETag == c.etag()) {
 		return nil
 	}
 	return u.confirm(ctx, info.ETag, true)
