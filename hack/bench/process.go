@@ -66,9 +66,10 @@ func ticks(pid, from, to int) (time.Duration, error) {
 	return time.Duration(total) * time.Second / ticksPerSecond, nil
 }
 
-// resident and peakResident are keys of /proc/PID/status.
+// resident, anonymous and peakResident are keys of /proc/PID/status.
 const (
 	resident     = "VmRSS"
+	anonymous    = "RssAnon"
 	peakResident = "VmHWM"
 )
 

@@ -81,12 +81,14 @@ func (lister) GRPCClient(_ context.Context, _ *plugin.GRPCBroker, connection *gr
 	return generated.NewPluginListerClient(connection), nil
 }
 
-// measureMemory reads the resident memory of a fresh process before and after
-// its first work.
+// measureMemory reads the resident memory of a fresh process before and after its first
+// work, and what of it is not the program's own file: that, the processes share.
 func measureMemory(ctx context.Context, b *bench) ([]row, error) {
 	return b.memoryStages(ctx, b.pick(5, 9), []stage{
 		{"memory, idle", resident, func(*session) error { return pause(ctx, settleTime) }},
+		{"memory beside the program's file, idle", anonymous, func(*session) error { return nil }},
 		{"memory, after a listing", resident, func(s *session) error { return s.list("few/") }},
+		{"memory beside the program's file, after a listing", anonymous, func(*session) error { return nil }},
 	})
 }
 
