@@ -128,17 +128,23 @@ apiVersion: v1
 kind: ConfigMap
 metadata: {name: levels, namespace: stock}
 ---
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web, namespace: shop}
-spec:
-  replicas: 1
-  selector: {matchLabels: {app: web}}
-  template: {metadata: {labels: {app: web}}, spec: {containers: [{name: web, image: web}]}}
-`))
+`+deployment(drilledApp, "web", "web")))
 	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "shop-reader"}}
 	_, err := d.cluster.Kube.RbacV1().ClusterRoles().Create(d.Context(), role, metav1.CreateOptions{})
 	require.NoError(d, err)
+}
+
+// deployment is one of a single pod.
+func deployment(namespace, name, image string) string {
+	return fmt.Sprintf(`
+apiVersion: apps/v1
+kind: Deployment
+metadata: {namespace: %[1]s, name: %[2]s}
+spec:
+  replicas: 1
+  selector: {matchLabels: {app: %[2]s}}
+  template: {metadata: {labels: {app: %[2]s}}, spec: {containers: [{name: %[2]s, image: %[3]s}]}}
+`, namespace, name, image)
 }
 
 func (d *drills) configMap(name string) {

@@ -25,15 +25,7 @@ const (
 func (d *drills) backUpFailing() {
 	d.Helper()
 	require.NoError(d, d.cluster.CreateNamespace(d.Context(), "queue"))
-	require.NoError(d, d.cluster.Apply(d.Context(), `
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: worker, namespace: queue}
-spec:
-  replicas: 1
-  selector: {matchLabels: {app: worker}}
-  template: {metadata: {labels: {app: worker}}, spec: {containers: [{name: worker, image: `+absent+`}]}}
-`))
+	require.NoError(d, d.cluster.Apply(d.Context(), deployment("queue", "worker", absent)))
 	for name, namespace := range map[string]string{noLocation: alsoDrilled, noArchive: alsoDrilled, noImage: "queue"} {
 		veleroCLI(d.T, d.velero, "backup", "create", name, "--include-namespaces", namespace)
 	}
