@@ -87,18 +87,19 @@ func (b *bench) runGroup(ctx context.Context, g group, s settings) error {
 		return err
 	}
 	progress("%s: %s", g.name, time.Since(began).Round(time.Second))
-	for i := range rows {
-		rows[i].Group, rows[i].When, rows[i].Revision = g.name, began.UTC().Format(time.DateOnly), revision()
-	}
-	printRows(os.Stdout, rows)
 	known, err := load(s.results)
 	if err != nil {
 		return err
 	}
-	known.replace(g.name, rows)
 	if known.Machine, err = describeMachine(); err != nil {
 		return err
 	}
+	for i := range rows {
+		rows[i].Group, rows[i].When, rows[i].Revision = g.name, began.UTC().Format(time.DateOnly), revision()
+		rows[i].Processor = known.Machine.Processor
+	}
+	printRows(os.Stdout, rows)
+	known.replace(g.name, rows)
 	if err := known.save(s.results); err != nil {
 		return err
 	}

@@ -91,9 +91,9 @@ func TestProcessFigures(t *testing.T) {
 
 func sample() *results {
 	k := &results{}
-	k.replace("memory", []row{{Group: "memory", Name: "idle", Unit: "MB", When: "2026-01-02", Revision: "abc", Rival: peerPlugin,
+	k.replace("memory", []row{{Group: "memory", Name: "idle", Unit: "MB", When: "2026-01-02", Revision: "abc", Processor: "a processor", Rival: peerPlugin,
 		Samples: map[string][]float64{ours: {20}, peerPlugin: {50}}}})
-	k.replace("size", []row{{Group: "size", Name: "binary", Unit: "MB", When: "2026-01-01", Revision: "def", Rival: peerPlugin,
+	k.replace("size", []row{{Group: "size", Name: "binary", Unit: "MB", When: "2026-01-01", Revision: "def", Processor: "a processor", Rival: peerPlugin,
 		Samples: map[string][]float64{ours: {40}, peerPlugin: {80}}}})
 	return k
 }
@@ -125,7 +125,7 @@ func TestDocuments(t *testing.T) {
 	require.True(t, strings.HasSuffix(string(written), "\nafter\n"))
 	require.NotContains(t, string(written), "old")
 	require.Contains(t, string(written), "| memory | idle | MB | 20.0 | 50.0 | **2.50** |  |")
-	require.Contains(t, string(written), "2026-01-01 (revision def), 2026-01-02 (revision abc)")
+	require.Contains(t, string(written), "2026-01-01 (revision def, a processor), 2026-01-02 (revision abc, a processor)")
 
 	drawn, err := os.ReadFile(filepath.Join(dir, "benchmarks.svg"))
 	require.NoError(t, err)

@@ -50,8 +50,8 @@ func figures(k *results) string {
 	var out strings.Builder
 	out.WriteString("![How many times better Longshore is](benchmarks.svg)\n\n")
 	m := k.Machine
-	fmt.Fprintf(&out, "Measured on %s, on %s with %d cores and %d GiB of memory, %s, %s.\n",
-		runs(k.Rows), m.Processor, m.Cores, m.MemoryGiB, m.System, m.Go)
+	fmt.Fprintf(&out, "Measured with %d cores and %d GiB of memory, %s, %s, on %s.\n",
+		m.Cores, m.MemoryGiB, m.System, m.Go, runs(k.Rows))
 	out.WriteString("Versions:")
 	for i, name := range slices.Sorted(maps.Keys(m.Versions)) {
 		if i > 0 {
@@ -64,11 +64,11 @@ func figures(k *results) string {
 	return out.String()
 }
 
-// runs are the days of the runs that the rows are of, with what was run.
+// runs are the days of the runs that the rows are of, with what was run, and on what.
 func runs(rows []row) string {
 	var all []string
 	for _, r := range rows {
-		all = append(all, r.When+" (revision "+r.Revision+")")
+		all = append(all, fmt.Sprintf("%s (revision %s, %s)", r.When, r.Revision, r.Processor))
 	}
 	slices.Sort(all)
 	return strings.Join(slices.Compact(all), ", ")

@@ -14,7 +14,7 @@ import (
 
 // machine is where and with what the figures were made.
 type machine struct {
-	Processor string            `json:"processor"`
+	Processor string            `json:"-"` // that of each row stands with it
 	Cores     int               `json:"cores"`
 	MemoryGiB int               `json:"memoryGiB"`
 	System    string            `json:"system"`

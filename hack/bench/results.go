@@ -16,9 +16,10 @@ type row struct {
 	Unit  string `json:"unit"`
 	// Higher says that more is better.
 	Higher bool `json:"higher,omitempty"`
-	// When is the date of the run, and Revision what was run.
-	When     string `json:"when"`
-	Revision string `json:"revision"`
+	// When is the date of the run, Revision what was run, and Processor on what.
+	When      string `json:"when"`
+	Revision  string `json:"revision"`
+	Processor string `json:"processor"`
 	// Rival is the one that ours is compared with.
 	Rival string `json:"rival"`
 	// Samples has the figure of each round by the name of who made it.
