@@ -16,14 +16,15 @@ const (
 )
 
 // Watch is the timer of waits that follow one another. It is for several
-// goroutines. The fields are set before the first wait.
+// goroutines. The fields are set before the first wait. Stop ends its use.
 type Watch struct {
 	First time.Duration // until the log says what is waited for
 	Tell  func(step string, waited, limit time.Duration)
 	End   func(step string, limit time.Duration) // is called at the limit of a wait; none follows
 
 	mu      sync.Mutex
-	timer   *time.Timer
+	timer   *time.Timer // nil where none runs
+	due     time.Time   // when the timer fires
 	step    string
 	limit   time.Duration
 	begun   time.Time
@@ -41,11 +42,20 @@ func (w *Watch) Expect(step string, limit time.Duration) {
 	}
 	w.step, w.limit, w.begun, w.waiting = step, limit, time.Now(), true
 	w.next = min(limit, w.First)
-	if w.timer == nil {
-		w.timer = time.AfterFunc(w.next, w.expire)
-	} else {
-		w.timer.Reset(w.next)
+	if due := w.begun.Add(w.next); w.timer == nil || due.Before(w.due) {
+		w.set(w.next, due)
 	}
+}
+
+// set has the timer fire. Most waits are over within microseconds, and to set a timer
+// wakes the runtime: one that fires too early is set again then, and only then.
+func (w *Watch) set(after time.Duration, due time.Time) {
+	w.due = due
+	if w.timer == nil {
+		w.timer = time.AfterFunc(after, w.expire)
+		return
+	}
+	w.timer.Reset(after)
 }
 
 // expire ends a wait at its limit, and tells of it before.
@@ -54,15 +64,19 @@ func (w *Watch) expire() {
 	defer w.mu.Unlock()
 	waited := time.Since(w.begun)
 	switch {
-	case !w.waiting || waited < w.next: // the next wait was begun meanwhile
+	case !w.waiting:
+		w.timer = nil
+		return
+	case waited < w.next: // it began after the timer was set
 	case waited >= w.limit:
 		w.waiting, w.stopped = false, true
 		w.End(w.step, w.limit)
+		return
 	default:
 		w.Tell(w.step, waited, w.limit)
 		w.next = min(w.limit, waited+nextNotice)
-		w.timer.Reset(w.next - waited)
 	}
+	w.set(w.next-waited, w.begun.Add(w.next))
 }
 
 // Pause ends a wait. Another may follow.
@@ -70,17 +84,16 @@ func (w *Watch) Pause() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.waiting = false
-	if w.timer != nil {
-		w.timer.Stop()
-	}
 }
 
 // Stop ends a wait, and has none follow.
 func (w *Watch) Stop() {
-	w.Pause()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.stopped = true
+	w.waiting, w.stopped = false, true
+	if w.timer != nil {
+		w.timer.Stop()
+	}
 }
 
 // Logged returns what says in the log, behind message, what is waited for, for how

@@ -134,6 +134,7 @@ func (b *receivedBody) Read(p []byte) (int, error) {
 // Close ends the request.
 func (b *receivedBody) Close() error {
 	err := b.ReadCloser.Close()
+	b.watch.Stop()
 	b.cancel(nil)
 	return err
 }
