@@ -51,6 +51,7 @@ func (d *downloads) serve(store ObjectStore, req *generated.GetObjectRequest, st
 	timed := timedStream{ObjectStore_GetObjectServer: stream, limit: d.takeLimit, watch: &waits.Watch{
 		First: waits.FirstNotice, Tell: waits.Logged(log, "Download is waiting for "), End: func(string, time.Duration) { close(over) },
 	}}
+	defer timed.watch.Stop()
 	go func() {
 		defer d.atOnce.Release(1)
 		sent <- open(store, req, timed)
@@ -74,10 +75,10 @@ func open(store ObjectStore, req *generated.GetObjectRequest, stream generated.O
 	return send(stream, body)
 }
 
-// send copies body to Velero, until io.EOF. It reads many messages at once,
-// since each read may be a system call.
+// send copies body to Velero, until io.EOF. Behind the first message it reads many at
+// once, since each read may be a system call; most objects are no larger than that one.
 func send(stream generated.ObjectStore_GetObjectServer, body io.Reader) error {
-	block := make([]byte, 16*messageSize)
+	block := make([]byte, messageSize)
 	for {
 		n, readErr := fill(block, body)
 		for message := range slices.Chunk(block[:n], messageSize) {
@@ -90,6 +91,9 @@ func send(stream generated.ObjectStore_GetObjectServer, body io.Reader) error {
 		}
 		if readErr != nil {
 			return readErr
+		}
+		if len(block) == messageSize {
+			block = make([]byte, 16*messageSize)
 		}
 	}
 }
