@@ -34,6 +34,9 @@ type buffer struct {
 	of    *memory
 }
 
+// smallest are buffers of the smallest size that no upload has.
+var smallest = sync.Pool{New: func() any { return &buffer{bytes: make([]byte, smallBodies[0])} }}
+
 // take waits for a buffer of size bytes. One that is larger than the limit is
 // had when nothing else is.
 func (m *memory) take(ctx context.Context, size int) (*buffer, error) {
@@ -43,6 +46,11 @@ func (m *memory) take(ctx context.Context, size int) (*buffer, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.inUse++
+	if size == smallBodies[0] {
+		b := smallest.Get().(*buffer) //nolint:errcheck,forcetypeassert // nothing else is in it
+		b.of = m
+		return b, nil
+	}
 	if last := len(m.spare) - 1; last >= 0 && len(m.spare[last].bytes) == size {
 		b := m.spare[last]
 		m.spare = m.spare[:last]
@@ -71,4 +79,7 @@ func (b *buffer) release() {
 	}
 	m.mu.Unlock()
 	m.free.Release(min(int64(len(b.bytes)), m.limit))
+	if len(b.bytes) == smallBodies[0] {
+		smallest.Put(b)
+	}
 }
