@@ -47,7 +47,7 @@ func (m *memory) take(ctx context.Context, size int) (*buffer, error) {
 	defer m.mu.Unlock()
 	m.inUse++
 	if size == smallBodies[0] {
-		b := smallest.Get().(*buffer) //nolint:errcheck,forcetypeassert // nothing else is in it
+		b := smallest.Get().(*buffer) //nolint:forcetypeassert // nothing else is in it
 		b.of = m
 		return b, nil
 	}
