@@ -5,10 +5,12 @@ import (
 	"context"
 	"io"
 	"maps"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -177,6 +179,42 @@ func TestSignedURLOfEncrypted(t *testing.T) {
 		_, err = s.CreateSignedURL(t.Context(), bucket, "none", time.Minute)
 		require.NoError(t, err)
 	}
+}
+
+// lateBody is an answer whose body comes some time after its header.
+type lateBody struct{ http.ResponseWriter }
+
+func (l lateBody) WriteHeader(status int) {
+	l.ResponseWriter.WriteHeader(status)
+	_ = http.NewResponseController(l.ResponseWriter).Flush()
+	time.Sleep(300 * time.Millisecond)
+}
+
+func (l lateBody) Unwrap() http.ResponseWriter { return l.ResponseWriter }
+
+// TestLookAtEncrypted reads no more of an object over a long way than what tells that it
+// is encrypted.
+func TestLookAtEncrypted(t *testing.T) {
+	behind, proxy := behindProxy(t, startVersity(t))
+	bucket := behind.bucket(t)
+	s := behind.open(t, bucket, encrypting(t))
+	s.downloader.Ranges = alwaysInRanges()
+	data := content(16<<20, 1)
+	mustPut(t, s, bucket, "key", data)
+	var ranged atomic.Int32
+	proxy.on(func(w http.ResponseWriter, r *http.Request, forward http.Handler) {
+		if r.Header.Get("Range") != "" {
+			ranged.Add(1)
+			forward.ServeHTTP(w, r)
+			return
+		}
+		forward.ServeHTTP(lateBody{w}, r)
+	})
+	_, err := s.CreateSignedURL(t.Context(), bucket, "key", time.Minute)
+	require.Equal(t, s3err.NotDecrypted, KindOf(err), "%v", err)
+	require.Zero(t, ranged.Load())
+	require.Equal(t, data, readAll(t.Context(), t, s, bucket, "key"))
+	require.NotZero(t, ranged.Load(), "who reads on gets ranges")
 }
 
 // TestProgramAge has the age program read what the plugin wrote, and the plugin

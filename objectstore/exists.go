@@ -5,6 +5,7 @@ import (
 
 	"github.com/longshore-dev/velero-plugin/objectstore/internal/client"
 	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/wire"
 )
 
 // ObjectExists reports whether key is there. A missing bucket, a key that may
@@ -12,30 +13,28 @@ import (
 // act as if the backup had never been.
 func (s *Store) ObjectExists(ctx context.Context, bucket, key string) (bool, error) {
 	_, err := s.client.Head(ctx, client.Brief, bucket, key)
-	if s3err.KindOf(err) == s3err.NotFound {
-		err = s.client.RequireBucket(ctx, bucket)
-		if err == nil {
-			return false, nil
-		}
+	switch s3err.KindOf(err) {
+	case s3err.NotFound, s3err.Forbidden, s3err.Unknown:
+		err = s.readable(ctx, bucket, key)
 	}
-	if err != nil {
-		return false, s.failed(s3err.OpExists, bucket, key, s.explained(ctx, bucket, err))
+	switch {
+	case s3err.KindOf(err) == s3err.NotFound:
+		return false, nil
+	case err != nil:
+		return false, s.failed(s3err.OpExists, bucket, key, err)
 	}
 	return true, nil
 }
 
-// explained returns err, or what the storage says of another request where it
-// says more: the refusal of a HEAD has no body, and so no reason.
-func (s *Store) explained(ctx context.Context, bucket string, err error) error {
-	silent := func(err error) bool {
-		kind := s3err.KindOf(err)
-		return kind == s3err.Unknown || kind == s3err.Forbidden
-	}
-	if !silent(err) {
+// readable returns nil if a GET of key is answered with an object, and otherwise
+// what the storage says. The answer to a HEAD has no body: its 404 may be that of a
+// proxy, or mean the bucket, and its 403 has no reason.
+func (s *Store) readable(ctx context.Context, bucket, key string) error {
+	return s.client.Do(ctx, client.Brief, func(ctx context.Context) error {
+		body, _, _, err := s.client.GetObject(wire.ExpectObject(ctx), bucket, key, s.client.ReadOptions())
+		if err == nil {
+			_ = body.Close()
+		}
 		return err
-	}
-	if said := s.client.ListOne(ctx, bucket); said != nil && !silent(said) {
-		return said
-	}
-	return err
+	})
 }

@@ -47,6 +47,8 @@ func TestFaults(t *testing.T) {
 		{"a server that knows only the first listing call is asked so", faultListV1},
 		{"a demanded Content-MD5 is sent", faultNeedsMD5},
 		{"expired credentials are fetched again", faultExpired},
+		{"a proxy that is starting is sat out", faultStarting},
+		{"an upload that may not be looked at names the permission", faultNoLook},
 		{"parts that cannot be removed are named", faultNoAbort},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -416,4 +418,38 @@ func faultNoAbort(t *testing.T, f *fixture, p *faultProxy) {
 	require.Equal(t, s3err.Forbidden, KindOf(err), "%v", err)
 	require.ErrorContains(t, err, "could not be removed (upload ID ")
 	require.ErrorContains(t, err, "s3:PutObject and s3:AbortMultipartUpload")
+}
+
+// faultStarting has the proxy answer for the storage, as ingress controllers do that
+// have not read their routes yet.
+func faultStarting(t *testing.T, f *fixture, p *faultProxy) {
+	data := content(3*wirePart, 1)
+	unknown := func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		http.NotFound(w, r)
+	}
+	p.on(first(1, anyRequest, unknown))
+	err := f.PutObject(t.Context(), f.bucket, "key", bytes.NewReader(data))
+	require.Equal(t, s3err.NotS3, KindOf(err), "nothing has shown yet that it is a storage: %v", err)
+	require.Equal(t, 1, p.count("POST"))
+
+	p.on(first(3, isPart, unknown))
+	f.put(t, "key", data)
+	require.Greater(t, p.countWith("partNumber="), 3)
+	p.on(func(w http.ResponseWriter, r *http.Request, forward http.Handler) {
+		p.on(first(2, isMethod(http.MethodGet), unknown))
+		cut(wirePart)(w, r, forward)
+	})
+	f.requireWhole(t, "key", data)
+	require.Equal(t, 3, p.count("GET"))
+}
+
+// faultNoLook has credentials that may store and not read.
+func faultNoLook(t *testing.T, f *fixture, p *faultProxy) {
+	p.on(first(1, isMethod(http.MethodHead), answer(403, "AccessDenied")))
+	err := f.PutObject(t.Context(), f.bucket, "key", bytes.NewReader(content(2*wirePart, 1)))
+	require.Equal(t, s3err.Forbidden, KindOf(err), "%v", err)
+	require.Equal(t, 1, p.count("HEAD"))
+	require.ErrorContains(t, err, "the credentials need s3:GetObject")
+	require.NotContains(t, err.Error(), "s3:PutObject")
 }

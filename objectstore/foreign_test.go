@@ -94,3 +94,57 @@ func TestDownloadIsMissingOnlyIfItIs(t *testing.T) {
 	require.Equal(t, s3err.NotFound, KindOf(err), "%v", err)
 	require.True(t, words.MatchString(err.Error()), "%v", err)
 }
+
+// TestMissingByTheStoragesWords looks for an object behind a proxy that has just been
+// restarted, and answers for what it does not know yet: a HEAD has no body by which
+// its answers and the storage's could be told apart.
+func TestMissingByTheStoragesWords(t *testing.T) {
+	var answer http.HandlerFunc
+	store := openAt(t, serve(t, func(w http.ResponseWriter, r *http.Request) { answer(w, r) }), nil)
+	look := func(found http.HandlerFunc) (bool, error) {
+		answer = func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, "<ListBucketResult></ListBucketResult>")
+		}
+		_, err := store.ListObjects(t.Context(), "bucket", "")
+		require.NoError(t, err, "the bucket is there")
+		answer = found
+		return store.ObjectExists(t.Context(), "bucket", "key")
+	}
+	document := func(code string) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(http.StatusNotFound)
+			if r.Method != http.MethodHead {
+				_, _ = fmt.Fprintf(w, "<Error><Code>%s</Code></Error>", code)
+			}
+		}
+	}
+
+	_, err := look(http.NotFound)
+	require.Equal(t, s3err.NotS3, KindOf(err), "%v", err)
+	there, err := look(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodHead {
+			http.NotFound(w, r)
+		}
+	})
+	require.NoError(t, err)
+	require.True(t, there, "only the HEAD met the proxy")
+	_, err = look(document("NoSuchBucket"))
+	require.Equal(t, s3err.NoBucket, KindOf(err), "%v", err)
+	there, err = look(document("NoSuchKey"))
+	require.NoError(t, err)
+	require.False(t, there)
+}
+
+// TestDeletionThatFailed answers a deletion with HTTP 200, and with S3's own words that it
+// failed.
+func TestDeletionThatFailed(t *testing.T) {
+	asked := 0
+	address := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		asked++
+		_, _ = io.WriteString(w, `<?xml version="1.0"?><Error><Code>InternalError</Code><Message>because</Message></Error>`)
+	})
+	err := openAt(t, address, nil).DeleteObject(t.Context(), "bucket", "key")
+	require.Equal(t, s3err.Server, KindOf(err), "%v", err)
+	require.ErrorContains(t, err, "InternalError")
+	require.Equal(t, 2, asked, "and once more")
+}

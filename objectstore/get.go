@@ -26,7 +26,7 @@ func (s *Store) GetObject(ctx context.Context, bucket, key string) (io.ReadClose
 func (s *Store) open(ctx context.Context, bucket, key string) (_ io.ReadCloser, encrypted bool, err error) {
 	object, err := s.downloader.Open(ctx, bucket, key)
 	if err != nil {
-		return nil, false, s.failed(s3err.OpGet, bucket, key, s.client.OrNoBucket(ctx, bucket, err))
+		return nil, false, s.failed(s3err.OpGet, bucket, key, err)
 	}
 	plain, encrypted, err := s.keys.Decrypt(s.nameOf(key), object)
 	if err != nil {

@@ -85,6 +85,14 @@ func TestSecretInAddress(t *testing.T) {
 			requireSecret(t, secret, err)
 		}
 	}
+	for address, more := range map[string]map[string]string{ // each broken rule has a message of its own
+		"http://user:" + escaped + "@s3.example.com":                         {"caCert": "no certificate", "customerKeyEncryptionFile": "/no/such/file"},
+		"https://s3.example.com/backups?X-Amz-Signature=" + escaped:          {"bucket": "backups"},
+		"https://backups.s3.example.com/key?X-Amz-Security-Token=" + escaped: {"bucket": "backups"},
+	} {
+		_, err := openWith(t, with(more, "s3Url", address, "maxRetries", "0"))
+		requireSecret(t, secret, err)
+	}
 }
 
 // TestProxyThatQuotesSecrets has a proxy that answers with all that it was sent.

@@ -2,6 +2,7 @@ package objectstore
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -10,15 +11,13 @@ import (
 	"github.com/longshore-dev/velero-plugin/objectstore/internal/client"
 	"github.com/longshore-dev/velero-plugin/objectstore/internal/listing"
 	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/upload"
 	"github.com/longshore-dev/velero-plugin/objectstore/internal/wire"
 )
 
 // Upload is a multipart upload that was begun and has not ended. Its parts take up
 // space, and no listing of objects shows them.
-type Upload struct {
-	Key, ID string
-	Begun   time.Time // zero if the storage does not say
-}
+type Upload = listing.Upload
 
 // ListUploads returns the uploads of keys that begin with prefix which have not ended,
 // those under way included. The list is complete, or there is an error; but there are
@@ -33,24 +32,16 @@ func (s *Store) ListUploads(ctx context.Context, bucket, prefix string) ([]Uploa
 	if err != nil {
 		return nil, s.failed(s3err.OpList, bucket, prefix, err)
 	}
-	var uploads []Upload
-	for _, u := range found {
-		if strings.HasPrefix(u.Key, prefix) {
-			uploads = append(uploads, Upload(u))
-		}
-	}
-	s.client.Summary("Listed uploads", bucket, "", -1, begun, logrus.Fields{"prefix": prefix, "count": len(uploads)})
-	return uploads, nil
+	found = slices.DeleteFunc(found, func(u Upload) bool { return !strings.HasPrefix(u.Key, prefix) })
+	s.client.Summary("Listed uploads", bucket, "", -1, begun, logrus.Fields{"prefix": prefix, "count": len(found)})
+	return found, nil
 }
-
-// mostParts is how many parts an upload may have.
-const mostParts = 10000
 
 // UploadSize returns how many bytes the parts of an upload have that has not ended.
 // KindOf an error says KindNotFound if it has ended.
 func (s *Store) UploadSize(ctx context.Context, bucket string, u Upload) (int64, error) {
 	size := int64(0)
-	for marker := 0; marker < mostParts; {
+	for marker := 0; marker < upload.MaxParts; {
 		var next int
 		err := s.client.Do(ctx, client.Brief, func(ctx context.Context) error {
 			found, err := s.client.ListObjectParts(wire.ExpectXML(ctx, "ListPartsResult"), bucket, u.Key, u.ID, marker, 0)
@@ -60,7 +51,7 @@ func (s *Store) UploadSize(ctx context.Context, bucket string, u Upload) (int64,
 			for _, part := range found.ObjectParts {
 				size += part.Size
 			}
-			next = mostParts
+			next = upload.MaxParts
 			if found.IsTruncated {
 				next = found.NextPartNumberMarker
 			}

@@ -78,7 +78,7 @@ func (o *objectStore) multipart(ctx context.Context) (string, error) {
 	o.written = true
 	size := o.d.PartSize() + beyond
 	if err := o.d.PutObject(ctx, o.bucketName(), o.large, bytes.NewReader(pattern(size))); err != nil {
-		return "", o.explain(err, "s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts")
+		return "", o.explain(err, "s3:PutObject", "s3:GetObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts")
 	}
 	return fmt.Sprintf("%d bytes in two parts", size), nil
 }

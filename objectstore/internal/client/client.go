@@ -48,9 +48,9 @@ type Client struct {
 	// FirstPause is the first pause before a request is made again.
 	FirstPause time.Duration
 
-	locator  *minio.Client
-	http     http.RoundTripper
-	bucketOK atomic.Bool // the bucket has been seen
+	locator *minio.Client
+	http    http.RoundTripper
+	worked  atomic.Bool // a request has succeeded: the storage is where it is looked for
 }
 
 // New returns the client for the location's endpoint. It sends nothing.
@@ -129,11 +129,6 @@ func (c *Client) ReadOptions() minio.GetObjectOptions {
 	return o
 }
 
-// Failed turns err into the one error that leaves the plugin.
-func (c *Client) Failed(op, bucket, key string, err error) error {
-	return c.Report.Failed(op, bucket, key, err)
-}
-
 // Summary logs a finished operation. size is -1 where it has none.
 func (c *Client) Summary(message, bucket, key string, size int64, begun time.Time, more logrus.Fields) {
 	took := time.Since(begun)
@@ -155,7 +150,7 @@ func (c *Client) Remove(ctx context.Context, bucket, key string, o minio.RemoveO
 		return succeeded(c.RemoveObject(ctx, bucket, key, o))
 	})
 	if s3err.KindOf(err) == s3err.NotFound {
-		return c.RequireBucket(ctx, bucket)
+		return nil
 	}
 	return err
 }
@@ -167,10 +162,11 @@ func (c *Client) Abort(ctx context.Context, bucket, key, id string) error {
 	})
 }
 
-// succeeded knows the servers that answer 200 where S3 answers 204.
+// succeeded knows the servers that answer 200 where S3 answers 204. minio-go makes an
+// error of it, whose code is the status unless the answer was S3's error document.
 func succeeded(err error) error {
 	var response minio.ErrorResponse
-	if errors.As(err, &response) && (response.StatusCode == http.StatusOK || response.StatusCode == http.StatusAccepted) {
+	if errors.As(err, &response) && response.StatusCode/100 == 2 && strings.HasPrefix(response.Code, "20") {
 		return nil
 	}
 	return err

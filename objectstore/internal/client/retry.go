@@ -45,6 +45,7 @@ func (c *Client) Do(ctx context.Context, effort Effort, request func(ctx context
 		r.attempt++
 		err := request(wire.WithAttempt(ctx, r.attempt))
 		if err == nil {
+			c.worked.Store(true)
 			return nil
 		}
 		if err := r.Wait(ctx, err); err != nil {
@@ -74,9 +75,6 @@ func (c *Client) Retry(effort Effort) *Retry {
 	}
 	return r
 }
-
-// Progress notes that the operation got on: time and attempts are counted from here.
-func (r *Retry) Progress() { r.pauses, r.since = 0, time.Time{} }
 
 // Wait pauses before the next attempt and returns nil, or the error to give up
 // with.
@@ -124,6 +122,8 @@ func (r *Retry) again(err error) bool {
 	switch s3err.KindOf(err) {
 	case s3err.Throttled, s3err.Server, s3err.Unreachable, s3err.Corrupt, s3err.Timeout:
 		return true
+	case s3err.NotS3, s3err.Trust: // it was the storage before: a proxy is starting, say
+		return r.effort == Content && r.client.worked.Load()
 	case s3err.Expired, s3err.Credentials:
 		return r.renew()
 	case s3err.NeedsMD5:

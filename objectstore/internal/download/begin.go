@@ -36,7 +36,7 @@ func (r *Reader) begin(ctx context.Context) error {
 	if answered >= r.Ranges.LongWay && !r.longer && info.ETag != "" && wire.Encoding(header) == "" {
 		r.atOnce = r.Ranges.AtOnce
 	}
-	r.readAhead()
+	r.until = r.size
 	return nil
 }
 

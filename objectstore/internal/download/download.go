@@ -44,6 +44,7 @@ type Reader struct {
 	until       int64         // where body is left for what is ahead, or size
 	ahead       *ranges       // what is behind until, nil where nothing is fetched ahead
 	atOnce      int           // how many ranges the next ones ahead may be
+	peeked      bool          // more is read than by who only looks what the object is
 	check       *check        // nil where there is nothing to compare with
 	read        int64
 	begun       time.Time
@@ -79,7 +80,7 @@ func (r *Reader) Read(p []byte) (int, error) {
 		n, err = r.readSome(p)
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
-		err = r.client.Failed(s3err.OpGet, r.bucket, r.key, err)
+		err = r.client.Report.Failed(s3err.OpGet, r.bucket, r.key, err)
 	}
 	r.failed = err
 	return n, err
@@ -113,6 +114,9 @@ func (r *Reader) readOnce(p []byte) (int, error) {
 		if err := r.resume(); err != nil {
 			return 0, err
 		}
+	}
+	if !r.peeked && r.read >= peek {
+		r.readAhead(0)
 	}
 	if r.ahead != nil && r.read == r.until {
 		r.goOnAhead()
@@ -148,20 +152,13 @@ func (r *Reader) finish() error {
 
 // requireEnd returns nil unless the answer has more bytes than the object.
 func (r *Reader) requireEnd() error {
-	const emptyReads = 100
-	for range emptyReads {
-		if !r.longer || r.body == nil {
-			return nil
-		}
-		n, err := r.body.Read(make([]byte, 1))
-		switch {
-		case n > 0:
-			return s3err.Errorf(s3err.Corrupt, "the object has %d bytes, and the answer goes on after them", r.size)
-		case err != nil:
-			return nil //nolint:nilerr // all of the object is there
-		}
+	if !r.longer || r.body == nil {
+		return nil
 	}
-	return io.ErrNoProgress
+	if n, _ := io.CopyN(io.Discard, r.body, 1); n > 0 {
+		return s3err.Errorf(s3err.Corrupt, "the object has %d bytes, and the answer goes on after them", r.size)
+	}
+	return nil // all of the object is there
 }
 
 // drop gives up the answer that is being read, and what is ahead.

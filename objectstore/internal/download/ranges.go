@@ -44,13 +44,18 @@ func DefaultRanges() Ranges {
 	return Ranges{LongWay: 15 * time.Millisecond, Head: 6 << 20, Size: 2 << 20, AtOnce: 10, Late: 3 * time.Second, Memory: memory}
 }
 
-// readAhead has ranges fetched that lie behind the head of what is read now. They
+// peek is how many bytes are read before any range is asked for. Who only looks
+// whether an object is encrypted reads less.
+const peek = 16 << 10
+
+// readAhead has ranges fetched that lie behind the head of the stream that is read now,
+// which begins at start. They
 // only save time: whatever goes wrong with them, the rest is read as one stream,
 // and what is wrong with the object is seen there. After each failure half as many
 // are tried, since a storage may not stand many connections.
-func (r *Reader) readAhead() {
-	r.until = r.size
-	from := r.read + r.Ranges.Head
+func (r *Reader) readAhead(start int64) {
+	r.until, r.peeked = r.size, true
+	from := start + r.Ranges.Head
 	if r.atOnce < 2 || r.size-from <= r.Ranges.Size {
 		return
 	}

@@ -26,7 +26,7 @@ func (r *Reader) resume() error {
 	r.body, r.longer = body, false
 	r.resumed++
 	r.client.Log.WithFields(logrus.Fields{"bucket": r.bucket, "key": r.key, "bytes": r.read}).Info("Resumed download")
-	r.readAhead()
+	r.readAhead(r.read)
 	return nil
 }
 

@@ -26,9 +26,6 @@ func Names(ctx context.Context, c *client.Client, bucket, prefix string, folders
 	if s3err.KindOf(err) == s3err.Unsupported && version == "auto" {
 		names, err = list(ctx, c, bucket, prefix, folders, true)
 	}
-	if err == nil {
-		c.BucketSeen(bucket)
-	}
 	return names, err
 }
 

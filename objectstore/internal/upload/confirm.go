@@ -34,6 +34,9 @@ func (u *upload) confirm(ctx context.Context, etag string, answered bool) error 
 			err = u.requireOurs(info, etag, answered)
 		case s3err.KindOf(err) == s3err.NotFound:
 			err = s3err.Errorf(s3err.NotConfirmed, "the storage answered that it stored the object, but it is not there")
+		case s3err.KindOf(err) == s3err.Forbidden:
+			return s3err.Hinted(s3err.Forbidden, "the credentials need s3:GetObject on the objects, and kms:Decrypt where a KMS key encrypts them: without, an upload cannot be proven",
+				"look at the object after storing it: %w", err)
 		default:
 			return fmt.Errorf("look at the object after storing it: %w", err)
 		}

@@ -7,7 +7,7 @@ import (
 
 // Limits of S3 (docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html).
 const (
-	maxParts      = 10000
+	MaxParts      = 10000
 	maxObjectSize = 5 * settings.TiB
 )
 
@@ -33,7 +33,7 @@ var growth = []struct {
 	{3000, 16 * settings.MiB},
 	{4000, 64 * settings.MiB},
 	{5000, 256 * settings.MiB},
-	{maxParts, 980 * settings.MiB},
+	{MaxParts, 980 * settings.MiB},
 }
 
 // sizesFor returns the sizes for the settings at the endpoint.
@@ -63,7 +63,7 @@ func (s sizes) of(number int) int {
 // capacity returns the size of the largest object.
 func (s sizes) capacity() settings.Bytes {
 	if s.fixed != 0 {
-		return min(s.fixed*maxParts, maxObjectSize)
+		return min(s.fixed*MaxParts, maxObjectSize)
 	}
 	return maxObjectSize
 }

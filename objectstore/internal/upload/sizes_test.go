@@ -13,7 +13,7 @@ import (
 func TestSizes(t *testing.T) {
 	growing := sizesFor(&Settings{}, account.Endpoint{})
 	total := int64(0)
-	for n := 1; n <= maxParts; n++ {
+	for n := 1; n <= MaxParts; n++ {
 		size := int64(growing.of(n))
 		require.GreaterOrEqual(t, size, int64(MinPartSize))
 		require.LessOrEqual(t, size, int64(maxPartSize))
@@ -36,7 +36,7 @@ func TestTooLarge(t *testing.T) {
 		"5TiB, the most that S3 stores in one object":         {},
 		"which is 10000 parts of 5MiB; set a larger partSize": {fixed: MinPartSize},
 	} {
-		_, _, err := (&upload{Uploader: &Uploader{sizes: s}}).next(t.Context(), maxParts+1)
+		_, _, err := (&upload{Uploader: &Uploader{sizes: s}}).next(t.Context(), MaxParts+1)
 		require.Equal(t, s3err.Invalid, s3err.KindOf(err))
 		require.ErrorContains(t, err, want)
 	}

@@ -125,7 +125,7 @@ func (p *part) data() []byte { return p.bytes[:p.length] }
 // next reads the part with that number. more tells whether the body goes on
 // behind it.
 func (u *upload) next(ctx context.Context, number int) (p *part, more bool, err error) {
-	if number > maxParts {
+	if number > MaxParts {
 		return nil, false, u.tooLarge()
 	}
 	b, err := u.memory.take(ctx, u.sizes.of(number))
@@ -144,7 +144,7 @@ func (u *upload) next(ctx context.Context, number int) (p *part, more bool, err 
 func (u *upload) tooLarge() error {
 	if u.sizes.fixed != 0 {
 		return s3err.Errorf(s3err.Invalid, "the body is larger than %v, which is %d parts of %v; set a larger partSize in the location's config",
-			u.sizes.capacity(), maxParts, u.sizes.fixed)
+			u.sizes.capacity(), MaxParts, u.sizes.fixed)
 	}
 	return s3err.Errorf(s3err.Invalid, "the body is larger than %v, the most that S3 stores in one object", u.sizes.capacity())
 }
