@@ -108,6 +108,17 @@ func TestEmptyFile(t *testing.T) {
 	}
 }
 
+// TestEmptyFileOfTheLocation has a location with a role beside one whose keys velero
+// install was given.
+func TestEmptyFileOfTheLocation(t *testing.T) {
+	withoutEnvironment(t)
+	machineRole(t)
+	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", credentialsFile(t, "INSTALL", "the-secret-key"))
+	o, err := openWith(t, map[string]string{"credentialsFile": file(t, "\n")})
+	require.NoError(t, err)
+	require.Equal(t, "MACHINE", accessKeyOf(t, o))
+}
+
 // TestFileThatIsEmptied must not go on with the machine's role.
 func TestFileThatIsEmptied(t *testing.T) {
 	withoutEnvironment(t)

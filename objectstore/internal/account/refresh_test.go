@@ -76,15 +76,15 @@ echo '{"Version":1,"AccessKeyId":"PROCESS","SecretAccessKey":"process-secret"}'
 }
 
 // brokenSTS gives credentials that live for lifetime once, and then takes its
-// time to fail.
-func brokenSTS(t *testing.T, lifetime time.Duration) (calls *atomic.Int32) {
+// time to fail with the status.
+func brokenSTS(t *testing.T, lifetime time.Duration, status int) (calls *atomic.Int32) {
 	t.Helper()
 	calls = &atomic.Int32{}
 	working, _, _ := fakeSTS(t, lifetime)
 	t.Setenv("AWS_ENDPOINT_URL_STS", serve(t, func(w http.ResponseWriter, r *http.Request) {
 		if calls.Add(1) > 1 {
 			time.Sleep(50 * time.Millisecond)
-			w.WriteHeader(http.StatusForbidden)
+			w.WriteHeader(status)
 			_, _ = io.WriteString(w, "<ErrorResponse><Error><Code>AccessDenied</Code></Error></ErrorResponse>")
 			return
 		}
@@ -107,7 +107,7 @@ func brokenSTS(t *testing.T, lifetime time.Duration) (calls *atomic.Int32) {
 // meanwhile.
 func TestFailedRefresh(t *testing.T) {
 	withoutEnvironment(t)
-	calls := brokenSTS(t, time.Hour)
+	calls := brokenSTS(t, time.Hour, http.StatusForbidden)
 	o, err := openWith(t, map[string]string{"credentialsFile": credentialsFile(t, "SOURCE", "source-secret-key"), "roleArn": "arn:aws:iam::123456789012:role/velero"})
 	require.NoError(t, err)
 	for range 20 {
@@ -117,18 +117,24 @@ func TestFailedRefresh(t *testing.T) {
 	require.EqualValues(t, 2, calls.Load())
 }
 
-// TestExpiredAndFailing has nothing left to give, and still asks once only.
+// TestExpiredAndFailing has nothing left to give, and still asks once only, which the AWS
+// SDK does three times where that may pass: then requests wait for it.
 func TestExpiredAndFailing(t *testing.T) {
+	t.Run("refused", func(t *testing.T) { expiredAndFailing(t, http.StatusForbidden, s3err.Credentials, 2) })
+	t.Run("away", func(t *testing.T) { expiredAndFailing(t, http.StatusServiceUnavailable, s3err.Unreachable, 4) })
+}
+
+func expiredAndFailing(t *testing.T, status int, kind s3err.Kind, asked int32) {
 	withoutEnvironment(t)
-	calls := brokenSTS(t, time.Second)
+	calls := brokenSTS(t, time.Second, status)
 	o, err := openWith(t, map[string]string{"credentialsFile": credentialsFile(t, "SOURCE", "source-secret-key"), "roleArn": "arn:aws:iam::123456789012:role/velero"})
 	require.NoError(t, err)
 	time.Sleep(2100 * time.Millisecond)
 	for range 20 {
 		_, err := o.GetWithContext(&credentials.CredContext{})
-		require.Equal(t, s3err.Credentials, s3err.KindOf(err), "%v", err)
+		require.Equal(t, kind, s3err.KindOf(err), "%v", err)
 	}
-	require.EqualValues(t, 2, calls.Load())
+	require.Equal(t, asked, calls.Load())
 }
 
 // TestRenewal looks at when credentials are renewed, without waiting for it.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/credentials/processcreds"
 	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
 )
@@ -26,6 +27,9 @@ func (s *sdk) refused(ctx context.Context, file string, err error) error {
 		where, hint = fmt.Sprintf("profile %q of %s", s.profile(), file), roleHint
 	}
 	kind := s3err.KindOf(err)
+	if kind == s3err.Unknown && errors.As(err, new(*retry.MaxAttemptsError)) {
+		kind = s3err.Unreachable // a refusal that passes: the SDK has tried again
+	}
 	switch kind {
 	case s3err.Timeout, s3err.Unreachable:
 		hint = "the service behind the credentials is away: check DNS, network policies and the proxy settings"

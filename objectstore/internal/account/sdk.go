@@ -116,6 +116,10 @@ func (s *sdk) options(file string) []func(*config.LoadOptions) error {
 			config.WithSharedConfigFiles([]string{file}),
 			config.WithSharedConfigProfile(s.profile()))
 	}
+	if empty := s.settings.CredentialsFile; empty != "" {
+		// It stands in the place of the file that velero install names.
+		options = append(options, config.WithSharedCredentialsFiles([]string{empty}))
+	}
 	if s.settings.Profile != "" {
 		options = append(options, config.WithSharedConfigProfile(s.settings.Profile))
 	}

@@ -56,10 +56,11 @@ func checkAddress(p *settings.Problems, key, value, bucket string) {
 	case u.User != nil:
 		p.Add(key, withoutPassword(value), accepted+"; credentials go into the credentials file")
 	case bucket != "" && strings.Trim(u.Path, "/") == bucket:
-		p.Add(key, value, accepted+"; leave the bucket out")
+		p.Add(key, withoutQuery(u), accepted+"; leave the bucket out")
 	case bucketInHost(u, bucket):
+		was := withoutQuery(u)
 		u.Host = strings.TrimPrefix(u.Host, bucket+".")
-		p.Add(key, value, "the address without the bucket: "+u.String())
+		p.Add(key, was, "the address without the bucket: "+withoutQuery(u))
 	case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
 		p.Add(key, withoutQuery(u), accepted+"; a path is not possible with S3 signatures")
 	}
@@ -79,7 +80,7 @@ func (s *Settings) validateTrust(p *settings.Problems) {
 		p.Addf("caCert: %s", strings.Join(append([]string{"holds no certificate; it takes PEM blocks of type CERTIFICATE (in the BackupStorageLocation: base64 of them)"}, rejected...), "; "))
 	}
 	if s.CACert != "" && s.PlainHTTP() && !s.PublicEndpoint().Secure() {
-		p.Addf("caCert: has no meaning with s3Url %q; use https or remove it", s.S3URL)
+		p.Addf("caCert: has no meaning with s3Url %q; use https or remove it", withoutPassword(s.S3URL))
 	}
 }
 
@@ -111,7 +112,7 @@ func (s *Settings) validateIdentity(p *settings.Problems) {
 func (s *Settings) validateCustomerKey(p *settings.Problems) {
 	refuseWith(p, s.CustomerKeyFile != "" && s.CustomerKeySecret != "", "customerKeyEncryptionFile", "customerKeyEncryptionSecret")
 	if s.HasCustomerKey() && s.PlainHTTP() {
-		p.Addf("s3Url: %q is plain http, and an SSE-C key must not travel unencrypted; use https", s.S3URL)
+		p.Addf("s3Url: %q is plain http, and an SSE-C key must not travel unencrypted; use https", withoutPassword(s.S3URL))
 	}
 	if s.CustomerKeySecret != "" && strings.Count(s.CustomerKeySecret, "/") != 1 {
 		p.Addf("customerKeyEncryptionSecret: is not accepted; it takes NAME/KEY of a Secret in Velero's namespace")
