@@ -88,7 +88,8 @@ func choose(found []*corev1.ConfigMap, kind string) (Set, error) {
 func nameOf(m *corev1.ConfigMap) string { return m.Namespace + "/" + m.Name }
 
 // check refuses what Velero sets for each location itself, so that it would
-// silently have no effect.
+// silently have no effect, and keys of encryption: a location whose defaults may not be
+// read any more would write plain objects.
 func (s Set) check(kind string) error {
 	if kind != ObjectStore {
 		return nil
@@ -96,6 +97,11 @@ func (s Set) check(kind string) error {
 	for _, key := range []string{"bucket", "prefix"} {
 		if _, set := s.data[key]; set {
 			return &MistakeError{fmt.Sprintf("%s: has no effect in ConfigMap %s: Velero sets it from each location's spec.objectStorage", key, s.ConfigMap)}
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(s.data)) {
+		if strings.HasPrefix(key, "encryption") || strings.HasPrefix(key, "customerKeyEncryption") {
+			return &MistakeError{fmt.Sprintf("%s: put it into the config of each location, not into ConfigMap %s: where the plugin may not read that, it would store without encryption", key, s.ConfigMap)}
 		}
 	}
 	return nil

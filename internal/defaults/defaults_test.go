@@ -47,6 +47,11 @@ func TestChoose(t *testing.T) {
 	require.ErrorContains(t, err, "bucket: has no effect in ConfigMap velero/a")
 	_, err = choose(bucket, VolumeSnapshotter)
 	require.NoError(t, err)
+
+	for _, key := range []string{"encryptionRecipients", "encryptionIdentitySecret", "customerKeyEncryptionSecret"} {
+		_, err = choose([]*corev1.ConfigMap{configMap("a", map[string]string{key: "x"})}, ObjectStore)
+		require.ErrorContains(t, err, key+": put it into the config of each location, not into ConfigMap velero/a")
+	}
 }
 
 // inCluster serves a Kubernetes API for this test's process.
@@ -101,9 +106,8 @@ func TestOpenWithoutDefaults(t *testing.T) {
 	}
 	own := map[string]string{"s3Url": "http://s3"}
 	for name, setUp := range map[string]func(t *testing.T){
-		"no cluster":   func(t *testing.T) { t.Setenv("KUBECONFIG", ""); t.Setenv("KUBERNETES_SERVICE_HOST", "") },
-		"forbidden":    func(t *testing.T) { inCluster(t, refused(http.StatusForbidden)) },
-		"unauthorized": func(t *testing.T) { inCluster(t, refused(http.StatusUnauthorized)) },
+		"no cluster": func(t *testing.T) { t.Setenv("KUBECONFIG", ""); t.Setenv("KUBERNETES_SERVICE_HOST", "") },
+		"forbidden":  func(t *testing.T) { inCluster(t, refused(http.StatusForbidden)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			setUp(t)
@@ -116,20 +120,22 @@ func TestOpenWithoutDefaults(t *testing.T) {
 	}
 }
 
-// TestOpenUnreachable: a location that says where its storage is goes on.
+// TestOpenUnreachable: whether there are defaults, such as an object lock, is not known,
+// so that no location goes on without them.
 func TestOpenUnreachable(t *testing.T) {
 	server := httptest.NewServer(nil)
 	server.Close()
 	withCluster(t, server.URL)
 	start := time.Now()
-	_, logged, err := opened(t, ObjectStore, map[string]string{"s3Url": "http://s3"})
-	require.NoError(t, err)
-	require.Equal(t, logrus.WarnLevel, logged[0].Level)
+	for _, kind := range []string{ObjectStore, VolumeSnapshotter} {
+		_, _, err := opened(t, kind, map[string]string{"s3Url": "http://s3"})
+		require.ErrorContains(t, err, "cannot tell the cluster's default settings")
+		require.ErrorContains(t, err, "connection refused")
+	}
 	require.Less(t, time.Since(start), 3*deadline)
-
-	_, _, err = opened(t, ObjectStore, map[string]string{"bucket": "b"})
-	require.ErrorContains(t, err, "cannot tell the cluster's default settings")
-	require.ErrorContains(t, err, "connection refused")
-	_, _, err = opened(t, VolumeSnapshotter, map[string]string{"s3Url": "http://s3"})
-	require.ErrorContains(t, err, "cannot tell")
+	for _, status := range []int{http.StatusUnauthorized, http.StatusServiceUnavailable} {
+		inCluster(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) })
+		_, _, err := opened(t, ObjectStore, map[string]string{"s3Url": "http://s3"})
+		require.ErrorContains(t, err, "cannot tell the cluster's default settings", status)
+	}
 }

@@ -18,7 +18,7 @@ import (
 func Open[T any](kind string, log logrus.FieldLogger, open func(context.Context, map[string]string) (T, error)) func(context.Context, map[string]string) (T, error) {
 	finder := finder{kind: kind, log: log.WithField("kind", kind)}
 	return func(ctx context.Context, config map[string]string) (T, error) {
-		set, err := finder.find(ctx, config)
+		set, err := finder.find(ctx)
 		if err != nil {
 			return *new(T), err
 		}
@@ -35,11 +35,9 @@ type finder struct {
 }
 
 // find never fails a location that can do without: where there is no cluster, or
-// where ConfigMaps may not be read, nobody can have meant any defaults.
-//
-// A cluster that does not answer leaves open whether there are some. An object
-// store goes on then only if the location says itself where its storage is.
-func (f *finder) find(ctx context.Context, config map[string]string) (Set, error) {
+// where ConfigMaps may not be read, nobody can have meant any defaults. A cluster that
+// does not answer leaves open whether there are some, such as an object lock.
+func (f *finder) find(ctx context.Context) (Set, error) {
 	if !clusterNamed() {
 		f.without("no cluster", nil)
 		return Set{}, nil
@@ -49,11 +47,8 @@ func (f *finder) find(ctx context.Context, config map[string]string) (Set, error
 	switch {
 	case err == nil || errors.As(err, &mistake):
 		return set, err
-	case apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) || apierrors.IsNotFound(err):
+	case apierrors.IsForbidden(err):
 		f.without("may not be read", err)
-		return Set{}, nil
-	case f.kind == ObjectStore && (config["s3Url"] != "" || config["region"] != ""):
-		f.log.WithError(err).Warn("Going on without the cluster's default settings: the Kubernetes API does not answer")
 		return Set{}, nil
 	}
 	return Set{}, fmt.Errorf("cannot tell the cluster's default settings: %w", err)

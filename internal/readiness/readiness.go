@@ -108,11 +108,11 @@ func (a *Action) follow(ctx context.Context, item []byte, b backup) (string, err
 }
 
 // snapshotterOf opens the snapshotter of the location that the backup takes snapshots
-// with, of which Velero allows one for a provider. It is opened once for a backup.
+// with, of which Velero allows one for a provider. It is opened once for a backup, but for failures.
 func (a *Action) snapshotterOf(ctx context.Context, b backup) opened {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.last.backup != b.Metadata.UID {
+	if a.last.backup != b.Metadata.UID || a.last.err != nil {
 		a.last = opened{backup: b.Metadata.UID}
 		a.last.snapshotter, a.last.found, a.last.err = a.openFor(ctx, b.Spec.VolumeSnapshotLocations)
 	}
