@@ -109,6 +109,9 @@ func (s *Snapshotter) claimState(ctx context.Context, pv *corev1.PersistentVolum
 }
 
 func (s *Snapshotter) waitsForConsumer(ctx context.Context, class string) (bool, error) {
+	if class == "" {
+		return false, nil
+	}
 	found, err := s.kube.StorageClasses.Find(ctx, class)
 	return found != nil && ptr.Deref(found.VolumeBindingMode, "") == storagev1.VolumeBindingWaitForFirstConsumer, err
 }

@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 
 	"github.com/longshore-dev/velero-plugin/snapshotter/internal/ids"
 )
@@ -63,8 +64,9 @@ func narrowed(topology ids.Topology, allowed []corev1.TopologySelectorTerm) []co
 			return nil
 		}
 		for _, class := range allowed {
-			if both, ok := intersect(values, class); ok {
-				terms = append(terms, both)
+			both, ok := intersect(values, class)
+			if same := func(t corev1.TopologySelectorTerm) bool { return equality.Semantic.DeepEqual(t, both) }; ok && !slices.ContainsFunc(terms, same) {
+				terms = append(terms, both) // the API refuses one that is there twice
 			}
 		}
 	}

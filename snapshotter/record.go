@@ -31,6 +31,8 @@ const (
 	annotationClaimUID   = "longshore.dev/claim-uid" // of the staging claim, once it may be gone
 	annotationHandedOver = "longshore.dev/handed-over"
 	annotationHandle     = "longshore.dev/volume-handle" // of a volume that was handed over
+	annotationVolumeUID  = "longshore.dev/volume-uid"    // of the PersistentVolume it was taken from
+	annotationAdopted    = "longshore.dev/adopted"       // Velero's PersistentVolume has been seen
 	annotationAbandoned  = "longshore.dev/abandoned"     // since when
 )
 
@@ -61,6 +63,8 @@ type recordState struct {
 	claimUID        types.UID // "" if the claim was never removed
 	handedOver      string    // the PersistentVolume that Velero restores with the volume
 	handle          string    // of the volume that was handed over
+	volumeUID       types.UID // of the staging PersistentVolume, which is gone when Velero has the volume
+	adopted         bool      // Velero's own PersistentVolume has been seen
 	abandoned       string    // since when
 }
 
@@ -69,6 +73,7 @@ func stateOf(record *storagev1.StorageClass) recordState {
 	return recordState{
 		namespace: notes[annotationStaging], name: record.Name, driver: record.Provisioner,
 		claimUID: types.UID(notes[annotationClaimUID]), handedOver: notes[annotationHandedOver], handle: notes[annotationHandle], abandoned: notes[annotationAbandoned],
+		volumeUID: types.UID(notes[annotationVolumeUID]), adopted: notes[annotationAdopted] != "",
 	}
 }
 
@@ -78,24 +83,34 @@ func (r recordState) claim(record *storagev1.StorageClass) objects.Claim {
 }
 
 // noteHandOver writes that Velero is given the volume, for the PersistentVolume of
-// the given name. It fails when the restore was abandoned, or was handed over for
-// another PersistentVolume.
+// the given name, and until when the call that does so may run. It fails when the
+// restore was abandoned, or was handed over for another PersistentVolume.
 func (s *Snapshotter) noteHandOver(ctx context.Context, made staged, to string) (*storagev1.StorageClass, error) {
 	return s.kube.StorageClasses.Edit(ctx, made.record, func(now *storagev1.StorageClass) (kube.Patch, error) {
 		switch state := stateOf(now); {
 		case state.abandoned != "" || now.DeletionTimestamp != nil:
 			return nil, fmt.Errorf("the volume is being removed, since nobody asked for it before %s; restore again", now.Annotations[objects.AnnotationDeadline])
-		case state.handedOver == to:
-			return nil, nil
-		case state.handedOver != "":
+		case state.handedOver != "" && state.handedOver != to:
 			return nil, fmt.Errorf("the volume was handed over already, for PersistentVolume %s", state.handedOver)
 		}
 		return annotate(map[string]string{
 			annotationHandedOver: to,
 			annotationHandle:     made.volume.Spec.CSI.VolumeHandle,
 			annotationClaimUID:   string(made.claim.UID),
+			annotationVolumeUID:  string(made.volume.UID),
+
+			objects.AnnotationDeadline: objects.FormatTime(s.now().Add(handOverTimeout)),
 		}), nil
 	})
+}
+
+// noteAdopted writes that Velero's own PersistentVolume has the volume: if it is gone
+// one day, so is the volume, or it was meant to stay.
+func (s *Snapshotter) noteAdopted(ctx context.Context, record *storagev1.StorageClass) error {
+	_, err := s.kube.StorageClasses.Edit(ctx, record, func(*storagev1.StorageClass) (kube.Patch, error) {
+		return annotate(map[string]string{annotationAdopted: "yes"}), nil
+	})
+	return err
 }
 
 // noteAbandoned writes that the restore is given up. It fails when the volume was

@@ -19,11 +19,10 @@ import (
 // provision has the driver make the volume, and proves that it is the one that
 // was asked for.
 func (r *restoration) provision(ctx context.Context) error {
-	var err error
-	if r.claim, err = r.kube.Claims.In(r.settings.StagingNamespace).Create(ctx, r.stagingClaim()); err != nil {
-		return err
+	bound, err := r.claimVolume(ctx)
+	for errors.Is(err, errElsewhere) {
+		bound, err = r.claimElsewhere(ctx)
 	}
-	bound, err := r.waitBound(ctx)
 	if err != nil {
 		return err
 	}
@@ -36,6 +35,35 @@ func (r *restoration) provision(ctx context.Context) error {
 	}
 	r.claim, r.volume = bound, volume
 	return nil
+}
+
+// claimVolume makes the claim, and waits until it has its volume.
+func (r *restoration) claimVolume(ctx context.Context) (_ *corev1.PersistentVolumeClaim, err error) {
+	if r.claim, err = r.kube.Claims.In(r.settings.StagingNamespace).Create(ctx, r.stagingClaim()); err != nil {
+		return nil, err
+	}
+	if source := r.claim.Spec.DataSource; source == nil || source.Name != r.snapshot.Name {
+		return nil, errors.New("the staging claim was changed as it was made, and lost its source; its volume would be empty: look at the mutating webhooks and policies of the cluster")
+	}
+	return r.waitBound(ctx)
+}
+
+// claimElsewhere has the volume made in the next place, for another claim: after an
+// answer that is final csi-provisioner leaves a claim alone for minutes. A claim that
+// got its volume meanwhile is kept.
+func (r *restoration) claimElsewhere(ctx context.Context) (*corev1.PersistentVolumeClaim, error) {
+	r.nextPlace(ctx)
+	err := r.removePending(ctx, r.claim)
+	if left := new(leftError); errors.As(err, &left) {
+		return r.waitBound(ctx)
+	}
+	if err == nil {
+		err = r.kube.Claims.In(r.claim.Namespace).UntilGone(ctx, r.claim)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return r.claimVolume(ctx)
 }
 
 func (r *restoration) stagingClaim() *corev1.PersistentVolumeClaim {
@@ -64,7 +92,12 @@ func (r *restoration) waitBound(ctx context.Context) (*corev1.PersistentVolumeCl
 	defer errs.stop()
 	r.watchWarnings(ctx, r.claim, func(message string) {
 		errs.report(message)
-		r.considerNextPlace(ctx, message)
+		switch elsewhere := drivererr.Elsewhere(message) && len(r.places) > 1; {
+		case elsewhere && drivererr.Final(message):
+			errs.end(errElsewhere)
+		case elsewhere:
+			r.nextPlace(ctx)
+		}
 	})
 	claims := r.kube.Claims.In(r.settings.StagingNamespace)
 	what := "staging " + claims.Describe(r.claim.Name)
@@ -80,13 +113,13 @@ func (r *restoration) waitBound(ctx context.Context) (*corev1.PersistentVolumeCl
 	})
 }
 
-// considerNextPlace lets the driver make the volume in the next best place, if it
-// says that it cannot in the one it was asked for. csi-provisioner reads the class
-// again before it asks again.
-func (r *restoration) considerNextPlace(ctx context.Context, message string) {
-	if len(r.places) < 2 || !drivererr.Elsewhere(message) {
-		return
-	}
+// errElsewhere ends the wait for a volume that the driver will never make where it was
+// asked for.
+var errElsewhere = errors.New("the driver cannot make the volume there")
+
+// nextPlace lets the driver make the volume in the next best place. csi-provisioner
+// reads the class again before it asks again.
+func (r *restoration) nextPlace(ctx context.Context) {
 	refused := r.places[0]
 	r.places = r.places[1:]
 	r.log.WithField("refused", refused).WithField("next", r.places[0]).Warn("the driver cannot make the volume there; it may make it elsewhere")

@@ -72,9 +72,7 @@ func (s *Snapshotter) handOver(ctx context.Context, id ids.NewVolumeID, pv map[s
 		return nil, err
 	}
 	s.noteRestored(made.volume)
-	if !made.touched() {
-		go s.release(context.WithoutCancel(ctx), record)()
-	}
+	go s.release(context.WithoutCancel(ctx), record, made.touched())()
 	return changed, nil
 }
 
@@ -162,19 +160,18 @@ func (s *Snapshotter) forgetVolume(ctx context.Context, proof objects.Claim, pv 
 	return volumes.UntilGone(ctx, pv)
 }
 
-// release removes the record when Velero's own PersistentVolume has the volume.
-// It goes on beside the calls; where the end of the process ends it, a sweep does
-// the rest.
-func (s *Snapshotter) release(ctx context.Context, record *storagev1.StorageClass) func() {
+// release removes the record when Velero's own PersistentVolume has the volume, or
+// notes that, where the record has to stay. It goes on beside the calls; where the end
+// of the process ends it, a sweep does the rest.
+func (s *Snapshotter) release(ctx context.Context, record *storagev1.StorageClass, stays bool) func() {
 	return contained(s.log, "the removal of the restore's StorageClass", func() {
 		ctx, cancel := context.WithTimeout(ctx, handOverTimeout)
 		defer cancel()
-		state := stateOf(record)
-		target := kube.Target{Name: state.handedOver, Object: "PersistentVolume " + state.handedOver, Until: "Velero to make it with the restored volume"}
-		_, err := s.kube.PersistentVolumes.Until(ctx, target, nil, func(now *corev1.PersistentVolume) (bool, string, error) {
-			return now != nil && hasVolume(now, state.driver, state.handle), "", nil
-		})
-		if err == nil {
+		err := s.untilKnown(ctx, stateOf(record))
+		switch {
+		case err == nil && stays:
+			err = s.noteAdopted(ctx, record)
+		case err == nil:
 			err = s.removeRecord(ctx, record)
 		}
 		if left := new(leftError); errors.As(err, &left) { // its PersistentVolume was made again
@@ -184,6 +181,16 @@ func (s *Snapshotter) release(ctx context.Context, record *storagev1.StorageClas
 			s.log.WithError(err).WithField("storageClass", record.Name).Info("the restore's StorageClass stays until a sweep")
 		}
 	})
+}
+
+// untilKnown waits until a PersistentVolume has the volume that was handed over. Velero
+// gives it another name than it said where the old PersistentVolume is still there.
+func (s *Snapshotter) untilKnown(ctx context.Context, state recordState) error {
+	target := kube.Target{Object: "PersistentVolumes", Until: "Velero to make the one with the restored volume, for " + state.handedOver}
+	_, err := s.kube.PersistentVolumes.Until(ctx, target, nil, func(now *corev1.PersistentVolume) (bool, string, error) {
+		return now != nil && hasVolume(now, state.driver, state.handle), "", nil
+	})
+	return err
 }
 
 // hasVolume tells whether a PersistentVolume is of that volume of the driver.
@@ -210,6 +217,8 @@ var volumeFields = [][]string{
 	{"spec", "nodeAffinity"},
 	{"metadata", "annotations", "volume.kubernetes.io/provisioner-deletion-secret-name"},
 	{"metadata", "annotations", "volume.kubernetes.io/provisioner-deletion-secret-namespace"},
+	{"metadata", "annotations", "volume.kubernetes.io/controller-modify-secret-name"},
+	{"metadata", "annotations", "volume.kubernetes.io/controller-modify-secret-namespace"},
 }
 
 // replaceVolume puts the volume of the staging PersistentVolume into Velero's. Zone

@@ -180,16 +180,22 @@ func (s *Snapshotter) giveUpClaim(ctx context.Context, record *storagev1.Storage
 	if err != nil {
 		return err
 	}
-	_, err = s.kube.Claims.In(claim.Namespace).Delete(ctx, claim, func(now *corev1.PersistentVolumeClaim) (kube.Patch, error) {
+	if err := s.removePending(ctx, claim); err != nil {
+		return err
+	}
+	return s.giveUpClaim(ctx, record, nil)
+}
+
+// removePending removes a claim that has no volume. It returns a *leftError if it has
+// one by now.
+func (s *Snapshotter) removePending(ctx context.Context, claim *corev1.PersistentVolumeClaim) error {
+	_, err := s.kube.Claims.In(claim.Namespace).Delete(ctx, claim, func(now *corev1.PersistentVolumeClaim) (kube.Patch, error) {
 		if now.Spec.VolumeName != "" {
 			return nil, &leftError{"its volume has just been made"}
 		}
 		return nil, nil
 	})
-	if err != nil {
-		return err
-	}
-	return s.giveUpClaim(ctx, record, nil)
+	return err
 }
 
 // removeRecord removes the objects of the snapshot that a restore was made from,
@@ -228,9 +234,11 @@ func (s *Snapshotter) removeRecord(ctx context.Context, record *storagev1.Storag
 	return err
 }
 
-// finishHandOver removes what is left of a restore whose volume Velero was given.
-// Where no PersistentVolume has the volume, Velero may have died before it made
-// its own, or that may have come and gone: a person has to decide.
+// finishHandOver removes what is left of a restore whose volume was handed over. While
+// the PersistentVolume that it was taken from is there, SetVolumeID has not succeeded, and
+// the volume goes too. Else Velero was given the volume. Where no PersistentVolume has
+// it, Velero may have died before it made its own, or that may have come and gone: a
+// person has to decide.
 func (s *Snapshotter) finishHandOver(ctx context.Context, record *storagev1.StorageClass) error {
 	claim, err := s.stagingClaimOf(ctx, record)
 	if err != nil {
@@ -240,15 +248,18 @@ func (s *Snapshotter) finishHandOver(ctx context.Context, record *storagev1.Stor
 	if err != nil {
 		return err
 	}
-	if err := s.removeVolumes(ctx, record, claim, staging, true); err != nil {
+	state := stateOf(record)
+	given := !slices.ContainsFunc(staging, func(pv *corev1.PersistentVolume) bool {
+		return pv.UID == state.volumeUID && pv.DeletionTimestamp == nil
+	})
+	if err := s.removeVolumes(ctx, record, claim, staging, given); err != nil {
 		return err
 	}
-	state := stateOf(record)
 	known, err := s.isKnown(ctx, state.driver, state.handle, "")
 	if err != nil {
 		return err
 	}
-	if !known {
+	if !known && given && !state.adopted {
 		return fmt.Errorf("velero was given volume %s of driver %s for PersistentVolume %s, yet no PersistentVolume has it; it may be in use elsewhere, so decide by hand: remove the volume in the storage if nobody needs it, then delete StorageClass %s", state.handle, state.driver, state.handedOver, record.Name)
 	}
 	return s.removeRecord(ctx, record)

@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/longshore-dev/velero-plugin/snapshotter/internal/ids"
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/objects"
 )
 
 // GetVolumeID returns the ID of the volume behind a PersistentVolume, or "" for
@@ -53,6 +54,8 @@ var watchesVolumes = map[string]string{
 // whyNot says why this location does not take a volume, "" if it does.
 func (s *Snapshotter) whyNot(pv *corev1.PersistentVolume) string {
 	switch {
+	case objects.IsRestoreClass(pv.Spec.StorageClassName):
+		return "it is the volume of a restore under way, or one that a sweep removes"
 	case pv.Spec.CSI == nil && pv.Annotations[annotationMigratedTo] != "":
 		return fmt.Sprintf("it is an in-tree volume served by CSI driver %s, and its PersistentVolume does not have the handle by which that driver knows it; use file-system backup for it", pv.Annotations[annotationMigratedTo])
 	case pv.Spec.CSI == nil:

@@ -107,6 +107,14 @@ func (r Resource[T, L]) Create(ctx context.Context, wanted *T) (*T, error) {
 	return made, err
 }
 
+// made is the state of an object of which Create could not tell whether it was made.
+func (r Resource[T, L]) made(ctx context.Context, now *T) (*T, error) {
+	if metaOf(now).GetUID() != "" {
+		return now, nil
+	}
+	return r.Get(ctx, metaOf(now).GetName())
+}
+
 // Patch is a JSON merge patch. Its metadata, if any, is a map[string]any.
 type Patch map[string]any
 
@@ -116,7 +124,11 @@ type Patch map[string]any
 // satisfies apierrors.IsNotFound.
 func (r Resource[T, L]) Edit(ctx context.Context, now *T, change func(now *T) (Patch, error)) (*T, error) {
 	name, what := metaOf(now).GetName(), "change "+r.Describe(metaOf(now).GetName())
-	for {
+	made, err := r.made(ctx, now)
+	if err != nil {
+		return now, err
+	}
+	for now = made; ; {
 		patch, err := change(now)
 		if err != nil || patch == nil {
 			return now, err
@@ -146,7 +158,14 @@ func (r Resource[T, L]) Edit(ctx context.Context, now *T, change func(now *T) (P
 // gone, or is being deleted, is no error.
 func (r Resource[T, L]) Delete(ctx context.Context, now *T, change func(now *T) (Patch, error)) (*T, error) {
 	name, what := metaOf(now).GetName(), "delete "+r.Describe(metaOf(now).GetName())
-	for metaOf(now).GetDeletionTimestamp() == nil {
+	made, err := r.made(ctx, now)
+	switch {
+	case apierrors.IsNotFound(err):
+		return now, nil
+	case err != nil:
+		return now, err
+	}
+	for now = made; metaOf(now).GetDeletionTimestamp() == nil; {
 		var err error
 		if change != nil {
 			now, err = r.Edit(ctx, now, change)

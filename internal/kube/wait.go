@@ -13,7 +13,7 @@ import (
 
 // Target says what a wait is about, in the words of its log and its errors.
 type Target struct {
-	Name   string // the object's name
+	Name   string // the object's name, or "" for any object
 	Object string // what the object is: "VolumeSnapshot app/data"
 	Until  string // what is waited for: "its snapshot handle"
 }
@@ -130,10 +130,15 @@ func (w *waiter[T, L]) list(ctx context.Context) (done bool, err error) {
 	if err != nil {
 		return true, err
 	}
-	if len(items) > 0 {
-		w.state = items[0]
+	for _, w.state = range items {
+		if done, err := w.decide(w.state); done {
+			return true, err
+		}
 	}
-	return w.decide(w.state)
+	if len(items) == 0 {
+		return w.decide(nil)
+	}
+	return false, nil
 }
 
 func (w *waiter[T, L]) watch(ctx context.Context) (done bool, err error) {
@@ -226,5 +231,8 @@ func (w *waiter[T, L]) timeout(cause, api error) error {
 }
 
 func (w *waiter[T, L]) options() metav1.ListOptions {
+	if w.target.Name == "" {
+		return metav1.ListOptions{}
+	}
 	return metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("metadata.name", w.target.Name).String()}
 }

@@ -127,6 +127,13 @@ func PurposeOf(object metav1.Object) Purpose {
 	return purpose
 }
 
+// IsRestoreClass tells whether the name is that of a StorageClass which a restore has
+// made for itself.
+func IsRestoreClass(name string) bool {
+	uid, named := strings.CutPrefix(name, namePrefix(Restore))
+	return named && uuid.Validate(uid) == nil
+}
+
 // DeadlineOf returns when the call that made the object has certainly ended.
 func DeadlineOf(object metav1.Object) (time.Time, error) {
 	return time.Parse(time.RFC3339, object.GetAnnotations()[AnnotationDeadline])
