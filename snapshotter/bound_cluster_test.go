@@ -69,6 +69,11 @@ func TestClusterBound(t *testing.T) {
 	p, err = later.Bound(t.Context(), name)
 	require.NoError(t, err)
 	require.Contains(t, p.Failure, "claim "+b.namespace+"/restored is Pending since 5m0s")
+	classless := made.DeepCopy()
+	classless.Spec.StorageClassName, classless.Status.Phase = "", corev1.VolumeAvailable
+	p, err = later.boundState(t.Context(), classless)
+	require.NoError(t, err)
+	require.Contains(t, p.Failure, "is Pending since 5m0s")
 	require.NoError(t, claims.Delete(t.Context(), "restored", metav1.DeleteOptions{}))
 	require.Eventually(t, func() bool {
 		_, err := claims.Get(t.Context(), "restored", metav1.GetOptions{})

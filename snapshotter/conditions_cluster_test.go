@@ -133,6 +133,30 @@ func TestClusterPlaceRefused(t *testing.T) {
 	require.NoError(t, b.DeleteSnapshot(t.Context(), snapshot))
 }
 
+// TestClusterPlaceRefusedForGood: after an answer that is final csi-provisioner from 6.0
+// on leaves the claim alone for five minutes, so that the next place is asked for by
+// another claim.
+func TestClusterPlaceRefusedForGood(t *testing.T) {
+	b := onCluster(t, map[string]string{"errorGracePeriod": "20s"})
+	pv := b.claimed(testbed.ClaimOptions{Name: "data", Class: testbed.ClassWaitForFirstConsumer, Node: testbed.NodeName("zone-b")}, "first")
+	snapshot := b.snapshotOf(pv, "b1")
+	before, err := b.Leftovers(t.Context())
+	require.NoError(t, err)
+	b.rule(testbed.DriverRule{Method: "CreateVolume", Code: "InvalidArgument", Message: "no such topology", Times: 1})
+	began := time.Now()
+	_, content := b.restoreAs(b.Snapshotter, snapshot, pv, "restored")
+	require.Equal(t, "first", content)
+	require.Equal(t, []string{"InvalidArgument", "OK"}, b.volumesAsked(began))
+	b.soonOnlySnapshots(before, 0)
+
+	b.rule(testbed.DriverRule{Method: "CreateVolume", Code: "InvalidArgument", Message: "no such topology"})
+	_, err = b.CreateVolumeFromSnapshot(t.Context(), snapshot, pv.Spec.StorageClassName, "", nil)
+	require.ErrorContains(t, err, "no such topology")
+	b.normalDriver()
+	b.sweepAll()
+	require.NoError(t, b.DeleteSnapshot(t.Context(), snapshot))
+}
+
 // volumesAsked lists how the driver answered each time it was asked for a volume.
 func (b *bench) volumesAsked(since time.Time) []string {
 	b.Helper()

@@ -24,7 +24,7 @@ func TestPanicsAreContained(t *testing.T) {
 			s.sweepOnce(t.Context())
 		},
 		"the removal of the restore's StorageClass": func(t *testing.T, s *Snapshotter) {
-			go s.release(t.Context(), &storagev1.StorageClass{})()
+			go s.release(t.Context(), &storagev1.StorageClass{}, false)()
 		},
 		"the look at warnings": func(t *testing.T, s *Snapshotter) {
 			s.watchWarnings(t.Context(), &corev1.PersistentVolumeClaim{}, func(string) {})

@@ -56,7 +56,7 @@ func (s *Snapshotter) waitContent(ctx context.Context, content *snapshotv1.Volum
 		if now.DeletionTimestamp != nil {
 			return false, "", fmt.Errorf("the deletion of %s was asked for by someone else", target.Object)
 		}
-		errs.report(objects.Message(now))
+		errs.of(objects.Handle(now), objects.Message(now))
 		return false, objects.State(now), nil
 	})
 }

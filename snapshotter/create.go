@@ -202,6 +202,9 @@ func (c creation) letGo(ctx context.Context, content *snapshotv1.VolumeSnapshotC
 	if c.operation == "" || objects.Ready(content) {
 		return c.singleContent(content).keep(ctx)
 	}
+	if err := c.noteOperation(ctx, c.operation, c.call.Backup, unreadyKey, contentGone); err != nil {
+		return err
+	}
 	if err := c.singleContent(content).leave(ctx, c.operation); err != nil {
 		return err
 	}
@@ -223,9 +226,15 @@ func (c creation) discard(ctx context.Context, content *snapshotv1.VolumeSnapsho
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTimeout)
 	defer cancel()
-	err := c.takeOutIDs(ctx, id)
+	now, err := c.kube.VolumeSnapshotContents.Find(ctx, content.Name)
+	if err == nil && now == nil {
+		return // it was never made, or is gone and the snapshot stays: then a sweep has the journal
+	}
 	if err == nil {
-		err = c.singleContent(content).delete(ctx)
+		err = c.takeOutIDs(ctx, id)
+	}
+	if err == nil {
+		err = c.singleContent(now).delete(ctx)
 	}
 	if err != nil {
 		c.log.WithError(err).Warn("the unfinished snapshot is not removed yet; csi-snapshotter goes on with it, and so does the next sweep")

@@ -2,6 +2,7 @@ package snapshotter
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -18,12 +19,12 @@ import (
 // A VolumeSnapshotContent that another tool has for the same snapshot is
 // respected: the call fails and names it.
 func (s *Snapshotter) DeleteSnapshot(ctx context.Context, snapshotID string) error {
+	ctx, cancel := context.WithTimeout(ctx, s.settings.DeleteTimeout)
+	defer cancel()
 	id, err := s.parseSnapshotID(ctx, snapshotID)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.settings.DeleteTimeout)
-	defer cancel()
 	if err := s.delete(ctx, id); err != nil {
 		return fmt.Errorf("delete snapshot %s of driver %s: %w", ids.Short(id.Handle), id.Driver, err)
 	}
@@ -62,10 +63,13 @@ func (s *Snapshotter) delete(ctx context.Context, id ids.SnapshotID) error {
 	wanted := s.staticContent(call, id, snapshotv1.VolumeSnapshotContentDelete, classes.LookupClass(id, list), id.ManagedBy)
 	wanted.Finalizers = []string{objects.FinalizerContent}
 	content, err := s.kube.VolumeSnapshotContents.Create(ctx, wanted)
-	if err != nil {
-		return err
+	if err == nil {
+		err = s.deleteFound(ctx, content)
 	}
-	return s.deleteFound(ctx, content)
+	if err != nil && content != nil {
+		err = errors.Join(err, s.singleContent(content).giveUp(ctx))
+	}
+	return err
 }
 
 // awaitOthers waits until no other content in the cluster stands for the snapshot:
@@ -115,6 +119,21 @@ func (s *Snapshotter) deleteFound(ctx context.Context, content *snapshotv1.Volum
 	s.log.WithError(err).WithField("content", content.Name).Info("the snapshot is not in the storage any more")
 	lost := s.singleContent(content)
 	return lost.forget(ctx, lost.notFound)
+}
+
+// finishDeletion ends the deletion of a call that was killed, unless something else needs
+// the snapshot now.
+func (s *Snapshotter) finishDeletion(ctx context.Context, content *snapshotv1.VolumeSnapshotContent) error {
+	all, err := s.kube.VolumeSnapshotContents.List(ctx, "")
+	if err != nil {
+		return err
+	}
+	for _, other := range all {
+		if other.UID != content.UID && objects.StandsFor(other, content.Spec.Driver, *content.Spec.Source.SnapshotHandle) {
+			return &leftError{s.describeContent(other.Name) + " is of the same snapshot"}
+		}
+	}
+	return s.deleteFound(ctx, content)
 }
 
 // waitFound waits until the driver has found the snapshot of a static content, or

@@ -92,6 +92,18 @@ func TestClusterFollow(t *testing.T) {
 		require.NoError(b, b.DeleteSnapshot(b.Context(), snapshot))
 		b.soonOnlySnapshots(before, 0)
 	})
+	run("its content is removed", func(b *bench) {
+		snapshot, operation := b.follow(pv, "removed", "1h")
+		for _, name := range b.contentsOf(operation) {
+			require.NoError(b, b.Snapshots.VolumeSnapshotContents().Delete(b.Context(), name, metav1.DeleteOptions{}))
+		}
+		p := b.progressed(operation, "the content to be gone", func(p Progress) bool { return p.Done && len(b.contentsOf(operation)) == 0 })
+		require.Contains(b, p.Failure, "by someone else")
+		b.onlySnapshots(before, 1)
+		require.NoError(b, b.DeleteSnapshot(b.Context(), snapshot))
+		_, err := b.later().Sweep(b.Context())
+		require.NoError(b, err)
+	})
 	run("the storage fails", func(b *bench) {
 		snapshot, operation := b.follow(pv, "fails", "5s", afterTheFirst("InvalidArgument", "the upload was refused")...)
 		p := b.progressed(operation, "the failure", done)
@@ -143,8 +155,9 @@ func TestClusterFollow(t *testing.T) {
 		require.NoError(b, err)
 		found, err = b.later().Sweep(b.Context())
 		require.NoError(b, err)
-		require.Len(b, found, 1)
+		require.Len(b, found, 2, "the content, and what is told if that goes too early")
 		require.Contains(b, found[0].Remedy, "the snapshot stays in the storage")
+		require.Equal(b, "ConfigMap", found[1].Kind)
 		require.Empty(b, b.contentsOf(operation))
 		b.onlySnapshots(before, 1)
 		require.NoError(b, b.DeleteSnapshot(b.Context(), snapshot))

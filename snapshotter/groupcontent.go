@@ -192,7 +192,7 @@ func (s *Snapshotter) waitGroup(ctx context.Context, api *kube.GroupSnapshots, c
 		if drivererr.Refused(message) {
 			return false, "", fmt.Errorf("%s: the driver refuses it: %s", target.Object, message)
 		}
-		errs.report(message)
+		errs.of(now.Status.Handle, message)
 		return false, objects.GroupState(now), nil
 	})
 }
@@ -233,6 +233,9 @@ func (g groupCreation) letGo(ctx context.Context, content *kube.GroupSnapshotCon
 	if g.operation == "" || content.Status.ReadyToUse {
 		return g.groupContent(g.api, content).keep(ctx)
 	}
+	if err := g.noteOperation(ctx, g.operation, g.call.Backup, unreadyKey, contentGone); err != nil {
+		return err
+	}
 	if err := g.groupContent(g.api, content).leave(ctx, g.operation); err != nil {
 		return err
 	}
@@ -253,9 +256,15 @@ func (g groupCreation) discard(ctx context.Context, content *kube.GroupSnapshotC
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTimeout)
 	defer cancel()
-	err := g.takeOutIDs(ctx, slices.Collect(maps.Values(taken))...)
+	now, err := g.api.Contents.Find(ctx, content.Name)
+	if err == nil && now == nil {
+		return // see that of a single snapshot
+	}
 	if err == nil {
-		err = g.groupContent(g.api, content).askDeletion(ctx)
+		err = g.takeOutIDs(ctx, slices.Collect(maps.Values(taken))...)
+	}
+	if err == nil {
+		err = g.groupContent(g.api, now).askDeletion(ctx)
 	}
 	if err != nil {
 		g.log.WithError(err).Warn("the unfinished group is not removed yet; csi-snapshotter goes on with it, and so does the next sweep")

@@ -96,10 +96,13 @@ func (s *Snapshotter) deleteGroupOf(ctx context.Context, call objects.Call, id i
 	wanted := s.staticGroup(call, id, snapshotv1.VolumeSnapshotContentDelete, classes.GroupLookupClass(id, all))
 	wanted.Finalizers = []string{objects.FinalizerGroup}
 	content, err := api.Contents.Create(ctx, wanted)
-	if err != nil {
-		return err
+	if err == nil {
+		err = s.deleteFoundGroup(ctx, api, content)
 	}
-	return s.deleteFoundGroup(ctx, api, content)
+	if err != nil && content != nil {
+		err = errors.Join(err, s.groupContent(api, content).giveUp(ctx))
+	}
+	return err
 }
 
 // staticGroup is a content for a group that is in the storage already.

@@ -239,7 +239,8 @@ func TestClusterKilledHandingOver(t *testing.T) {
 	b := onCluster(t, nil)
 	pv := b.claimed(testbed.ClaimOptions{Name: "data"}, "first")
 	snapshot := b.snapshotOf(pv, "b1")
-	var told []string // records of volumes that Velero was given and has not
+	var told []string // records of volumes that Velero may have been given and has not
+	var kept []string // handles of volumes whose hand-over had certainly not ended
 	inside := 0
 	for _, after := range killTimes() {
 		volumeID, err := b.CreateVolumeFromSnapshot(t.Context(), snapshot, pv.Spec.StorageClassName, "", nil)
@@ -265,6 +266,20 @@ func TestClusterKilledHandingOver(t *testing.T) {
 		}
 	}
 	requireInside(t, inside)
+	told = slices.DeleteFunc(told, func(name string) bool {
+		record, err := b.kube.StorageClasses.Get(t.Context(), name)
+		require.NoError(t, err)
+		all, err := b.kube.PersistentVolumes.List(t.Context(), "")
+		require.NoError(t, err)
+		still := slices.ContainsFunc(all, func(pv *corev1.PersistentVolume) bool {
+			return pv.UID == stateOf(record).volumeUID && pv.DeletionTimestamp == nil
+		})
+		if still {
+			kept = append(kept, stateOf(record).handle)
+		}
+		return still
+	})
+	t.Logf("%d killed before the staging PersistentVolume went, %d after", len(kept), len(told))
 	s := b.later()
 	require.NoError(t, testbed.Poll(t.Context(), time.Minute, "all but what is told to be swept", func(ctx context.Context) (bool, string, error) {
 		_, sweepErr := s.Sweep(ctx)
@@ -275,6 +290,9 @@ func TestClusterKilledHandingOver(t *testing.T) {
 		}
 		return err == nil && len(names) == len(told), fmt.Sprint(names, sweepErr), err
 	}))
+	for _, handle := range kept {
+		require.NoDirExists(t, b.volumeDir(handle))
+	}
 	for _, name := range told {
 		record, err := b.kube.StorageClasses.Get(t.Context(), name)
 		require.NoError(t, err)

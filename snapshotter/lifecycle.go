@@ -140,6 +140,18 @@ func (c contentState[T, L]) forget(ctx context.Context, allow func(now contentSt
 	return err
 }
 
+// giveUp removes the content of a deletion that has failed before it was asked for, and
+// leaves what it stands for: the backup may be restored until Velero asks again.
+func (c contentState[T, L]) giveUp(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTimeout)
+	defer cancel()
+	now, err := c.kind.Find(ctx, c.GetName())
+	if err != nil || now == nil || c.in(now).GetDeletionTimestamp() != nil {
+		return err
+	}
+	return c.in(now).forget(ctx, func(contentState[T, L]) error { return nil })
+}
+
 // delete has csi-snapshotter delete the content together with what it stands for, and
 // returns when both are gone.
 func (c contentState[T, L]) delete(ctx context.Context) error {

@@ -1,6 +1,7 @@
 package snapshotter
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,7 +14,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 
+	"github.com/longshore-dev/velero-plugin/internal/kube"
 	"github.com/longshore-dev/velero-plugin/snapshotter/internal/drivererr"
 	"github.com/longshore-dev/velero-plugin/snapshotter/internal/ids"
 	"github.com/longshore-dev/velero-plugin/snapshotter/internal/objects"
@@ -38,18 +41,20 @@ type operation struct {
 
 // Progress says how far the operation is that Follow has begun. Where no content
 // stands for it, nothing is left to wait for: the snapshot could be restored when it
-// was returned, or was never asked for. An error leaves open how far it is.
+// was returned, or was never asked for, or its content was removed, which is a failure. An
+// error leaves open how far it is.
 func (s *Snapshotter) Progress(ctx context.Context, id string) (Progress, error) {
 	o, err := s.operation(ctx, id)
 	if err != nil {
 		return Progress{}, err
 	}
-	failure, err := o.recorded(ctx)
-	if err != nil || failure != "" {
-		return Progress{Done: true, Failure: failure}, err
+	noted, err := o.noted(ctx)
+	if err != nil {
+		return Progress{}, err
 	}
-	if len(o.contents) == 0 {
-		return Progress{Done: true}, nil
+	words := ptr.Deref(noted, corev1.ConfigMap{}).Data
+	if words[failureKey] != "" || len(o.contents) == 0 {
+		return Progress{Done: true, Failure: cmp.Or(words[failureKey], words[unreadyKey])}, nil
 	}
 	return o.assess(ctx)
 }
@@ -91,7 +96,7 @@ func (o operation) assess(ctx context.Context) (Progress, error) {
 	switch {
 	case slices.ContainsFunc(o.contents, ready):
 		state.Done = true
-		return state, o.forget(ctx, o.contents)
+		return state, o.finish(ctx)
 	case last.GetDeletionTimestamp() != nil:
 		return o.fail(ctx, "%s was deleted by someone else before the %s could be restored", last.describe(), last.what())
 	case now.Handle == "" && o.hasFailed(now):
@@ -181,6 +186,9 @@ func (s *Snapshotter) removeFollowed(ctx context.Context, id string) error {
 			err = content.untilGone(ctx)
 		}
 	}
+	if err == nil {
+		err = o.forgetNoted(ctx)
+	}
 	return err
 }
 
@@ -199,26 +207,60 @@ func (s *Snapshotter) Cancel(ctx context.Context, id string) error {
 	return o.forget(ctx, o.contents)
 }
 
-// failureKey is the key of the words in the ConfigMap that keeps a failure.
-const failureKey = "failure"
+// Keys of the ConfigMap of an operation. It is made before the content is left to the
+// storage, and goes when the snapshot is ready.
+const (
+	failureKey = "failure" // why the snapshot cannot be restored
+	unreadyKey = "unready" // why not, if its content is gone
+)
+
+// contentGone is what is told of a snapshot whose content somebody has removed too early.
+const contentGone = "the VolumeSnapshotContent that stood for it was removed by someone else before the storage had finished"
 
 // record writes a failure down, for as long as Velero may ask.
 func (o operation) record(ctx context.Context, failure string) error {
-	call := o.newCall(objects.Failure, o.settings.SnapshotTimeout)
-	call.UID, call.Backup = types.UID(o.id), o.contents[0].GetAnnotations()[objects.AnnotationBackup]
-	wanted := &corev1.ConfigMap{ObjectMeta: call.Meta(o.owner.Velero), Data: map[string]string{failureKey: failure}}
-	wanted.Labels[objects.LabelOperation] = o.id
-	if _, err := o.kube.ConfigMaps.In(o.owner.Velero).Create(ctx, wanted); err != nil {
-		return fmt.Errorf("write down why the snapshot of operation %s cannot be restored (%s): %w", o.id, failure, err)
+	return o.noteOperation(ctx, o.id, o.contents[0].GetAnnotations()[objects.AnnotationBackup], failureKey, failure)
+}
+
+// noteOperation writes words about an operation under a key that has none yet.
+func (s *Snapshotter) noteOperation(ctx context.Context, id, backup, key, words string) error {
+	call := s.newCall(objects.Failure, s.settings.SnapshotTimeout)
+	call.UID, call.Backup = types.UID(id), backup
+	wanted := &corev1.ConfigMap{ObjectMeta: call.Meta(s.owner.Velero), Data: map[string]string{key: words}}
+	wanted.Labels[objects.LabelOperation] = id
+	configs := s.kube.ConfigMaps.In(s.owner.Velero)
+	made, err := configs.Create(ctx, wanted)
+	if err == nil {
+		_, err = configs.Edit(ctx, made, func(now *corev1.ConfigMap) (kube.Patch, error) {
+			if now.Data[key] != "" {
+				return nil, nil
+			}
+			return kube.Patch{"data": map[string]string{key: words}}, nil
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("write down why the snapshot of operation %s cannot be restored (%s): %w", id, words, err)
 	}
 	return nil
 }
 
-// recorded returns why the operation has failed before, "" if it has not.
-func (o operation) recorded(ctx context.Context) (string, error) {
-	found, err := o.kube.ConfigMaps.In(o.owner.Velero).Find(ctx, objects.Call{Purpose: objects.Failure, UID: types.UID(o.id)}.Name())
-	if err != nil || found == nil {
-		return "", err
+// noted is the ConfigMap of the operation, nil if there is none.
+func (o operation) noted(ctx context.Context) (*corev1.ConfigMap, error) {
+	return o.kube.ConfigMaps.In(o.owner.Velero).Find(ctx, objects.Call{Purpose: objects.Failure, UID: types.UID(o.id)}.Name())
+}
+
+func (o operation) forgetNoted(ctx context.Context) error {
+	noted, err := o.noted(ctx)
+	if err == nil && noted != nil {
+		_, err = o.kube.ConfigMaps.In(o.owner.Velero).Delete(ctx, noted, nil)
 	}
-	return found.Data[failureKey], nil
+	return err
+}
+
+// finish removes all that stands for a snapshot that is ready.
+func (o operation) finish(ctx context.Context) error {
+	if err := o.forgetNoted(ctx); err != nil {
+		return err
+	}
+	return o.forget(ctx, o.contents)
 }

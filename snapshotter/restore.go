@@ -26,12 +26,12 @@ import (
 // volume over. When the call fails, what the driver may still work for stays too:
 // a sweep removes it, with the volume, when the driver is done.
 func (s *Snapshotter) CreateVolumeFromSnapshot(ctx context.Context, snapshotID, volumeType, _ string, _ *int64) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.settings.RestoreTimeout)
+	defer cancel()
 	id, err := s.parseSnapshotID(ctx, snapshotID)
 	if err != nil {
 		return "", err
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.settings.RestoreTimeout)
-	defer cancel()
 	volume, err := s.restore(ctx, id, volumeType)
 	if err != nil {
 		return "", fmt.Errorf("make a volume from snapshot %s of driver %s: %w", ids.Short(id.Handle), id.Driver, err)

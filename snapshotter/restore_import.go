@@ -49,6 +49,8 @@ func (r *restoration) importContent(ctx context.Context) error {
 // handle, unless it is "". It returns nil if the driver says that there is none. Of a
 // driver that cannot list snapshots csi-snapshotter says that each one is ready.
 func (s *Snapshotter) FindSnapshot(ctx context.Context, snapshotID, handle string) (*snapshotv1.VolumeSnapshotContentStatus, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.settings.RestoreTimeout)
+	defer cancel()
 	id, err := s.parseSnapshotID(ctx, snapshotID)
 	if err == nil {
 		err = s.requireDriver(ctx, id.Driver)
@@ -57,8 +59,6 @@ func (s *Snapshotter) FindSnapshot(ctx context.Context, snapshotID, handle strin
 		return nil, err
 	}
 	id.Handle = cmp.Or(handle, id.Handle)
-	ctx, cancel := context.WithTimeout(ctx, s.settings.RestoreTimeout)
-	defer cancel()
 	return s.lookUp(ctx, id)
 }
 

@@ -9,8 +9,8 @@ import (
 
 // Settings are what a VolumeSnapshotLocation's config may say.
 type Settings struct {
-	SnapshotClass   string            `key:"snapshotClass" help:"VolumeSnapshotClass for the volumes of that class's driver. A claim's annotation velero.io/csi-volumesnapshot-class goes first."`
-	SnapshotClasses map[string]string `key:"snapshotClass.*" help:"VolumeSnapshotClass for the volumes of the driver that the key ends in, as in snapshotClass.ebs.csi.aws.com. It goes before snapshotClass."`
+	SnapshotClass   string            `key:"snapshotClass" help:"VolumeSnapshotClass for the volumes of that class's driver. A claim's annotation velero.io/csi-volumesnapshot-class takes precedence."`
+	SnapshotClasses map[string]string `key:"snapshotClass.*" help:"VolumeSnapshotClass for the volumes of the driver that the key ends in, as in snapshotClass.ebs.csi.aws.com. It takes precedence over snapshotClass."`
 	Drivers         []string          `key:"drivers" help:"CSI drivers whose volumes this location takes; volumes of others are left to Velero's next location. Empty takes all."`
 
 	RenamedDrivers  map[string]string `key:"driver.*" help:"CSI driver that has taken the place of the one that the key ends in, as in driver.ebs.csi.aws.com: ebs.csi.eks.amazonaws.com: snapshots of the old name are restored and deleted by the new one, which must know their handles."`
@@ -26,11 +26,11 @@ type Settings struct {
 	ErrorGracePeriod time.Duration `key:"errorGracePeriod" help:"How long a driver may go on failing, and retrying, before its error is final."`
 
 	AbandonedDrivers []string          `key:"abandonedDrivers" help:"CSI drivers that are gone for good. The deletion of one of their snapshots succeeds, leaves it in the storage and logs its handle, so that old backups can be deleted."`
-	StorageClasses   map[string]string `key:"storageClass.*" help:"StorageClass with which to restore volumes of the class that the key ends in, as in storageClass.old: new. It goes before Velero's own mapping (the ConfigMap of its change-storage-class action)."`
+	StorageClasses   map[string]string `key:"storageClass.*" help:"StorageClass with which to restore volumes of the class that the key ends in, as in storageClass.old: new. It takes precedence over Velero's own mapping (the ConfigMap of its change-storage-class action)."`
 	ClasslessStorage string            `key:"storageClass." help:"StorageClass with which to restore volumes that have none."`
 	StagingNamespace string            `key:"stagingNamespace" help:"Namespace for the objects that exist while a volume is restored or a snapshot deleted. Velero's own if empty."`
 	Groups           string            `key:"groups" oneof:"auto,require,off" help:"What becomes of the volumes of claims that Velero groups by a label (velero.io/volume-group): auto takes their snapshots when Velero asks for the first, as one if the driver takes groups, else side by side; require fails the backup of a volume whose group cannot be taken as one; off takes each when Velero asks for it."`
-	SweepAfter       time.Duration     `key:"sweepAfter" help:"How long after the end of its call an object that was left is removed. 0 leaves all of them."`
+	SweepAfter       time.Duration     `key:"sweepAfter" help:"How long after the end of its call an object that was left is removed. With 0 the plugin removes none by itself; the command sweep still does, once their calls have ended."`
 
 	KubeQPS   float64 `key:"kubeQPS" help:"Requests a second to the Kubernetes API, on average."`
 	KubeBurst int     `key:"kubeBurst" help:"Requests to the Kubernetes API at once."`

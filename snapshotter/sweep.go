@@ -174,7 +174,7 @@ func (s *Snapshotter) contentRemedy(content *snapshotv1.VolumeSnapshotContent) (
 	case purpose == objects.Snapshot && source.VolumeHandle != nil:
 		return "remove it, and its snapshot unless the journal of a backup has it", s.removeTaken
 	case purpose == objects.Delete && source.SnapshotHandle != nil:
-		return "finish the deletion of its snapshot", s.deleteFound
+		return "finish the deletion of its snapshot", s.finishDeletion
 	case purpose == objects.Restore && source.SnapshotHandle != nil:
 		return "remove it; the snapshot stays in the storage", s.removeContent
 	}

@@ -76,6 +76,20 @@ func (t *tolerance) report(message string) {
 	}
 }
 
+// of is told of a content's handle and of the error in its status, which csi-snapshotter
+// leaves there until the snapshot is ready: of one that has a handle by now the error has
+// passed, and so it has where another content has none.
+func (t *tolerance) of(handle, message string) {
+	if handle == "" && message != "" {
+		t.report(message)
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.last = ""
+	t.stopTimer()
+}
+
 // message is the last error, "" if there was none.
 func (t *tolerance) message() string {
 	t.mu.Lock()

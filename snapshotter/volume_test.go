@@ -18,7 +18,8 @@ import (
 const oldPV = `{
 	"apiVersion": "v1", "kind": "PersistentVolume", "fieldOfTomorrow": {"a": 1},
 	"metadata": {"name": "pvc-1", "labels": {"topology.kubernetes.io/zone": "zone-b", "app": "db"},
-		"annotations": {"x": "y", "pv.kubernetes.io/provisioned-by": "d", "volume.kubernetes.io/provisioner-deletion-secret-name": "old"}},
+		"annotations": {"x": "y", "pv.kubernetes.io/provisioned-by": "d", "volume.kubernetes.io/provisioner-deletion-secret-name": "old",
+			"volume.kubernetes.io/controller-modify-secret-name": "old", "volume.kubernetes.io/controller-modify-secret-namespace": "app"}},
 	"spec": {
 		"accessModes": ["ReadWriteOnce"], "capacity": {"storage": "1Gi", "other": "2"}, "persistentVolumeReclaimPolicy": "Delete",
 		"storageClassName": "fast", "volumeMode": "Filesystem", "mountOptions": ["noatime"], "newField": [1, 2],
@@ -36,7 +37,8 @@ const oldPV = `{
 func madeVolume() *corev1.PersistentVolume {
 	return &corev1.PersistentVolume{
 		ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{
-			"volume.kubernetes.io/provisioner-deletion-secret-name": "new", "pv.kubernetes.io/provisioned-by": "d",
+			"volume.kubernetes.io/provisioner-deletion-secret-name": "new", "volume.kubernetes.io/controller-modify-secret-name": "new",
+			"volume.kubernetes.io/controller-modify-secret-namespace": "velero", "pv.kubernetes.io/provisioned-by": "d",
 		}},
 		Spec: corev1.PersistentVolumeSpec{
 			Capacity: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("2Gi")},
@@ -70,6 +72,8 @@ func TestReplaceVolumeKeepsWhatIsNotTheVolume(t *testing.T) {
 		`"topology.kubernetes.io/zone": "zone-b", `, ``, `, "topology.kubernetes.io/zone": "zone-b"`, ``,
 		`{"namespace": "app", "name": "old"}`, `{"namespace": "velero", "name": "new"}`,
 		`"volume.kubernetes.io/provisioner-deletion-secret-name": "old"`, `"volume.kubernetes.io/provisioner-deletion-secret-name": "new"`,
+		`"volume.kubernetes.io/controller-modify-secret-name": "old"`, `"volume.kubernetes.io/controller-modify-secret-name": "new"`,
+		`"volume.kubernetes.io/controller-modify-secret-namespace": "app"`, `"volume.kubernetes.io/controller-modify-secret-namespace": "velero"`,
 	).Replace(oldPV)
 	require.JSONEq(t, want, string(got))
 }
@@ -91,6 +95,7 @@ func TestReplaceVolumeRemovesWhatTheNewVolumeHasNot(t *testing.T) {
 	require.NotContains(t, pv.Spec.CSI, "volumeAttributes")
 	require.NotContains(t, pv.Spec.CSI, "nodeStageSecretRef")
 	require.NotContains(t, pv.Metadata.Annotations, "volume.kubernetes.io/provisioner-deletion-secret-name")
+	require.NotContains(t, pv.Metadata.Annotations, "volume.kubernetes.io/controller-modify-secret-name")
 	require.Equal(t, "xfs", pv.Spec.CSI["fsType"])
 	require.Nil(t, pv.Spec.NodeAffinity)
 	require.NotContains(t, pv.Metadata.Labels, "topology.kubernetes.io/zone")
@@ -130,6 +135,7 @@ func TestGetVolumeIDSaysWhyNot(t *testing.T) {
 		"not CSI":  {`{"spec": {"nfs": {"server": "s", "path": "/"}}}`, "not a CSI volume"},
 		"migrated": {`{"metadata": {"annotations": {"pv.kubernetes.io/migrated-to": "ebs.csi.aws.com"}}, "spec": {"awsElasticBlockStore": {"volumeID": "v"}}}`, "ebs.csi.aws.com"},
 		"not ours": {`{"spec": {"csi": {"driver": "other", "volumeHandle": "h"}, "claimRef": {"name": "c"}}}`, "not among the drivers"},
+		"staging":  {`{"spec": {"storageClassName": "longshore-restore-0e0ba9bf-4f3e-4a1c-9d5c-0c1f9f6f7a11", "csi": {"driver": "d", "volumeHandle": "h"}}}`, "a restore under way"},
 		"watched":  {`{"spec": {"csi": {"driver": "io.openebs.csi-mayastor", "volumeHandle": "h"}}}`, "file-system backup"},
 	} {
 		t.Run(name, func(t *testing.T) {
