@@ -64,6 +64,12 @@ func (c *Cluster) server(ctx context.Context) (*workload, error) {
 	return &w, c.get(ctx, c.namespaced("/apis/apps/v1", "deployments", "velero"), &w)
 }
 
+// Features are those that Velero's server runs with, by the arguments of its Deployment.
+func (c *Cluster) Features(ctx context.Context) ([]string, error) {
+	w, err := c.server(ctx)
+	return w.argument("--features"), err
+}
+
 func (w *workload) uses(image string) bool {
 	for _, c := range w.Spec.Template.Spec.Containers {
 		if strings.Contains(c.Image, image) {

@@ -2,9 +2,13 @@ package check
 
 import (
 	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"k8s.io/client-go/rest"
 )
 
 // TestCredentialsOfVelero: of velero install, of the Helm chart with existingSecret,
@@ -54,4 +58,23 @@ func TestArgument(t *testing.T) {
 		w.Spec.Template.Spec.Containers = []container{{Args: test.args}}
 		require.Equal(t, test.want, w.argument("--features"))
 	}
+}
+
+// TestFeatures: those of Velero's Deployment, and an error where that is not read.
+func TestFeatures(t *testing.T) {
+	status := http.StatusOK
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		require.Equal(t, "/apis/apps/v1/namespaces/backup/deployments/velero", r.URL.Path)
+		w.WriteHeader(status)
+		fmt.Fprint(w, `{"spec": {"template": {"spec": {"containers": [{"args": ["server", "--features=A,EnableCSI"]}]}}}}`)
+	}))
+	t.Cleanup(api.Close)
+	c, err := NewCluster(&rest.Config{Host: api.URL}, "backup")
+	require.NoError(t, err)
+	features, err := c.Features(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, []string{"A", "EnableCSI"}, features)
+	status = http.StatusForbidden
+	_, err = c.Features(t.Context())
+	require.Error(t, err)
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/longshore-dev/velero-plugin/internal/backups"
 	"github.com/longshore-dev/velero-plugin/internal/check"
 	"github.com/longshore-dev/velero-plugin/internal/drill"
 )
@@ -50,6 +51,7 @@ type drilling struct {
 	options           drill.Options
 	inCluster         *drill.Cluster
 	backup            drill.Backup
+	begun             bool
 }
 
 // drilled is a finished drill for a program.
@@ -76,10 +78,14 @@ func runDrill(args []string, stdout, stderr io.Writer) int {
 	d.flags.StringVar(&d.job, "test-job", "", "YAML `file` with a Job that is the test")
 	d.flags.DurationVar(&o.TestTimeout, "test-timeout", 10*time.Minute, "`time` for the test")
 	d.flags.DurationVar(&o.CleanUpTimeout, "clean-up-timeout", 10*time.Minute, "`time` for the removal of what the drill made, and of what each killed one left")
-	d.flags.StringArrayVar(&d.expect, "expect", nil, "`[NAMESPACE/]RESOURCE/NAME` that must be there afterwards, repeatable; one of each namespace is chosen anyway")
+	d.flags.StringArrayVar(&d.expect, "expect", nil, "`[NAMESPACE/]RESOURCE/NAME` that must be there afterwards, repeatable; one is chosen of each namespace of which none is named")
 	d.flags.StringArrayVar(&d.expectNot, "expect-not", nil, "`[NAMESPACE/]RESOURCE/NAME` that must not be there, such as what was made after the backup; repeatable")
 	d.metrics.add(d.flags)
-	return d.run(args, d.wants, d.drill)
+	status := d.run(args, d.wants, d.drill)
+	if status == exitFailed && !d.begun {
+		return exitUsage
+	}
+	return status
 }
 
 // wants one way to say which backup, and behind -- the command of the test.
@@ -186,7 +192,24 @@ func (d *drilling) latest(ctx context.Context) (drill.Backup, error) {
 	return newest, err
 }
 
+// sameLocation wants Velero to restore from the place that is read.
+func (d *drilling) sameLocation(ctx context.Context, l *opened) error {
+	own, err := d.inCluster.Find(ctx, check.BackupStorage, d.backup.Location)
+	if err != nil {
+		return err
+	}
+	if at := backups.At(nil, own.Bucket, own.Prefix); at.Bucket() != l.Bucket() || at.Prefix() != l.Prefix() {
+		return fmt.Errorf("backup %s would be read from %s, and Velero restores it from %s; leave --location, --bucket and --prefix out",
+			d.backup.Name, l.subject, subjectOf(own))
+	}
+	return nil
+}
+
 func (d *drilling) drill(ctx context.Context, l *opened, _ []string) error {
+	if err := d.sameLocation(ctx, l); err != nil {
+		return err
+	}
+	d.begun = true
 	tell := d.asText
 	if d.output == "json" {
 		tell = d.asJSON

@@ -2,11 +2,17 @@ package cli
 
 import (
 	"bytes"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
+	"path"
 	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/longshore-dev/velero-plugin/internal/testbed"
 )
 
 // TestDrillArguments wants what is wrong to be told before anything is made.
@@ -38,5 +44,65 @@ func TestDrillArguments(t *testing.T) {
 		var stdout, stderr bytes.Buffer
 		require.Equal(t, exitUsage, Run(append([]string{"drill"}, args...), "test", &stdout, &stderr), "%v: %s%s", args, stdout.String(), stderr.String())
 		require.Contains(t, stderr.String(), says, args)
+	}
+}
+
+// TestDrillElsewhere: a drill that reads another place than Velero restores from does not
+// begin. One that reaches the same place by another address does.
+func TestDrillElsewhere(t *testing.T) {
+	const none = "http://127.0.0.1:1" // nobody answers there
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		require.Equal(t, http.MethodGet, r.Method, "nothing is made")
+		w.Header().Set("Content-Type", "application/json")
+		switch path.Base(r.URL.Path) {
+		case "nightly-1":
+			fmt.Fprint(w, `{"apiVersion": "velero.io/v1", "kind": "Backup", "metadata": {"name": "nightly-1"}, "spec": {"storageLocation": "default"}}`)
+		case "backupstoragelocations":
+			const location = `{"metadata": {"namespace": "velero", "name": %q}, "spec": {"objectStorage": {"bucket": %q, "prefix": "p"}, "config": {"s3Url": %q, "maxRetries": "0"}}}`
+			fmt.Fprintf(w, `{"items": [`+location+`, `+location+`]}`, "default", "first", none, "other", "second", none)
+		case "configmaps":
+			fmt.Fprint(w, `{"kind": "ConfigMapList", "apiVersion": "v1", "items": []}`)
+		default:
+			w.WriteHeader(http.StatusNotFound)
+		}
+	}))
+	t.Cleanup(api.Close)
+	dir := t.TempDir()
+	kubeconfig, credentials, file := filepath.Join(dir, "kubeconfig"), filepath.Join(dir, "credentials"), filepath.Join(dir, "location.yaml")
+	text := fmt.Sprintf("clusters: [{name: c, cluster: {server: %q}}]\ncontexts: [{name: c, context: {cluster: c}}]\ncurrent-context: c\n", api.URL)
+	require.NoError(t, os.WriteFile(kubeconfig, []byte(text), 0o600))
+	require.NoError(t, testbed.WriteCredentials(credentials, "access", "secretsecretsecret"))
+	require.NoError(t, os.WriteFile(file, []byte(`
+apiVersion: velero.io/v1
+kind: BackupStorageLocation
+metadata: {name: copy}
+spec:
+  objectStorage: {bucket: first, prefix: /p/}
+  config: {s3Url: "http://127.0.0.1:2", maxRetries: "0"}
+`), 0o600))
+	for name, c := range map[string]struct {
+		args []string
+		says string // "" if it begins
+	}{
+		"as Velero":       {nil, ""},
+		"by name":         {[]string{"-l", "default"}, ""},
+		"by another way":  {[]string{"--file", file}, ""},
+		"another name":    {[]string{"-l", "other"}, "would be read from BackupStorageLocation velero/other: bucket second, prefix p, and Velero"},
+		"another bucket":  {[]string{"--bucket", "third"}, "would be read from BackupStorageLocation velero/default: bucket third, prefix p, and Velero"},
+		"another prefix":  {[]string{"--prefix", "q"}, "would be read from BackupStorageLocation velero/default: bucket first, prefix q, and Velero"},
+		"another by file": {[]string{"--file", file, "--bucket", "third"}, "would be read from BackupStorageLocation copy: bucket third, prefix /p/, and Velero"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var stdout, stderr bytes.Buffer
+			status := Run(append([]string{"drill", "nightly-1", "-n", "velero", "--kubeconfig", kubeconfig, "--credentials-file", credentials}, c.args...), "test", &stdout, &stderr)
+			if c.says == "" {
+				require.Equal(t, exitFailed, status, stderr.String())
+				require.Contains(t, stdout.String(), "backup nightly-1 of BackupStorageLocation")
+				return
+			}
+			require.Equal(t, exitUsage, status, stdout.String())
+			require.Contains(t, stderr.String(), "backup nightly-1 "+c.says+" restores it from BackupStorageLocation velero/default: bucket first, prefix p; leave --location, --bucket and --prefix out")
+			require.Empty(t, stdout.String())
+		})
 	}
 }

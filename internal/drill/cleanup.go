@@ -9,8 +9,10 @@ import (
 	"strings"
 	"time"
 
+	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/longshore-dev/velero-plugin/internal/check"
@@ -148,6 +150,10 @@ func (c *Cluster) remove(ctx context.Context, id string, limit time.Duration) (r
 		return "", fmt.Errorf("the Restore, which Velero deletes if it runs: %w", err)
 	}
 	namespaces, volumes, err := c.removeScratch(ctx, id)
+	contents := 0
+	if err == nil {
+		contents, err = c.removeContents(ctx, id)
+	}
 	// What is of the cluster goes even if a namespace does not, but after it: what
 	// removes the finalizers in there may need it.
 	ofCluster, failed := c.removeOfCluster(ctx, id)
@@ -155,7 +161,7 @@ func (c *Cluster) remove(ctx context.Context, id string, limit time.Duration) (r
 		return "", err
 	}
 	removed = fmt.Sprintf("%s, %s and %s", check.Count(restores, "Restore"), check.Count(namespaces, "namespace"), check.Count(volumes, "volume"))
-	if ofCluster > 0 {
+	if ofCluster += contents; ofCluster > 0 {
 		removed += fmt.Sprintf(", and %s of the cluster", check.Count(ofCluster, "object"))
 	}
 	_, err = c.deleteAll(ctx, c.leases, id)
@@ -178,6 +184,18 @@ func (c *Cluster) removeScratch(ctx context.Context, id string) (namespaces, vol
 		return 0, 0, errors.Join(err, c.held(ctx, id))
 	}
 	return len(all), volumes, c.volumesGone(ctx, id)
+}
+
+// removeContents removes the VolumeSnapshotContents by which Velero, with EnableCSI, has
+// restored from the backup's snapshots. The policy Retain leaves these in the storage.
+func (c *Cluster) removeContents(ctx context.Context, id string) (int, error) {
+	removed, err := deleteEach(ctx, c.Kube.VolumeSnapshotContents, labelRestore+"="+holderName(id), func(o *snapshotv1.VolumeSnapshotContent) bool {
+		return o.Spec.DeletionPolicy == snapshotv1.VolumeSnapshotContentRetain && isScratch(id, o.Spec.VolumeSnapshotRef.Namespace)
+	})
+	if apierrors.IsNotFound(err) { // the cluster does not have the kind
+		return 0, nil
+	}
+	return removed, err
 }
 
 // held says what holds the namespaces of a drill that do not go, in the words of
@@ -237,14 +255,21 @@ func (c *Cluster) deleteAll(ctx context.Context, kind kube.Unstructured, id stri
 	return deleteEach(ctx, kind, c.selector(id), func(o *object) bool { return drillOf(o) == id })
 }
 
-func deleteEach(ctx context.Context, kind kube.Unstructured, selector string, ours func(*object) bool) (int, error) {
+// deleteEach deletes the selected objects that are ours, and still are when they go.
+func deleteEach[T, L any](ctx context.Context, kind kube.Resource[T, L], selector string, ours func(*T) bool) (int, error) {
 	all, err := kind.List(ctx, selector)
 	if err != nil {
 		return 0, err
 	}
-	all = slices.DeleteFunc(all, func(o *object) bool { return !ours(o) })
+	still := func(o *T) (kube.Patch, error) {
+		if !ours(o) {
+			return nil, errors.New("it was changed, and is not the drill's any more")
+		}
+		return nil, nil
+	}
+	all = slices.DeleteFunc(all, func(o *T) bool { return !ours(o) })
 	for _, o := range all {
-		if _, err := kind.Delete(ctx, o, nil); err != nil {
+		if _, err := kind.Delete(ctx, o, still); err != nil {
 			return 0, err
 		}
 	}

@@ -3,14 +3,19 @@ package drill
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/longshore-dev/velero-plugin/internal/check"
 )
@@ -76,6 +81,91 @@ func TestVolumesOfGoneNamespaces(t *testing.T) {
 	err := c.volumesGone(t.Context(), "abcd2345")
 	require.ErrorContains(t, err, "PersistentVolume strangers is Released: neither the drill's Restore nor a provisioner made it; it is left alone")
 	require.NotContains(t, err.Error(), "ours")
+}
+
+// snapshotContent is one that a Restore made. Its UID is that of its name.
+func snapshotContent(name, restore, namespace string, policy snapshotv1.DeletionPolicy) snapshotv1.VolumeSnapshotContent {
+	return snapshotv1.VolumeSnapshotContent{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "snapshot.storage.k8s.io/v1", Kind: "VolumeSnapshotContent"},
+		ObjectMeta: metav1.ObjectMeta{Name: name, UID: types.UID("uid of " + name), ResourceVersion: "1", Labels: map[string]string{labelRestore: restore}},
+		Spec:       snapshotv1.VolumeSnapshotContentSpec{DeletionPolicy: policy, VolumeSnapshotRef: corev1.ObjectReference{Namespace: namespace}},
+	}
+}
+
+// withContents is a cluster that has only VolumeSnapshotContents, of which it deletes what it
+// is asked to. Before that it calls meanwhile, whose change is a conflict.
+func withContents(t *testing.T, meanwhile func(*snapshotv1.VolumeSnapshotContent), all ...snapshotv1.VolumeSnapshotContent) (c *Cluster, deleted *[]string) {
+	t.Helper()
+	deleted = new([]string)
+	find := func(path string) int {
+		return slices.IndexFunc(all, func(o snapshotv1.VolumeSnapshotContent) bool { return strings.HasSuffix(path, "/"+o.Name) })
+	}
+	c = answeringWith(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		tell := func(answer any) { require.NoError(t, json.NewEncoder(w).Encode(answer)) }
+		list := snapshotv1.VolumeSnapshotContentList{TypeMeta: metav1.TypeMeta{APIVersion: "snapshot.storage.k8s.io/v1", Kind: "VolumeSnapshotContentList"}}
+		switch i := find(r.URL.Path); {
+		case r.Method == http.MethodDelete:
+			var options metav1.DeleteOptions
+			require.NoError(t, json.NewDecoder(r.Body).Decode(&options))
+			require.Equal(t, all[i].UID, *options.Preconditions.UID)
+			meanwhile(&all[i])
+			if all[i].ResourceVersion != *options.Preconditions.ResourceVersion {
+				w.WriteHeader(http.StatusConflict)
+				tell(metav1.Status{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}, Status: metav1.StatusFailure, Reason: metav1.StatusReasonConflict, Code: http.StatusConflict})
+				return
+			}
+			*deleted = append(*deleted, all[i].Name)
+			all = slices.Delete(all, i, i+1)
+			tell(metav1.Status{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}, Status: metav1.StatusSuccess})
+		case i >= 0:
+			tell(all[i])
+		case r.URL.Query().Get("watch") != "": // it has gone on, and has to be listed
+			w.WriteHeader(http.StatusGone)
+		case strings.HasSuffix(r.URL.Path, "/volumesnapshotcontents"):
+			selector, err := labels.Parse(r.URL.Query().Get("labelSelector"))
+			require.NoError(t, err)
+			for _, o := range all {
+				if field := r.URL.Query().Get("fieldSelector"); selector.Matches(labels.Set(o.Labels)) && (field == "" || field == "metadata.name="+o.Name) {
+					list.Items = append(list.Items, o)
+				}
+			}
+			tell(list)
+		case strings.HasSuffix(r.URL.Path, "/persistentvolumes"):
+			fmt.Fprint(w, `{"apiVersion": "v1", "kind": "PersistentVolumeList", "items": []}`)
+		default:
+			fmt.Fprint(w, `{"apiVersion": "v1", "kind": "List", "items": []}`)
+		}
+	})
+	return c, deleted
+}
+
+// TestSnapshotContents: those that the drill's Restore made go, if their snapshots stay.
+func TestSnapshotContents(t *testing.T) {
+	const restore, scratch = "longshore-drill-abcd2345", "drill-abcd2345-shop"
+	ours := snapshotContent("ours", restore, scratch, snapshotv1.VolumeSnapshotContentRetain)
+	others := []snapshotv1.VolumeSnapshotContent{
+		snapshotContent("others", "nightly", scratch, snapshotv1.VolumeSnapshotContentRetain),
+		snapshotContent("elsewhere", restore, "shop", snapshotv1.VolumeSnapshotContentRetain),
+		snapshotContent("with-its-snapshot", restore, scratch, snapshotv1.VolumeSnapshotContentDelete),
+	}
+	c, deleted := withContents(t, func(*snapshotv1.VolumeSnapshotContent) {}, append(others, ours)...)
+	removed, err := c.remove(t.Context(), "abcd2345", time.Minute)
+	require.NoError(t, err)
+	require.Equal(t, []string{"ours"}, *deleted)
+	require.Equal(t, "0 Restores, 0 namespaces and 0 volumes, and 1 object of the cluster", removed)
+
+	c, deleted = withContents(t, func(o *snapshotv1.VolumeSnapshotContent) {
+		o.ResourceVersion, o.Spec.DeletionPolicy = "2", snapshotv1.VolumeSnapshotContentDelete
+	}, ours)
+	_, err = c.remove(t.Context(), "abcd2345", time.Minute)
+	require.ErrorContains(t, err, "delete VolumeSnapshotContent ours: it was changed, and is not the drill's any more")
+	require.Empty(t, *deleted)
+
+	none := answeringWith(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) })
+	n, err := none.removeContents(t.Context(), "abcd2345")
+	require.NoError(t, err, "the cluster does not have the kind")
+	require.Zero(t, n)
 }
 
 // TestMarkersAskTheControlAgain: what a controller brings into each namespace proves nothing,

@@ -1,8 +1,10 @@
 package drill
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -111,6 +113,7 @@ func TestBetterMarker(t *testing.T) {
 	for _, step := range []struct{ other, want Marker }{
 		{marker("pods", "p"), Marker{}},
 		{marker("configmaps", "kube-root-ca.crt"), Marker{}},
+		{marker("configmaps", "istio-ca-root-cert"), Marker{}},
 		{marker("services", "web"), marker("services", "web")},
 		{marker("configmaps", "settings"), marker("configmaps", "settings")},
 		{marker("configmaps", "other"), marker("configmaps", "settings")},
@@ -119,6 +122,28 @@ func TestBetterMarker(t *testing.T) {
 	} {
 		now = better(now, step.other)
 		require.Equal(t, step.want, now)
+	}
+}
+
+// TestChoose: where the user names a marker of a namespace, none is chosen besides.
+func TestChoose(t *testing.T) {
+	items := []string{"configmaps", istio, "configmaps", settings}
+	named, made := Marker{"shop", "configmaps", "settings"}, Marker{"", "configmaps", "later"}
+	for name, c := range map[string]struct {
+		items  []string
+		expect []Marker
+	}{
+		"none named":          {items, nil},
+		"named":               {items, []Marker{named}},
+		"named, not the best": {append(items, "persistentvolumeclaims", data), []Marker{{"", "configmaps", "settings"}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := &drill{plan: *planned(t, nil, c.items...), o: Options{Expect: c.expect, ExpectNot: []Marker{made}}}
+			there, missing, err := d.choose()
+			require.NoError(t, err)
+			require.Equal(t, []Marker{named}, there)
+			require.Len(t, missing, 2, "and one that nobody has made")
+		})
 	}
 }
 
@@ -177,6 +202,9 @@ const (
 	reader = `{"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "reader"}}`
 	other  = `{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"namespace": "other", "name": "c"}}`
 	mail   = `{"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"namespace": "shop", "name": "mail"}, "spec": {"schedule": "@daily"}}`
+
+	settings = `{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"namespace": "shop", "name": "settings"}}`
+	istio    = `{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"namespace": "shop", "name": "istio-ca-root-cert"}}`
 )
 
 func TestPlan(t *testing.T) {
@@ -198,44 +226,53 @@ func TestPlan(t *testing.T) {
 	require.Empty(t, planned(t, []string{"cronjobs.batch"}, "cronjobs.batch", mail).reaches)
 }
 
-// TestUnsaved wants a drill to touch no original volume.
+// TestUnsaved wants a drill to touch no original volume, and to tell which claims come back
+// empty, also of those whose volumes Velero tried to save.
 func TestUnsaved(t *testing.T) {
-	native := []backups.Volume{{Name: "pv", Method: backups.MethodNative}}
+	native, csi := []backups.Volume{{Name: "pv", Method: backups.MethodNative}}, []backups.Volume{{Name: "pv", Method: backups.MethodCSI}}
+	byFiles := []backups.Volume{{Name: "pv", Method: backups.MethodPodVolume, Result: "succeeded"}}
+	failed := []backups.Volume{{Name: "pv", Method: backups.MethodPodVolume, Result: "failed"}}
+	const emptyOf, original = "these claims come back empty: shop/data (", "the original volumes, not copies: shop/data"
 	for name, c := range map[string]struct {
-		pv              string
-		volumes         []backups.Volume
-		original, empty bool
+		pv         string
+		volumes    []backups.Volume
+		withoutCSI bool
+		noPods     bool
+		says       string // "" for nothing
+		fails      bool
 	}{
-		"by files":        {kept, []backups.Volume{{Name: "pv", Method: backups.MethodPodVolume}}, false, true},
-		"saved, kept":     {kept, native, false, false},
-		"saved, deleted":  {gone, native, false, false},
-		"unsaved, kept":   {kept, []backups.Volume{{Name: "pv", Skipped: true}}, true, false},
-		"unknown, kept":   {kept, nil, true, false},
-		"unsaved, goes":   {gone, []backups.Volume{{Name: "pv", Skipped: true}}, false, true},
-		"volume left out": {"", nil, true, false},
+		"saved, kept":             {pv: kept, volumes: native},
+		"saved, deleted":          {pv: gone, volumes: native},
+		"unsaved, kept":           {pv: kept, volumes: []backups.Volume{{Name: "pv", Skipped: true}}, says: original, fails: true},
+		"unknown, kept":           {pv: kept, says: original, fails: true},
+		"unsaved, goes":           {pv: gone, volumes: []backups.Volume{{Name: "pv", Skipped: true}}, says: emptyOf + "its volume was not saved)"},
+		"volume left out":         {says: original, fails: true},
+		"by files":                {pv: kept, volumes: byFiles},
+		"by files, pods left out": {pv: kept, volumes: byFiles, noPods: true, says: emptyOf + "its volume was saved file by file, which a pod restores)"},
+		"by files, which failed":  {pv: kept, volumes: failed, says: emptyOf + "its files could not be saved)"},
+		"by CSI":                  {pv: kept, volumes: csi},
+		"by CSI, without it now":  {pv: kept, volumes: csi, withoutCSI: true, says: emptyOf + "EnableCSI saved it, and Velero's server runs without it)", fails: true},
+		"without CSI as before":   {pv: kept, volumes: native, withoutCSI: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			items := []string{"persistentvolumeclaims", data}
 			if c.pv != "" {
 				items = append(items, "persistentvolumes", c.pv)
 			}
-			d := &drill{plan: *planned(t, nil, items...), o: Options{ExcludeResources: []string{"pods"}}}
-			original, empty := d.plan.unsaved(c.volumes, true)
-			require.Equal(t, c.original, len(original) == 1)
-			if name == "by files" {
-				_, withPods := d.plan.unsaved(c.volumes, false)
-				require.Empty(t, withPods)
+			d := &drill{plan: *planned(t, nil, items...)}
+			d.plan.withoutCSI = c.withoutCSI
+			if c.noPods {
+				d.o.ExcludeResources = []string{"pods"}
 			}
-			require.Equal(t, c.empty, len(empty) == 1)
-			detail, err := d.assess(c.volumes)
+			run := check.NewRun(check.Silent{})
+			require.Equal(t, !c.fails, run.Step(t.Context(), "archive", func(context.Context) (string, error) { return d.assess(c.volumes) }))
 			switch {
-			case c.original:
-				require.ErrorContains(t, err, "the original volumes, not copies: shop/data")
-			case c.empty:
-				require.ErrorContains(t, err, "come back empty")
+			case c.says != "":
+				require.Contains(t, run.Results[0].Detail, c.says)
+				require.NotEqual(t, check.OK, run.Results[0].Outcome)
 			default:
-				require.NoError(t, err)
-				require.Equal(t, "1 namespace with 1 claim", detail)
+				require.Equal(t, "1 namespace with 1 claim", run.Results[0].Detail)
+				require.Equal(t, check.OK, run.Results[0].Outcome)
 			}
 		})
 	}
@@ -245,4 +282,38 @@ func TestUnsaved(t *testing.T) {
 	named := &drill{plan: *planned(t, nil, "configmaps", other), o: Options{Namespaces: []string{"shop"}}}
 	_, err = named.assess(nil)
 	require.ErrorContains(t, err, "the backup has no namespace shop, only other")
+}
+
+// TestAskForCSI: only of a backup with snapshots of Velero's own it matters whether its
+// server restores from them, and where that is not known a person is told.
+func TestAskForCSI(t *testing.T) {
+	csi := []backups.Volume{{Name: "pv", Method: backups.MethodCSI}}
+	for name, c := range map[string]struct {
+		answer  string // "" for none
+		volumes []backups.Volume
+		outcome check.Outcome
+		says    string
+	}{
+		"with it":    {`["server", "--features=Other,EnableCSI"]`, csi, check.OK, "1 namespace with 1 claim"},
+		"without it": {`["server", "--features=Other"]`, csi, check.Failed, "EnableCSI saved it, and Velero's server runs without it"},
+		"not known":  {"", csi, check.Warning, "claims come back empty if Velero's server runs without EnableCSI, which is not known: "},
+		"not needed": {"", []backups.Volume{{Name: "pv", Method: backups.MethodNative}}, check.OK, "1 namespace with 1 claim"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := &drill{plan: *planned(t, nil, "persistentvolumeclaims", data, "persistentvolumes", kept)}
+			d.Cluster = answeringWith(t, func(w http.ResponseWriter, r *http.Request) {
+				require.Equal(t, "/apis/apps/v1/namespaces/velero/deployments/velero", r.URL.Path)
+				if c.answer == "" {
+					w.WriteHeader(http.StatusForbidden)
+					return
+				}
+				fmt.Fprintf(w, `{"spec": {"template": {"spec": {"containers": [{"args": %s}]}}}}`, c.answer)
+			})
+			d.askForCSI(t.Context(), c.volumes)
+			run := check.NewRun(check.Silent{})
+			run.Step(t.Context(), "archive", func(context.Context) (string, error) { return d.assess(c.volumes) })
+			require.Equal(t, c.outcome, run.Results[0].Outcome, "%+v", run.Results[0])
+			require.Contains(t, run.Results[0].Detail, c.says)
+		})
+	}
 }

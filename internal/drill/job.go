@@ -50,10 +50,8 @@ func (j *Job) run(ctx context.Context, c *Cluster, p place) (string, error) {
 	if namespace == "" {
 		return "", fmt.Errorf("the Job is for namespace %q, and drilled are %s: name one of these in its metadata.namespace", of, few(slices.Sorted(maps.Keys(p.namespaces))))
 	}
-	wanted := j.manifest.DeepCopy()
-	wanted.SetNamespace(namespace)
 	jobs := c.jobs.In(namespace)
-	made, err := jobs.Create(ctx, wanted)
+	made, err := jobs.Create(ctx, j.in(namespace, p.drill))
 	if err != nil {
 		return "", err
 	}
@@ -74,6 +72,18 @@ func (j *Job) run(ctx context.Context, c *Cluster, p place) (string, error) {
 		return c.podsOf(ctx, made), err
 	}
 	return "", err
+}
+
+// in is the Job for a namespace. A Job of the same name that was restored lacks the label,
+// and is not taken for it.
+func (j *Job) in(namespace, drill string) *object {
+	wanted := j.manifest.DeepCopy()
+	wanted.SetNamespace(namespace)
+	labels := map[string]string{}
+	maps.Copy(labels, wanted.GetLabels())
+	labels[labelDrill] = drill
+	wanted.SetLabels(labels)
+	return wanted
 }
 
 // podsOf tells how a pod of a Job is, and how many more there are, or why it has none.

@@ -37,8 +37,9 @@ func (m Marker) String() string { return clean(m.Namespace + "/" + m.Resource + 
 // always brings back, and nothing else makes.
 var preferred = []string{"persistentvolumeclaims", "configmaps", "services", "deployments.apps", "statefulsets.apps", "daemonsets.apps"}
 
-// everywhere are objects that each namespace has from the beginning.
-var everywhere = []string{"kube-root-ca.crt", "openshift-service-ca.crt"}
+// everywhere are objects that a controller makes in each namespace: of Kubernetes,
+// OpenShift and Istio.
+var everywhere = []string{"kube-root-ca.crt", "openshift-service-ca.crt", "istio-ca-root-cert"}
 
 // better is the better of two markers.
 func better(now, other Marker) Marker {
@@ -53,7 +54,7 @@ func better(now, other Marker) Marker {
 }
 
 // choose returns the markers that must be there and those that must not: the user's,
-// and one of each namespace and one that nobody has made.
+// one of each namespace of which they name none, and one that nobody has made.
 func (d *drill) choose() (there, missing []Marker, err error) {
 	there, missing = slices.Clone(d.o.Expect), slices.Clone(d.o.ExpectNot)
 	for _, list := range [][]Marker{there, missing} {
@@ -64,7 +65,8 @@ func (d *drill) choose() (there, missing []Marker, err error) {
 		}
 	}
 	for _, name := range d.plan.names() {
-		if marker := d.plan.namespaces[name].marker; marker.Name != "" {
+		named := slices.ContainsFunc(there, func(m Marker) bool { return m.Namespace == name })
+		if marker := d.plan.namespaces[name].marker; marker.Name != "" && !named {
 			there = append(there, marker)
 		}
 		missing = append(missing, Marker{name, "configmaps", "longshore-drill-" + strings.ToLower(rand.Text())})

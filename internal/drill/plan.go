@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/longshore-dev/velero-plugin/docs"
 	"github.com/longshore-dev/velero-plugin/internal/backups"
 	"github.com/longshore-dev/velero-plugin/internal/check"
 )
@@ -23,7 +24,13 @@ type plan struct {
 	more          int                   // what is not told of that
 	policies      map[string]string     // of the PersistentVolumes, Delete or Retain
 	csi           bool                  // Velero took snapshots itself
+	withoutCSI    bool                  // and does not restore from them any more
+	unknownCSI    error                 // why that is not known
 }
+
+// enableCSI is the feature with which Velero takes CSI snapshots itself, and without which
+// it restores nothing from them.
+const enableCSI = "EnableCSI"
 
 // namespace is one of the backup.
 type namespace struct {
@@ -66,7 +73,19 @@ func (d *drill) read(ctx context.Context) (string, error) {
 		return "", err
 	}
 	d.plan = *p
+	d.askForCSI(ctx, volumes)
 	return d.assess(volumes)
+}
+
+// askForCSI asks whether Velero restores from the snapshots that it took itself.
+func (d *drill) askForCSI(ctx context.Context, volumes []backups.Volume) {
+	p := &d.plan
+	p.csi = slices.ContainsFunc(volumes, func(v backups.Volume) bool { return v.Method == backups.MethodCSI })
+	if !p.csi {
+		return
+	}
+	features, err := d.Features(ctx)
+	p.withoutCSI, p.unknownCSI = err == nil && !slices.Contains(features, enableCSI), err
 }
 
 func newPlan() *plan {
@@ -158,15 +177,31 @@ func (d *drill) assess(volumes []backups.Volume) (string, error) {
 	if err := d.wantedOfCluster(); err != nil {
 		return "", err
 	}
-	original, empty := p.unsaved(volumes, slices.Contains(d.o.ExcludeResources, "pods"))
+	original, empty, needsCSI := p.unsaved(volumes, slices.Contains(d.o.ExcludeResources, "pods"))
 	if len(original) > 0 {
 		return "", check.Fail("a restore would give these claims the original volumes, not copies: "+few(original),
 			"their volumes are not in the backup, or were not saved and have the policy Retain; a drill must not touch them: "+
 				"have the backup save them, or leave their namespaces out by --include-namespaces")
 	}
-	var doubts []string
+	if needsCSI && p.withoutCSI {
+		return "", check.Fail("these claims come back empty: "+few(empty),
+			"to restore this backup, add "+enableCSI+" to --features in the arguments of Velero's Deployment; read this first: "+docs.Page("migrate-from-enablecsi.md"))
+	}
+	if doubts := d.doubts(empty, needsCSI); len(doubts) > 0 {
+		return "", check.Warn(p.outline(d.o.ClusterResources)+"; "+strings.Join(doubts, "; "),
+			"leave kinds out by --exclude-resources, or make sure that they do no harm beside the originals")
+	}
+	return p.outline(d.o.ClusterResources), nil
+}
+
+// doubts are what a person is told of, and what keeps no drill from being made.
+func (d *drill) doubts(empty []string, needsCSI bool) (doubts []string) {
+	p := &d.plan
 	if len(empty) > 0 {
 		doubts = append(doubts, "these claims come back empty: "+few(empty))
+	}
+	if needsCSI && p.unknownCSI != nil {
+		doubts = append(doubts, "claims come back empty if Velero's server runs without "+enableCSI+", which is not known: "+p.unknownCSI.Error())
 	}
 	if len(d.o.ClusterResources) > 0 {
 		doubts = append(doubts, "these come back for the whole cluster until the drill ends: "+few(d.o.ClusterResources))
@@ -177,11 +212,7 @@ func (d *drill) assess(volumes []backups.Volume) (string, error) {
 	if p.more > 0 {
 		doubts = append(doubts, fmt.Sprintf("and so may %d more", p.more))
 	}
-	if len(doubts) > 0 {
-		return "", check.Warn(p.outline(d.o.ClusterResources)+"; "+strings.Join(doubts, "; "),
-			"leave kinds out by --exclude-resources, or make sure that they do no harm beside the originals")
-	}
-	return p.outline(d.o.ClusterResources), nil
+	return doubts
 }
 
 func (p *plan) outline(named []string) string {
@@ -203,23 +234,26 @@ func (p *plan) outline(named []string) string {
 // unsaved are the claims without a copy of their volumes. Velero restores those of
 // original with the volume itself: that is what it does to one without a snapshot
 // whose policy is not Delete, and to a claim whose volume it does not know. Those of
-// empty get a new volume (Velero, pkg/restore/restore.go), as do those that were saved
-// file by file if pods are left out: these bring the files back.
-func (p *plan) unsaved(volumes []backups.Volume, noPods bool) (original, empty []string) {
-	saved, byPod := map[string]bool{}, map[string]bool{}
+// empty get a new volume (Velero, pkg/restore/restore.go). needsCSI tells whether any
+// comes back by what Velero does with EnableCSI alone.
+func (p *plan) unsaved(volumes []backups.Volume, noPods bool) (original, empty []string, needsCSI bool) {
+	saved := map[string]*backups.Volume{}
 	for i := range volumes {
-		v := &volumes[i]
-		p.csi = p.csi || v.Method == backups.MethodCSI
-		saved[v.Name], byPod[v.Name] = v.Method != "" && !v.Skipped, v.Method == backups.MethodPodVolume
+		if v := &volumes[i]; v.Method != "" && !v.Skipped {
+			saved[v.Name] = v
+		}
 	}
 	for _, name := range p.names() {
 		for _, claim := range slices.Sorted(maps.Keys(p.namespaces[name].claims)) {
 			volume := p.namespaces[name].claims[claim]
+			v := saved[volume]
 			policy, known := p.policies[volume]
 			switch {
-			case known && saved[volume] && noPods && byPod[volume]:
-				empty = append(empty, name+"/"+claim+" (its volume was saved file by file, which a pod restores)")
-			case known && saved[volume]:
+			case known && v != nil:
+				needsCSI = needsCSI || v.Method == backups.MethodCSI
+				if why := p.lost(v, noPods); why != "" {
+					empty = append(empty, name+"/"+claim+" ("+why+")")
+				}
 			case known && policy == "Delete":
 				empty = append(empty, name+"/"+claim+" (its volume was not saved)")
 			default:
@@ -227,7 +261,20 @@ func (p *plan) unsaved(volumes []backups.Volume, noPods bool) (original, empty [
 			}
 		}
 	}
-	return original, empty
+	return original, empty, needsCSI
+}
+
+// lost is why a volume that Velero tried to save comes back empty, "" if it does not.
+func (p *plan) lost(v *backups.Volume, noPods bool) string {
+	switch {
+	case v.Method == backups.MethodPodVolume && v.Result == "failed":
+		return "its files could not be saved"
+	case v.Method == backups.MethodPodVolume && noPods:
+		return "its volume was saved file by file, which a pod restores"
+	case v.Method == backups.MethodCSI && p.withoutCSI:
+		return enableCSI + " saved it, and Velero's server runs without it"
+	}
+	return ""
 }
 
 // backup wants the Backup to be one that Velero restores from, here and in the

@@ -2,6 +2,7 @@ package drill
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -79,6 +80,34 @@ func TestReadJob(t *testing.T) {
 	require.Error(t, err)
 	_, err = job.run(t.Context(), nil, place{"x", "nightly", map[string]string{"bank": "b", "shop": "s"}})
 	require.ErrorContains(t, err, `the Job is for namespace ""`)
+}
+
+// TestJobOfTheApplication: a Job that was restored is not taken for the test of its name; the
+// test whose making was not answered is.
+func TestJobOfTheApplication(t *testing.T) {
+	labels, asked := `{"app": "orders"}`, object{}
+	c := answeringWith(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if r.Method == http.MethodPost {
+			require.NoError(t, json.NewDecoder(r.Body).Decode(&asked.Object))
+			w.WriteHeader(http.StatusConflict)
+			fmt.Fprint(w, `{"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "AlreadyExists", "code": 409}`)
+			return
+		}
+		fmt.Fprintf(w, `{"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "orders", "namespace": "drill-x-shop", "labels": %s}, "status": {"conditions": [{"type": "Complete", "status": "True"}]}}`, labels)
+	})
+	job, err := ReadJob(strings.NewReader("apiVersion: batch/v1\nkind: Job\nmetadata: {name: orders, labels: {app: test}}\n"))
+	require.NoError(t, err)
+	p := place{"x", "nightly", map[string]string{"shop": "drill-x-shop"}}
+	_, err = job.run(t.Context(), c, p)
+	require.ErrorContains(t, err, "create Job drill-x-shop/orders: it exists and is not of this plugin's making")
+	require.False(t, errors.As(err, new(*failed)), "it was not run")
+	require.Equal(t, map[string]string{"app": "test", labelDrill: "x"}, asked.GetLabels())
+
+	labels = `{"app": "test", "longshore.dev/drill": "x"}`
+	detail, err := job.run(t.Context(), c, p)
+	require.NoError(t, err)
+	require.Equal(t, "Job orders is Complete", detail)
 }
 
 // TestPodsOf: of a Job the pods are told, and of one that has none what its Events say.

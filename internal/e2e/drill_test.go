@@ -53,7 +53,7 @@ func TestDrill(t *testing.T) {
 	require.Contains(t, passed.step("archive").Detail, "left out, since they are of the cluster: apiservices.apiregistration.k8s.io")
 	require.Equal(t, "2 claims Bound", passed.step("claims").Detail)
 	require.Regexp(t, `^[2-9] workloads ready$`, passed.step("workloads").Detail)
-	require.Equal(t, "3 there, 3 missing, as they must be", passed.step("markers").Detail)
+	require.Equal(t, "2 there, 3 missing, as they must be", passed.step("markers").Detail)
 	require.Contains(t, passed.step("test").Detail, order)
 	require.Equal(t, "2 Restores, 3 namespaces and 2 volumes, and 1 object of the cluster gone", passed.step("clean up").Detail)
 	require.Positive(t, passed.RecoverySeconds)
