@@ -2,6 +2,7 @@ package backups
 
 import (
 	"archive/tar"
+	"bytes"
 	"compress/gzip"
 	"context"
 	"encoding/json"
@@ -77,7 +78,7 @@ type ending struct {
 
 func (e *ending) Read(p []byte) (int, error) {
 	n, err := e.r.Read(p)
-	if kept := strings.TrimRight(string(p[:n]), "\x00"); kept == "" {
+	if kept := bytes.TrimRight(p[:n], "\x00"); len(kept) == 0 {
 		e.zeros += int64(n)
 	} else {
 		e.zeros = int64(n - len(kept))

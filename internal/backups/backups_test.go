@@ -71,6 +71,36 @@ func TestLimits(t *testing.T) {
 	require.EqualError(t, err, "it holds more than 1 MiB")
 }
 
+// TestEntries: a list may hold so many entries as a backup has, however short they are.
+func TestEntries(t *testing.T) {
+	list := func(entry string, n int) string { return "[" + strings.Repeat(entry+",", n-1) + entry + "]" }
+	read := func(text string, into any) error {
+		return decodeGzip(bytes.NewReader(backuptest.Gzip(t, []byte(text))), into)
+	}
+	const few, many = 1000, 2 << 20
+	var snapshots []Snapshot
+	require.NoError(t, read(list("{}", few), &snapshots))
+	require.Len(t, snapshots, few)
+	var items ResourceList
+	require.NoError(t, read(`{"v1/Pod":`+list(`"shop/a"`, 1_000_000)+"}", &items))
+	require.Len(t, items["v1/Pod"], 1_000_000)
+	var results Results
+	message := `a \"message\"` + strings.Repeat(" [1,2,3", many) + ` \\`
+	require.NoError(t, read(`{"errors":{"velero":["`+message+`","another"]}}`, &results))
+	require.Len(t, results.Errors.Velero, 2)
+
+	for name, text := range map[string]string{
+		"entries": list("{}", many), "items": `{"v1/Pod":` + list(`""`, many) + "}", "messages": `{"errors":{"velero":` + list(`""`, many) + "}}",
+		"lists": `{` + strings.Repeat(`"v1/Pod":[],`, many) + `"v1/Pod":[]}`, "nesting": strings.Repeat(`[`, many),
+	} {
+		err := read(text, new(any))
+		require.True(t, IsDamage(err), name)
+		if name != "nesting" { // which JSON itself bounds
+			require.EqualError(t, err, "it has more than a million entries", name)
+		}
+	}
+}
+
 // endless gives the letter x for ever.
 type endless struct{}
 

@@ -14,7 +14,10 @@ import (
 const (
 	// listLimit bounds what a list may unfold to. The list of a million items has
 	// about 50 MB.
-	listLimit = 256 << 20
+	listLimit = 64 << 20
+	// mostEntries bounds the entries of all its lists together: in memory one may take
+	// a hundred times its text, which is {}.
+	mostEntries = 1 << 20
 	// metadataLimit bounds velero-backup.json, an object of Kubernetes, which
 	// takes none above 1.5 MiB.
 	metadataLimit = 16 << 20
@@ -43,7 +46,49 @@ func decodeGzip(r io.Reader, into any) error {
 	if err != nil {
 		return gzipError(err)
 	}
-	return decode(atMost(unzipped, listLimit), into)
+	return decode(&counted{r: atMost(unzipped, listLimit)}, into)
+}
+
+// counted is an error where the lists of r, which is JSON, have more than mostEntries
+// entries together.
+type counted struct {
+	r             io.Reader
+	entries       int
+	open          []byte // brackets, the outermost first
+	text, escaped bool   // it is in a string, behind a backslash
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	for _, b := range p[:n] {
+		c.see(b)
+	}
+	if c.entries > mostEntries {
+		return 0, damage("it has more than a million entries")
+	}
+	return n, err
+}
+
+// see counts a list for one entry, and each comma in it for one more.
+func (c *counted) see(b byte) {
+	switch last := len(c.open) - 1; {
+	case c.escaped:
+		c.escaped = false
+	case c.text && b == '\\':
+		c.escaped = true
+	case b == '"':
+		c.text = !c.text
+	case c.text:
+	case b == '[':
+		c.open = append(c.open, b)
+		c.entries++
+	case b == '{':
+		c.open = append(c.open, b)
+	case (b == ']' || b == '}') && last >= 0:
+		c.open = c.open[:last]
+	case b == ',' && last >= 0 && c.open[last] == '[':
+		c.entries++
+	}
 }
 
 // decode reads one JSON value, to the end of r.

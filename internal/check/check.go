@@ -92,7 +92,7 @@ func (r *Run) Step(ctx context.Context, name string, do func(ctx context.Context
 	case err != nil:
 		result.Outcome, result.Detail = Failed, err.Error()
 	}
-	result.Detail = strings.Map(shown, result.Detail) // names of objects are anybody's
+	result.Detail, result.Hint = strings.Map(shown, result.Detail), strings.Map(shown, result.Hint) // names of objects are anybody's
 	r.Results = append(r.Results, result)
 	r.observer.End(result)
 	return result.Outcome == OK || result.Outcome == Warning

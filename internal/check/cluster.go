@@ -1,8 +1,8 @@
 package check
 
 import (
+	"bytes"
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -139,7 +139,7 @@ var installSecret = secretKey{"cloud-credentials", "cloud"}
 // temporary file, as Velero does it for a plugin; Forget removes it.
 func (c *Cluster) ReadSecrets(ctx context.Context, l *Location) error {
 	if l.caCertRef != nil {
-		ca, err := c.secret(ctx, *l.caCertRef)
+		ca, err := c.Secret(ctx, l.caCertRef.Name, l.caCertRef.Key)
 		if err != nil {
 			return fmt.Errorf("spec.objectStorage.caCertRef: %w", err)
 		}
@@ -152,11 +152,14 @@ func (c *Cluster) ReadSecrets(ctx context.Context, l *Location) error {
 	if err != nil {
 		return fmt.Errorf("the location's credentials: %w", err)
 	}
-	if from == nil {
+	if len(bytes.TrimSpace(content)) == 0 { // the usual chain of the AWS SDK
 		l.ownCredentials = os.Getenv("KUBERNETES_SERVICE_HOST") == ""
-		return nil // the usual chain of the AWS SDK
+	} else {
+		l.CredentialsFrom = fmt.Sprintf("Secret %s/%s, key %s", c.Namespace, from.Name, from.Key)
 	}
-	l.CredentialsFrom = fmt.Sprintf("Secret %s/%s, key %s", c.Namespace, from.Name, from.Key)
+	if from == nil {
+		return nil
+	}
 	return l.keep(content)
 }
 
@@ -173,7 +176,7 @@ func (c *Cluster) credentials(ctx context.Context, l *Location) (*secretKey, []b
 	if from == nil {
 		return nil, nil, nil
 	}
-	content, err := c.secret(ctx, *from)
+	content, err := c.Secret(ctx, from.Name, from.Key)
 	if optional && apierrors.IsNotFound(err) {
 		return nil, nil, nil
 	}
@@ -201,21 +204,9 @@ func (l *Location) Forget() error {
 
 // Secret returns the value of a key of a Secret in Velero's namespace.
 func (c *Cluster) Secret(ctx context.Context, name, key string) ([]byte, error) {
-	return c.secret(ctx, secretKey{name, key})
-}
-
-func (c *Cluster) secret(ctx context.Context, key secretKey) ([]byte, error) {
-	var secret struct {
-		Data map[string]string `json:"data"`
-	}
-	if err := c.get(ctx, c.namespaced("/api/v1", "secrets", key.Name), &secret); err != nil {
-		return nil, fmt.Errorf("read Secret %s/%s: %w", c.Namespace, key.Name, err)
-	}
-	value, found := secret.Data[key.Key]
-	if !found {
-		return nil, fmt.Errorf("no key %[3]q in Secret %[1]s/%[2]s", c.Namespace, key.Name, key.Key)
-	}
-	return base64.StdEncoding.DecodeString(value)
+	ctx, cancel := context.WithTimeoutCause(ctx, requestTimeout, fmt.Errorf("no answer from the Kubernetes API in %v", requestTimeout))
+	defer cancel()
+	return c.Kube.SecretValue(ctx, c.Namespace, name, key)
 }
 
 // needsCluster tells whether the location can only be read with a cluster.

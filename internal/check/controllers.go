@@ -25,6 +25,13 @@ func (l *lease) alive(now time.Time) bool {
 	return l.Spec.HolderIdentity != "" && now.Sub(l.Spec.RenewTime) < time.Duration(2*l.Spec.LeaseDurationSeconds)*time.Second+time.Minute
 }
 
+func (l *lease) place() string { return l.Metadata.Namespace + "/" + l.Metadata.Name }
+
+// age is how long ago it was renewed.
+func (l *lease) age(now time.Time) time.Duration {
+	return now.Sub(l.Spec.RenewTime).Round(time.Second)
+}
+
 // running is what can be seen of controllers.
 type running struct {
 	leases    []lease
@@ -77,28 +84,50 @@ func (v *volumeSnapshotter) running(ctx context.Context) running {
 	return seen
 }
 
-// signOfLife looks for a program by its lease, else by what runs its image.
+// signOfLife looks for a program by its lease, else by what runs its image. A lease
+// that nobody renews may be what another installation has left.
 func (s *running) signOfLife(program, leaseName string) (string, error) {
-	for _, l := range s.leases {
-		if l.Metadata.Name != leaseName {
-			continue
-		}
-		age := time.Since(l.Spec.RenewTime).Round(time.Second)
-		if l.alive(time.Now()) {
-			return fmt.Sprintf("lease %s/%s is %s old", l.Metadata.Namespace, leaseName, max(age, 0)), nil
-		}
-		return "", Fail(fmt.Sprintf("its lease %s/%s was last renewed %s ago: the program does not run", l.Metadata.Namespace, leaseName, age),
-			"look at the pods and logs of "+program)
-	}
-	for i := range s.workloads {
-		if w := &s.workloads[i]; w.uses(program) {
-			where := w.Metadata.Namespace + "/" + w.Metadata.Name
-			if !w.ready() {
-				return "", Warn(where+" has it and is not ready", "look at the pods of "+where)
-			}
-			return "ready in " + where, nil
-		}
+	l, w, now := s.lease(leaseName), s.workload(program), time.Now()
+	switch {
+	case l != nil && l.alive(now):
+		return fmt.Sprintf("lease %s is %s old", l.place(), max(l.age(now), 0)), nil
+	case w != nil && w.ready():
+		return "ready in " + w.place(), nil
+	case l != nil:
+		return "", Fail(fmt.Sprintf("its lease %s was last renewed %s ago: the program does not run", l.place(), l.age(now)), "look at the pods and logs of "+program)
+	case w != nil:
+		return "", Warn(w.place()+" has it and is not ready", "look at the pods of "+w.place())
 	}
 	return "", Warn("not seen in this cluster, neither by a lease nor by a workload; it may still run elsewhere",
 		"install it if there is none; --full proves whether it works")
 }
+
+// lease is one of that name that is alive, else the one that was renewed last, nil if
+// there is none.
+func (s *running) lease(name string) *lease {
+	var found *lease
+	for i := range s.leases {
+		switch l := &s.leases[i]; {
+		case l.Metadata.Name != name:
+		case l.alive(time.Now()):
+			return l
+		case found == nil || l.Spec.RenewTime.After(found.Spec.RenewTime):
+			found = l
+		}
+	}
+	return found
+}
+
+// workload is one that runs the program and is ready, else any that should, nil if
+// there is none.
+func (s *running) workload(program string) *workload {
+	var found *workload
+	for i := range s.workloads {
+		if w := &s.workloads[i]; w.uses(program) && (found == nil || w.ready()) {
+			found = w
+		}
+	}
+	return found
+}
+
+func (w *workload) place() string { return w.Metadata.Namespace + "/" + w.Metadata.Name }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -54,8 +55,8 @@ func (v *volumeSnapshotter) full(ctx context.Context) {
 		v.Step(ctx, "restore", t.restore)
 }
 
-// meta marks an object as one of ours, so that a sweep finds it, and keeps it
-// out of backups.
+// meta marks an object as one of ours, for whoever looks for what a check that was
+// killed has left, and keeps it out of backups.
 func (t *trial) meta(name string) metav1.ObjectMeta {
 	return metav1.ObjectMeta{Name: name, Labels: map[string]string{
 		"app.kubernetes.io/managed-by":  "longshore",
@@ -227,22 +228,19 @@ func (t *trial) adopt(ctx context.Context, volumeID string) error {
 	return err
 }
 
-// cleanUp removes all that the trial made, and waits until it is gone.
+// cleanUp removes all that the trial made, and waits until it is gone. It looks for all
+// by the names: where the answer to a creation was lost, they are all that is known.
 func (t *trial) cleanUp(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, fullTimeout)
 	defer cancel()
 	err := t.releaseCopy(ctx)
-	for _, claim := range t.claims {
-		_, deleteErr := t.Kube.Claims.In(t.namespace).Delete(ctx, claim, nil)
-		err = errors.Join(err, deleteErr)
-	}
-	err = errors.Join(err, t.deleteSnapshot(ctx))
+	err = errors.Join(err, t.removeClaims(ctx), t.deleteSnapshot(ctx))
 	for _, name := range t.volumes {
 		err = errors.Join(err, t.waitGone(ctx, name))
 	}
 	if t.own != nil {
-		_, deleteErr := t.Kube.StorageClasses.Delete(ctx, t.own, nil)
-		err = errors.Join(err, deleteErr)
+		_, failed := remove(ctx, t.Kube.StorageClasses, t.own.Name)
+		err = errors.Join(err, failed)
 	}
 	if err != nil {
 		return "", Fail("something of this check is left: "+err.Error(), "remove what is named "+t.name)
@@ -250,14 +248,40 @@ func (t *trial) cleanUp(ctx context.Context) (string, error) {
 	return "claims, volumes, StorageClass and snapshot are gone", nil
 }
 
+// remove deletes the object of a name that is random, so that no other has it. It
+// returns what was deleted, nil if there was nothing.
+func remove[T, L any](ctx context.Context, r kube.Resource[T, L], name string) (*T, error) {
+	found, err := r.Find(ctx, name)
+	if found == nil || err != nil {
+		return nil, err
+	}
+	return r.Delete(ctx, found, nil)
+}
+
+// removeClaims deletes the claims. A volume that one got after an interruption has to
+// be gone in the end, too.
+func (t *trial) removeClaims(ctx context.Context) (err error) {
+	for _, claim := range t.claims {
+		removed, failed := remove(ctx, t.Kube.Claims.In(t.namespace), claim.Name)
+		if removed != nil && removed.Spec.VolumeName != "" && !slices.Contains(t.volumes, removed.Spec.VolumeName) {
+			t.volumes = append(t.volumes, removed.Spec.VolumeName)
+		}
+		err = errors.Join(err, failed)
+	}
+	return err
+}
+
 // releaseCopy binds the restored volume to a claim that never was where it has
-// none: a volume that was never bound would stay. The PersistentVolume was made by
-// this check, which its UID proves.
+// none: a volume that was never bound would stay.
 func (t *trial) releaseCopy(ctx context.Context) error {
 	if t.copy == nil {
 		return nil
 	}
-	_, err := t.Kube.PersistentVolumes.Edit(ctx, t.copy, func(now *corev1.PersistentVolume) (kube.Patch, error) {
+	found, err := t.Kube.PersistentVolumes.Find(ctx, t.copy.Name)
+	if found == nil || err != nil {
+		return err
+	}
+	_, err = t.Kube.PersistentVolumes.Edit(ctx, found, func(now *corev1.PersistentVolume) (kube.Patch, error) {
 		if now.Spec.ClaimRef != nil && now.Spec.ClaimRef.UID != "" {
 			return nil, nil
 		}

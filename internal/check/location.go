@@ -143,15 +143,10 @@ func readDocument(document []byte, kind Kind, name string) (*Location, error) {
 	return o.location(kind)
 }
 
-// FromFlags makes a location of key=value pairs. A bucket or prefix among them
-// is the location's.
+// FromFlags makes a location of key=value pairs.
 func FromFlags(kind Kind, config map[string]string) *Location {
-	l := &Location{Subject: kind.Name + " of the command line", Provider: defaults.Provider, Config: maps.Clone(config), byFlags: true}
-	if kind.Name == BackupStorage.Name {
-		l.Bucket, l.Prefix = config["bucket"], config["prefix"]
-		delete(l.Config, "bucket")
-		delete(l.Config, "prefix")
-	}
+	l := &Location{Subject: kind.Name + " of the command line", Provider: defaults.Provider, byFlags: true}
+	l.Override(kind, config)
 	return l
 }
 
@@ -195,12 +190,24 @@ func (l *Location) ObjectStoreConfig() map[string]string {
 	return l.Defaults.Under(config)
 }
 
-// Override puts config on top of the location's own.
-func (l *Location) Override(config map[string]string) {
+// Override puts config in place of what the location says, in its config or elsewhere.
+func (l *Location) Override(kind Kind, config map[string]string) {
 	if l.Config == nil {
 		l.Config = map[string]string{}
 	}
-	maps.Copy(l.Config, config)
+	elsewhere := map[string]*string{"bucket": &l.Bucket, "prefix": &l.Prefix, "credentialsFile": &l.CredentialsFile}
+	for key, value := range config {
+		switch field := elsewhere[key]; {
+		case kind.Name != BackupStorage.Name:
+			l.Config[key] = value
+		case field != nil:
+			*field = value
+		case key == "caCert":
+			l.SetCACert(value)
+		default:
+			l.Config[key] = value
+		}
+	}
 }
 
 // SetCACert trusts the CA in place of the location's.

@@ -238,7 +238,7 @@ func (o *objectStore) credentials(ctx context.Context) (string, error) {
 		name += ", until " + found.Expires.Format(time.RFC3339)
 	}
 	if o.ownCredentials {
-		return "", Warn(name+": these are this machine's, since the location names no Secret and Velero's Deployment mounts none",
+		return "", Warn(name+": these are this machine's, since neither the location nor Velero's Deployment names a Secret that holds any",
 			"to check with Velero's own, run this command in its pod: kubectl exec -n velero deploy/velero -- /plugins/velero-plugin-longshore check objectstore")
 	}
 	return name, nil

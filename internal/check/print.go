@@ -1,9 +1,7 @@
 package check
 
 import (
-	"encoding/json"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -141,14 +139,6 @@ func NewReport(subject string, results []Result) Report {
 		r.Steps = append(r.Steps, jsonResult{result, result.Took.Round(time.Millisecond).Seconds()})
 	}
 	return r
-}
-
-// WriteJSON writes a finished check for a program.
-func WriteJSON(w io.Writer, subject string, results []Result) error {
-	encoder := json.NewEncoder(w)
-	encoder.SetIndent("", "  ")
-	encoder.SetEscapeHTML(false)
-	return encoder.Encode(NewReport(subject, results))
 }
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }

@@ -97,6 +97,7 @@ func TestWrap(t *testing.T) {
 	terminal := Terminal{Width: 12}
 	require.Equal(t, "an error\nwith words\nhttps://a-long.example.com\nand a second\n", terminal.Wrap("an error with words https://a-long.example.com\nand a second"))
 	require.Equal(t, "  as  it  is\n", terminal.Wrap("  as  it  is"))
+	require.Equal(t, "a·[2J\n", terminal.Wrap("a\x1b[2J"), "names of objects are anybody's")
 }
 
 func TestTerminal(t *testing.T) {
@@ -110,15 +111,12 @@ func TestTerminal(t *testing.T) {
 	require.Equal(t, "\x1b[31mx\x1b[0m", terminal.Red("x"))
 }
 
-func TestWriteJSON(t *testing.T) {
-	var written bytes.Buffer
-	require.NoError(t, WriteJSON(&written, "a <location>", results))
-	var read map[string]any
-	require.NoError(t, json.Unmarshal(written.Bytes(), &read))
-	require.Equal(t, "a <location>", read["subject"])
-	require.Equal(t, false, read["ok"])
-	require.Contains(t, written.String(), `"seconds": 1.26`)
-	require.Contains(t, written.String(), `"outcome": "skipped"`)
+func TestReport(t *testing.T) {
+	written, err := json.Marshal(NewReport("a location", results))
+	require.NoError(t, err)
+	require.Contains(t, string(written), `{"subject":"a location","ok":false,"steps":[`)
+	require.Contains(t, string(written), `"seconds":1.26`)
+	require.Contains(t, string(written), `"outcome":"skipped"`)
 }
 
 func TestStep(t *testing.T) {
@@ -132,11 +130,12 @@ func TestStep(t *testing.T) {
 	require.False(t, r.Step(ctx, "left out", give("", Skip("not now"))))
 	require.False(t, r.Step(ctx, "failed", give("", Fail("no", "do"))))
 	require.False(t, r.Step(ctx, "broken", give("", errors.New("bad"))))
+	require.False(t, r.Step(ctx, "hostile", give("", Fail("a\x1b[2J", "b\x1b[2J\nc"))))
 	cancel()
 	require.False(t, r.Step(ctx, "late", give("well", nil)))
 	for i, want := range []Result{
 		{Outcome: OK, Detail: "well"}, {Outcome: Warning, Detail: "hm", Hint: "mind"}, {Outcome: Skipped, Detail: "not now"},
-		{Outcome: Failed, Detail: "no", Hint: "do"}, {Outcome: Failed, Detail: "bad"}, {Outcome: Failed, Detail: "interrupted"},
+		{Outcome: Failed, Detail: "no", Hint: "do"}, {Outcome: Failed, Detail: "bad"}, {Outcome: Failed, Detail: "a·[2J", Hint: "b·[2J\nc"}, {Outcome: Failed, Detail: "interrupted"},
 	} {
 		got := r.Results[i]
 		require.Equal(t, want, Result{Outcome: got.Outcome, Detail: got.Detail, Hint: got.Hint}, got.Step)

@@ -3,6 +3,7 @@ package check
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/longshore-dev/velero-plugin/objectstore"
@@ -108,7 +109,7 @@ func statement(bucket, prefix string, actions ...string) string {
 		{"arn:aws:s3:::" + strings.Trim(bucket, "/"), false},
 		{"arn:aws:s3:::" + strings.TrimSuffix(strings.Trim(bucket, "/")+"/"+strings.Trim(prefix, "/"), "/") + "/*", true},
 	} {
-		if anyAction(actions, resource.objects) {
+		if slices.ContainsFunc(actions, func(action string) bool { return slices.Contains(objectActions, action) == resource.objects }) {
 			resources = append(resources, fmt.Sprintf("%q", resource.name))
 		}
 	}
@@ -117,17 +118,4 @@ func statement(bucket, prefix string, actions ...string) string {
 		quoted = append(quoted, fmt.Sprintf("%q", action))
 	}
 	return fmt.Sprintf(`{"Effect":"Allow","Action":[%s],"Resource":[%s]}`, strings.Join(quoted, ","), strings.Join(resources, ","))
-}
-
-func anyAction(actions []string, ofObjects bool) bool {
-	for _, action := range actions {
-		found := false
-		for _, o := range objectActions {
-			found = found || o == action
-		}
-		if found == ofObjects {
-			return true
-		}
-	}
-	return false
 }

@@ -72,10 +72,10 @@ func (t Terminal) style(code, text string) string {
 }
 
 // Wrap breaks the lines of text between words where they are wider than the
-// terminal. It ends in a newline.
+// terminal, and leaves out what is not printed. It ends in a newline.
 func (t Terminal) Wrap(text string) string {
 	var out strings.Builder
-	for line := range strings.Lines(text) {
+	for line := range strings.Lines(strings.Map(shown, text)) {
 		line = strings.TrimRight(line, "\n")
 		if utf8.RuneCountInString(line) > t.Width {
 			line = strings.Join(wrap(line, t.Width), "\n")

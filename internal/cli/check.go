@@ -112,7 +112,7 @@ func (f *checkFlags) checkSnapshotter(ctx context.Context, name string, stdout, 
 func (f *checkFlags) tell(stdout io.Writer, subject string, run func(check.Observer) []check.Result) (bool, error) {
 	if f.output == "json" {
 		results := run(check.Silent{})
-		return check.Works(results), check.WriteJSON(stdout, subject, results)
+		return check.Works(results), writeJSON(stdout, check.NewReport(subject, results))
 	}
 	printer := check.NewPrinter(check.TerminalOf(stdout))
 	printer.Title(subject)

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +11,9 @@ import (
 	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/longshore-dev/velero-plugin/internal/backups"
+	"github.com/longshore-dev/velero-plugin/internal/rewrap"
 )
 
 func TestRun(t *testing.T) {
@@ -63,6 +67,20 @@ func TestHelpIsWrittenFor80Columns(t *testing.T) {
 			require.True(t, oneWord || utf8.RuneCountInString(strings.TrimRight(line, " \n")) <= helpWidth, line)
 		}
 	}
+}
+
+// TestReportIsPrintable: names of folders are anybody's, and a terminal obeys what is in
+// them.
+func TestReportIsPrintable(t *testing.T) {
+	var said bytes.Buffer
+	require.Equal(t, exitFailed, report(&said, &backups.Missing{What: "backup", Name: "a", Like: []string{"a\x1b[2J"}, Total: 1}))
+	require.Contains(t, said.String(), "did you mean a·[2J?")
+	require.NotContains(t, said.String(), "\x1b")
+
+	var told bytes.Buffer
+	r := &rewrapped{reading: newReading("rewrap", rewrapUsage, &told, io.Discard), end: func() {}}
+	r.End(rewrap.Object{Key: "a\x1b[2J", Outcome: rewrap.Failed, Error: "b\x1b[2J\nc"})
+	require.Equal(t, "failed: a [2J\n  b [2J c\n", told.String())
 }
 
 func TestShort(t *testing.T) {

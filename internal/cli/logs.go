@@ -31,11 +31,9 @@ func runLogs(args []string, stdout, stderr io.Writer) int {
 		}
 		out := check.TerminalOf(stdout).Printable()
 		if kind == "restore" {
-			err = l.WriteRestoreLog(ctx, out, name)
-		} else {
-			err = l.WriteLog(ctx, out, name)
+			return l.WriteRestoreLog(ctx, out, name)
 		}
-		return err
+		return l.WriteLog(ctx, out, name)
 	})
 }
 

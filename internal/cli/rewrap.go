@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/longshore-dev/velero-plugin/internal/backups"
+	"github.com/longshore-dev/velero-plugin/internal/check"
 	"github.com/longshore-dev/velero-plugin/internal/rewrap"
 	"github.com/longshore-dev/velero-plugin/objectstore"
 )
@@ -146,7 +147,7 @@ func (r *rewrapped) End(o rewrap.Object) {
 		fmt.Fprintf(r.stdout, "%s: %s\n", r.inWords(o.Outcome), brief(o.Key, nameWidth))
 	}
 	if o.Error != "" {
-		fmt.Fprintf(r.stdout, "  %s\n", o.Error)
+		fmt.Fprintf(r.stdout, "  %s\n", check.OneLine(o.Error))
 	}
 }
 

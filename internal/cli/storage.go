@@ -50,8 +50,8 @@ func (s *storageFlags) location(ctx context.Context, name string, stderr io.Writ
 // the flags name.
 func (s *storageFlags) withSecrets(ctx context.Context) context.Context {
 	cluster, err := s.cluster()
-	if err != nil {
-		return ctx // who needs one is told so
+	if err != nil { // which who needs a Secret is told
+		return objectstore.WithSecrets(ctx, func(context.Context, string, string) ([]byte, error) { return nil, err })
 	}
 	return objectstore.WithSecrets(ctx, cluster.Secret)
 }

@@ -42,7 +42,7 @@ func (c clusterLists) SnapshotIDs(ctx context.Context, location, store, backup s
 	}
 	config := l.ObjectStoreConfig()
 	delete(config, "writeProbe")
-	opened, err := objectstore.Open(ctx, c.log, config)
+	opened, err := objectstore.Open(objectstore.WithSecrets(ctx, c.cluster.Secret), c.log, config)
 	if err != nil {
 		return nil, false, err
 	}

@@ -79,6 +79,9 @@ func (v *verifying) wants(args []string) error {
 	if v.options.RestoreVolumes && !v.asksCluster() {
 		return errors.New("--restore-volumes needs a cluster: say which by --kubeconfig or --context, without --no-cluster")
 	}
+	if v.options.RestoreVolumes {
+		v.goingOn = verify.CleanUpNotice()
+	}
 	for _, name := range args {
 		if err := named(name); err != nil {
 			return err
@@ -103,7 +106,7 @@ func (v *verifying) verify(ctx context.Context, l *opened, args []string) error 
 	}
 	err = tell(ctx, verifier, l.subject, names)
 	if ctx.Err() != nil || err != nil && !errors.Is(err, errTold) { // it did not come to its end
-		return err
+		return errors.Join(err, ctx.Err())
 	}
 	if failed := v.metrics.publish(ctx, verify.Job, verifier.Group(), verifier.Gauges()); failed != nil {
 		_ = report(v.stderr, failed)

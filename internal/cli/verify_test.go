@@ -2,19 +2,29 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/longshore-dev/velero-plugin/internal/backups"
 	"github.com/longshore-dev/velero-plugin/internal/backups/backuptest"
 	"github.com/longshore-dev/velero-plugin/internal/check"
 	"github.com/longshore-dev/velero-plugin/internal/testbed"
+	"github.com/longshore-dev/velero-plugin/internal/verify"
 )
 
 // damage is something done to a good backup, before it is stored or to its objects,
@@ -399,5 +409,87 @@ func TestVerify(t *testing.T) {
 	} {
 		_, said := s.read(exitUsage, "good", append([]string{"verify"}, args...)...)
 		require.Contains(t, said, says)
+	}
+}
+
+// kept are the objects of a bucket in memory, by key.
+type kept map[string][]byte
+
+func (k kept) GetObject(_ context.Context, _, key string) (io.ReadCloser, error) {
+	return io.NopCloser(bytes.NewReader(k[key])), nil
+}
+
+func (k kept) ListObjects(_ context.Context, _, prefix string) (keys []string, err error) {
+	for key := range k {
+		if strings.HasPrefix(key, prefix) {
+			keys = append(keys, key)
+		}
+	}
+	return keys, nil
+}
+
+func (k kept) ListCommonPrefixes(_ context.Context, _, prefix, delimiter string) ([]string, error) {
+	found := map[string]bool{}
+	for key := range k {
+		if folder, _, in := strings.Cut(strings.TrimPrefix(key, prefix), delimiter); in && strings.HasPrefix(key, prefix) {
+			found[prefix+folder+delimiter] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(found)), nil
+}
+
+// interrupter is an output that interrupts the command when a text is written.
+type interrupter struct {
+	bytes.Buffer
+	text string
+	stop context.CancelFunc
+}
+
+func (s *interrupter) Write(p []byte) (int, error) {
+	if bytes.Contains(p, []byte(s.text)) {
+		s.stop()
+	}
+	return s.Buffer.Write(p)
+}
+
+// TestVerifyInterruptedBetween: a Ctrl-C between two backups leaves the second one out,
+// which is no success.
+func TestVerifyInterruptedBetween(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	objects := kept(backuptest.New("a").Objects(t))
+	maps.Copy(objects, backuptest.New("b").Objects(t))
+	out := &interrupter{text: "  archive  ", stop: stop} // the last step of a
+	v := &verifying{reading: newReading("verify", verifyUsage, out, io.Discard), noCluster: true}
+	err := v.verify(ctx, &opened{Location: backups.At(objects, bucket, "")}, []string{"a", "b"})
+	require.Contains(t, out.String(), "All that was read is whole")
+	require.NotContains(t, out.String(), "backup b")
+	require.ErrorIs(t, err, context.Canceled)
+}
+
+// TestVerifyVolumesInterrupted: a person who interrupts it is told what is removed
+// first, and what another Ctrl-C leaves.
+func TestVerifyVolumesInterrupted(t *testing.T) {
+	alone(t)
+	var interrupt sync.Once
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		interrupt.Do(func() { _ = syscall.Kill(os.Getpid(), syscall.SIGINT) }) // a second one would end the tests
+		<-r.Context().Done()
+	}))
+	defer server.Close()
+	dir := t.TempDir()
+	credentials, kubeconfig := filepath.Join(dir, "credentials"), filepath.Join(dir, "kubeconfig")
+	require.NoError(t, testbed.WriteCredentials(credentials, "access", "secretsecretsecret"))
+	require.NoError(t, os.WriteFile(kubeconfig, fmt.Appendf(nil, `{apiVersion: v1, kind: Config, current-context: c,
+clusters: [{name: c, cluster: {server: %q}}], contexts: [{name: c, context: {cluster: c}}]}`, server.URL), 0o600))
+	var out, said bytes.Buffer
+	got := Run([]string{
+		"verify", "nightly", "--restore-volumes", "--kubeconfig", kubeconfig, "--bucket", bucket,
+		"--config", "s3Url=" + server.URL, "--config", "region=us-east-1", "--credentials-file", credentials,
+	}, "test", &out, &said)
+	require.Equal(t, exitFailed, got, "%s%s", out.String(), said.String())
+	require.Equal(t, "\nvelero-plugin-longshore: interrupted; "+verify.CleanUpNotice()+"\nvelero-plugin-longshore: interrupted\n", said.String())
+	for _, says := range []string{"for 5m0s at most", "Ctrl-C once more", "longshore-restore-", "velero-plugin-longshore sweep"} {
+		require.Contains(t, said.String(), says)
 	}
 }

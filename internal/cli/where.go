@@ -80,7 +80,7 @@ func (w *where) find(ctx context.Context, kind check.Kind, name string) (*check.
 	if err != nil {
 		return nil, err
 	}
-	found.Override(pairs)
+	found.Override(kind, pairs)
 	return found, nil
 }
 

@@ -32,7 +32,7 @@ type Cluster struct {
 
 // location is a VolumeSnapshotLocation.
 type location struct {
-	restore *snapshotter.Snapshotter // as a restore has it
+	restore restorer                 // as a restore has it
 	patient *snapshotter.Snapshotter // waits no longer than an answer may take
 	brief   *snapshotter.Snapshotter // takes an answer for the last one
 	// doubts are by driver: why it cannot tell whether a snapshot is there, "" if it

@@ -47,4 +47,12 @@ func list(one, several string, words []string) string {
 	return fmt.Sprintf(several, few(words, ", "))
 }
 
+// count writes what a number of things is or does, such as "1 node is" or "3 nodes are".
+func count(n int, thing, one, several string) string {
+	if n == 1 {
+		several = one
+	}
+	return check.Count(n, thing) + " " + several
+}
+
 func few(words []string, between string) string { return check.Few(words, between, most) }

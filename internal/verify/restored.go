@@ -17,15 +17,40 @@ func (b *backup) restored(ctx context.Context, c *Cluster) (string, error) {
 	}
 	var f findings
 	for _, s := range ours {
-		if err := c.restore(ctx, s); err != nil {
+		err := c.restore(ctx, s)
+		if ctx.Err() != nil {
+			return "", interrupted(ctx, s, err)
+		}
+		if err != nil {
 			f.fail("the snapshot of volume %s: %v", s.pv, err)
 		}
-		if ctx.Err() != nil {
-			return "", ctx.Err()
-		}
 	}
-	return f.end(check.Count(len(ours), "volume")+" made, and gone again", "a restore of these fails too: the driver's words stand there, and more of them in the logs of its csi-provisioner and csi-snapshotter; "+
-		"velero-plugin-longshore sweep removes what could not be removed yet, when the driver is done")
+	return f.end(check.Count(len(ours), "volume")+" made, and gone again",
+		"a restore of these fails too: the driver's words stand there, and more of them in the logs of its csi-provisioner and csi-snapshotter; "+sweepLater)
+}
+
+// sweepLater is what to do about volumes that are left.
+const sweepLater = "velero-plugin-longshore sweep removes what could not be removed yet, when the driver is done"
+
+// interrupted is how the step ends then. What may be left of the last snapshot is told.
+func interrupted(ctx context.Context, s snapshot, err error) error {
+	if err == nil {
+		return ctx.Err()
+	}
+	return check.Fail(fmt.Sprintf("interrupted; the snapshot of volume %s: %v", s.pv, err), sweepLater)
+}
+
+// CleanUpNotice tells somebody who interrupts a verification with RestoreVolumes what
+// it does before it ends, how long that may take, and what a second Ctrl-C leaves.
+func CleanUpNotice() string {
+	return fmt.Sprintf("removing the volume that is being made, if there is one, for %s at most; Ctrl-C once more ends it at once, and leaves the volume and what is named longshore-restore-; "+
+		"velero-plugin-longshore sweep removes that when the restore's time is over, by default after half an hour...", discardTimeout)
+}
+
+// restorer makes volumes by the calls of a restore.
+type restorer interface {
+	CreateVolumeFromSnapshot(ctx context.Context, snapshotID, volumeType, zone string, iops *int64) (string, error)
+	DiscardVolume(ctx context.Context, volumeID string) error
 }
 
 // How long a volume may take to go, and after which time it is asked for again.

@@ -45,23 +45,16 @@ func (b *backup) stored(ctx context.Context, c *Cluster) (string, error) {
 		}
 	}
 	for _, doubt := range slices.Sorted(maps.Keys(doubts)) {
-		f.warn("whether %s in the storage cannot be told: %s", countAre(doubts[doubt], "snapshot"), doubt)
+		f.warn("whether %s in the storage cannot be told: %s", count(doubts[doubt], "snapshot", "is", "are"), doubt)
 	}
 	if others > 0 {
-		f.warn("%s not this plugin's, and cannot be asked for", countAre(others, "snapshot"))
+		f.warn("%s not this plugin's, and cannot be asked for", count(others, "snapshot", "is", "are"))
 	}
-	detail := countAre(len(ours), "snapshot") + " there, ready, of the right size"
+	detail := count(len(ours), "snapshot", "is", "are") + " there, ready, of the right size"
 	if f.unsized > 0 {
 		detail += fmt.Sprintf("; of %d the driver does not say the size", f.unsized)
 	}
 	return f.end(detail, f.hint())
-}
-
-func countAre(n int, thing string) string {
-	if n == 1 {
-		return "1 " + thing + " is"
-	}
-	return fmt.Sprintf("%d %ss are", n, thing)
 }
 
 // asked are the findings about snapshots that were asked for.

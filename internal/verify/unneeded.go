@@ -77,15 +77,8 @@ func (v *Verifier) folders(context.Context) (string, error) {
 		return "none", nil
 	}
 	requests := len(v.known.empty) + 2*len(v.known.useless)
-	return "", check.Warn(fmt.Sprintf("%s no backup: %s; Velero asks for what is in them each minute, by %s a day", countHold(len(none)), few(none, ", "), check.Count(requests*minutes, "request")),
+	return "", check.Warn(fmt.Sprintf("%s no backup: %s; Velero asks for what is in them each minute, by %s a day", count(len(none), "folder", "holds", "hold"), few(none, ", "), check.Count(requests*minutes, "request")),
 		"remove them from the storage, unless a Velero is just writing one: no backup can be restored from them, and they are listed nowhere")
-}
-
-func countHold(n int) string {
-	if n == 1 {
-		return "1 folder holds"
-	}
-	return fmt.Sprintf("%d folders hold", n)
 }
 
 const (
@@ -143,15 +136,8 @@ func (v *Verifier) oldUploads(ctx context.Context, old []objectstore.Upload) (st
 	if len(words) == 0 {
 		return "the storage lists none", nil
 	}
-	return "", check.Warn(fmt.Sprintf("%s broken off more than a day ago, and the parts take up %s%s: %s", countWere(len(words), "upload"), least, mebibytes(total), few(words, ", ")),
+	return "", check.Warn(fmt.Sprintf("%s broken off more than a day ago, and the parts take up %s%s: %s", count(len(words), "upload", "was", "were"), least, mebibytes(total), few(words, ", ")),
 		"no listing of objects shows them, and they are paid for: a lifecycle rule removes them (velero-plugin-longshore print lifecycle; "+docs.Page("examples/lifecycle.json")+"), or abort them by the storage's own tool")
-}
-
-func countWere(n int, thing string) string {
-	if n == 1 {
-		return "1 " + thing + " was"
-	}
-	return fmt.Sprintf("%d %ss were", n, thing)
 }
 
 func begun(t time.Time) string {

@@ -87,7 +87,7 @@ func New(l *backups.Location, o Options) *Verifier {
 
 // Backup verifies one backup.
 func (v *Verifier) Backup(ctx context.Context, name string, observer check.Observer) []check.Result {
-	b := &backup{Run: check.NewRun(observer), name: name, encrypted: map[string]bool{}}
+	b := &backup{Run: check.NewRun(observer), name: name, read: map[backups.Part]bool{}, encrypted: map[string]bool{}}
 	b.l = v.l.WhenOpened(func(part backups.Part, encrypted bool) { b.encrypted[part.Object(name)] = encrypted })
 	v.verify(ctx, b)
 	v.known.add(b)

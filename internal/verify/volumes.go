@@ -98,12 +98,7 @@ func podVolume(p *backups.PodVolume) string {
 }
 
 // done notes that a list was read, so that others can be compared with it.
-func (b *backup) done(part backups.Part) {
-	if b.read == nil {
-		b.read = map[backups.Part]bool{}
-	}
-	b.read[part] = true
-}
+func (b *backup) done(part backups.Part) { b.read[part] = true }
 
 func (b *backup) volumes(ctx context.Context) (string, error) {
 	all, err := b.l.Volumes(ctx, b.name)
