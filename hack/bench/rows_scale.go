@@ -70,7 +70,7 @@ func measureScale(ctx context.Context, b *bench, s scale) (rows []row, err error
 	if err := s.syncInTurn(ctx, idle, rows); err != nil {
 		return nil, err
 	}
-	return rows, s.watch(ctx, idle, rows[1:], b.pick(1, 3))
+	return rows, s.watch(ctx, idle, rows[1:], b.pick(1, 5))
 }
 
 func (s scale) rows() []row {
@@ -212,32 +212,32 @@ func (s scale) awaitKnown(ctx context.Context, v *idleVelero, want int) error {
 	return nil
 }
 
-// watch takes what each Velero's plugin costs in each of some minutes.
+// watch takes what each Velero's plugin costs in a minute, on an average of some: the
+// minutes in which a Velero looks for new backups are not the same for both.
 func (s scale) watch(ctx context.Context, idle []*idleVelero, rows []row, minutes int) error {
 	if err := pause(ctx, time.Minute); err != nil { // what a start costs is over
 		return err
 	}
-	for range minutes {
-		var all []*watched
-		for _, v := range idle {
-			w, err := startWatching(ctx, v.PID())
-			if err != nil {
-				return err
-			}
-			v.requests.count.Store(0)
-			all = append(all, w)
-		}
-		if err := pause(ctx, time.Minute); err != nil {
+	var all []*watched
+	for _, v := range idle {
+		w, err := startWatching(ctx, v.PID())
+		if err != nil {
 			return err
 		}
-		for i, v := range idle {
-			cost, err := all[i].end()
-			if err != nil {
-				return err
-			}
-			for j, figure := range []float64{cost.processor.Seconds(), float64(v.requests.count.Load()), float64(cost.starts), cost.memory} {
-				rows[j].Samples[v.plugin.name] = append(rows[j].Samples[v.plugin.name], figure)
-			}
+		v.requests.count.Store(0)
+		all = append(all, w)
+	}
+	if err := pause(ctx, time.Duration(minutes)*time.Minute); err != nil {
+		return err
+	}
+	for i, v := range idle {
+		cost, err := all[i].end()
+		if err != nil {
+			return err
+		}
+		n := float64(minutes)
+		for j, figure := range []float64{cost.processor.Seconds() / n, float64(v.requests.count.Load()) / n, float64(cost.starts) / n, cost.memory} {
+			rows[j].Samples[v.plugin.name] = []float64{figure}
 		}
 	}
 	return nil

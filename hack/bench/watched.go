@@ -48,6 +48,9 @@ func (w *watched) look(ctx context.Context) {
 			if !seen[pid] {
 				cost.starts++
 			}
+			if programOf(pid) == programOf(w.pid) {
+				continue // it has the memory of its parent until its own program begins
+			}
 			if peak, err := memory(pid, peakResident); err == nil { // it may have ended meanwhile
 				cost.memory = max(cost.memory, peak)
 			}
@@ -64,6 +67,12 @@ func (w *watched) end() (childrenCost, error) {
 	after, err := childrenTime(w.pid)
 	cost.processor = after - w.before
 	return cost, err
+}
+
+// programOf is the file that a process runs, "" if it has ended.
+func programOf(pid int) string {
+	path, _ := os.Readlink("/proc/" + strconv.Itoa(pid) + "/exe")
+	return path
 }
 
 // children are the ids of the children of a process.
