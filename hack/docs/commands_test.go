@@ -30,14 +30,12 @@ func commands(t *testing.T) []command {
 	for _, b := range blocksOf(t, "sh") {
 		text := strings.ReplaceAll(b.text, "\\\n", " ")
 		for line := range strings.Lines(text) {
-			if words := splitWords(t, b.where, line); len(words) > 0 {
-				all = append(all, command{b.where, words})
-			}
+			all = append(all, piped(t, b.where, line)...)
 		}
 	}
 	for _, p := range pages(t) {
 		for _, match := range inRunningText.FindAllStringSubmatch(p.text, -1) {
-			all = append(all, command{p.path, splitWords(t, p.path, match[1])})
+			all = append(all, piped(t, p.path, match[1])...)
 		}
 	}
 	return all
@@ -45,6 +43,19 @@ func commands(t *testing.T) []command {
 
 // inRunningText finds the commands that stand within a sentence.
 var inRunningText = regexp.MustCompile("`((?:bin/)?velero(?:-plugin-longshore)? [^`]+)`")
+
+// piped are the commands of a line, each of which reads what the one before writes. The
+// last may write into a file.
+func piped(t *testing.T, where, line string) (all []command) {
+	t.Helper()
+	line, _, _ = strings.Cut(line, " > ")
+	for part := range strings.SplitSeq(line, " | ") {
+		if words := splitWords(t, where, part); len(words) > 0 {
+			all = append(all, command{where, words})
+		}
+	}
+	return all
+}
 
 // splitWords splits a line as a shell does, as far as the documents need it:
 // quotes, comments, and an assignment in front.
@@ -171,7 +182,7 @@ func requireKubectl(t *testing.T, c command) {
 		words = words[2:]
 	}
 	switch words[0] {
-	case "apply":
+	case "apply", "delete":
 		requireFile(t, c, "-f")
 	case "create":
 		require.Equal(t, []string{"create", "namespace"}, words[:2], c.where)
@@ -198,12 +209,15 @@ func requireKubectl(t *testing.T, c command) {
 	}
 }
 
+// made are the files that the pages make, and what is read from a pipe.
+var made = []string{"s3.yaml", "verify.yaml", "drill.yaml", "-"}
+
 // requireFile wants the file that a flag names to be here, unless the page makes
 // it or has it cloned.
 func requireFile(t *testing.T, c command, flag string) {
 	t.Helper()
 	i := slices.Index(c.words, flag)
-	if i < 0 || c.words[i+1] == "s3.yaml" || strings.HasPrefix(c.words[i+1], "csi-driver-host-path/") {
+	if i < 0 || slices.Contains(made, c.words[i+1]) || strings.HasPrefix(c.words[i+1], "csi-driver-host-path/") {
 		return
 	}
 	require.FileExists(t, filepath.Join(root, c.words[i+1]), c.where)

@@ -72,7 +72,7 @@ func TestRightsAreExplained(t *testing.T) {
 
 var sizeAndPart = regexp.MustCompile(`^([\d.]+) (GiB|TiB)$`)
 
-var stretch = regexp.MustCompile(`\{(\d+|maxParts), (?:(\d+) \* settings\.MiB|standardPart)\}`)
+var stretch = regexp.MustCompile(`\{(\d+|MaxParts), (?:(\d+) \* settings\.MiB|standardPart)\}`)
 
 // TestPartSizes compares the table with the stretches of parts in the code, and
 // adds them up.

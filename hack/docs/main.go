@@ -32,12 +32,13 @@ the default.
 
 - [BackupStorageLocation](#backupstoragelocation)
 - [VolumeSnapshotLocation](#volumesnapshotlocation)
+- [Default settings for all locations](#default-settings-for-all-locations)
 - [All keys at a glance](#all-keys-at-a-glance), as YAML
 
 ## BackupStorageLocation
 ` + tables(objectStoreGroups, store) + `
 ## VolumeSnapshotLocation
-` + tables(snapshotterGroups, volumes) + `
+` + tables(snapshotterGroups, volumes) + defaultSettings + `
 ## All keys at a glance
 
 Most locations need two of them. The others are commented out; a few exclude each
@@ -66,6 +67,26 @@ spec:
   config:
 ` + annotated(snapshotterGroups, volumes) + "```\n"
 }
+
+const defaultSettings = `
+## Default settings for all locations
+
+A ConfigMap in Velero's namespace may hold settings for all BackupStorageLocations of this
+provider ([example](examples/defaults-objectstore.yaml)), and another one for all
+VolumeSnapshotLocations ([example](examples/defaults-snapshotter.yaml)). It is known by two
+labels: ` + "`velero.io/plugin-config: \"\"`" + `, and ` + "`longshore.dev/s3-csi`" + ` with the value
+` + "`ObjectStore`" + ` or ` + "`VolumeSnapshotter`" + `. With several of one kind no location opens.
+
+- A location's own setting takes precedence.
+- ` + "`bucket` and `prefix`" + ` are refused: each location has its own.
+- So are the keys of encryption (` + "`encryption…`, `customerKeyEncryption…`" + `). Put them into each
+  location: where the plugin may not read the ConfigMap, it would store without encryption.
+- Where the plugin may not list the ConfigMaps in Velero's namespace, locations open without
+  default settings.
+- Where the Kubernetes API does not answer within 3 seconds, the location does not open: the
+  default settings, such as an object lock, are not known then. Velero tries again.
+- Velero's file-system backup and data movers do not know them.
+`
 
 func byKey(rows []settings.Row) map[string]settings.Row {
 	found := map[string]settings.Row{}
