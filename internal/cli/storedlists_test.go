@@ -32,7 +32,7 @@ func TestSecretsOfTheClusterThatIsSwept(t *testing.T) {
 		switch name {
 		case "backupstoragelocations":
 			fmt.Fprintf(w, `{"items": [{"metadata": {"name": "default"}, "spec": {"provider": "longshore.dev/s3-csi", "credential": {"name": "keys", "key": "cloud"},
-				"objectStorage": {"bucket": "b"}, "config": {"s3Url": "http://127.0.0.1:1", "maxRetries": "0",
+				"objectStorage": {"bucket": "backups"}, "config": {"s3Url": "http://127.0.0.1:1", "maxRetries": "0",
 				"encryptionRecipients": %q, "encryptionIdentitySecret": "age/identity"}}}]}`, key.Recipient())
 		case "configmaps":
 			fmt.Fprint(w, `{"kind": "ConfigMapList", "apiVersion": "v1", "items": []}`)
@@ -55,7 +55,7 @@ func TestSecretsOfTheClusterThatIsSwept(t *testing.T) {
 	cluster, err := check.NewCluster(&rest.Config{Host: api.URL}, "velero")
 	require.NoError(t, err)
 	log, _ := test.NewNullLogger()
-	_, _, err = clusterLists{cluster, log}.SnapshotIDs(t.Context(), "default", snapshotter.StoreName("http://127.0.0.1:1", "b", ""), "backup")
+	_, _, err = clusterLists{cluster, log}.SnapshotIDs(t.Context(), "default", snapshotter.StoreName("http://127.0.0.1:1", "backups", ""), "backup")
 	require.ErrorContains(t, err, "127.0.0.1:1", "the keys fit, and it is the storage that is away")
 	require.Contains(t, asked, "age")
 }
