@@ -58,7 +58,7 @@ func TestUnneeded(t *testing.T) {
 	s.broken("elsewhere/data", 9*24*time.Hour)
 	steps = s.verify(exitFailed, "velero", "--all")[""]
 	require.Equal(t, check.Warning, steps[stepFolders].Outcome)
-	require.Equal(t, "3 folders hold no backup: half, page, running; Velero asks for what is in them each minute, by 7200 requests a day", steps[stepFolders].Detail)
+	require.Equal(t, "3 folders hold no backup: half, page, running; Velero asks for what is in them each minute, by 8640 requests a day", steps[stepFolders].Detail)
 	require.Equal(t, check.Warning, steps[stepUploads].Outcome)
 	require.Equal(t, "1 upload was broken off more than a day ago, and the parts take up 1.0 MiB: velero/backups/nightly-0/nightly-0.tar.gz (1.0 MiB, 3 days old)", steps[stepUploads].Detail)
 	for _, step := range []string{stepFolders, stepUploads} {

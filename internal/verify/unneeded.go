@@ -66,8 +66,8 @@ func (v *Verifier) Unneeded(ctx context.Context, observer check.Observer) []chec
 const minutes = 24 * 60
 
 // folders looks for folders of which Velero never makes a Backup. It asks for the
-// metadata of each by every look for new backups: a HEAD where there are none, a HEAD
-// and a GET where there are (Velero, pkg/controller/backup_sync_controller.go).
+// metadata of each by every look for new backups, which is a HEAD and a GET (Velero,
+// pkg/controller/backup_sync_controller.go).
 func (v *Verifier) folders(context.Context) (string, error) {
 	if len(v.known.names) == 0 {
 		return "", check.Warn("the location has no backup at all", "check that bucket and prefix are the right ones, and what became of the backups if there were any")
@@ -76,7 +76,7 @@ func (v *Verifier) folders(context.Context) (string, error) {
 	if len(none) == 0 {
 		return "none", nil
 	}
-	requests := len(v.known.empty) + 2*len(v.known.useless)
+	requests := 2 * len(none)
 	return "", check.Warn(fmt.Sprintf("%s no backup: %s; Velero asks for what is in them each minute, by %s a day", count(len(none), "folder", "holds", "hold"), few(none, ", "), check.Count(requests*minutes, "request")),
 		"remove them from the storage, unless a Velero is just writing one: no backup can be restored from them, and they are listed nowhere")
 }
