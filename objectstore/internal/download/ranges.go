@@ -55,7 +55,7 @@ const peek = 16 << 10
 // are tried, since a storage may not stand many connections.
 func (r *Reader) readAhead(start int64) {
 	r.until, r.peeked = r.size, true
-	from := start + r.Ranges.Head
+	from := max(start+r.Ranges.Head, r.read)
 	if r.atOnce < 2 || r.size-from <= r.Ranges.Size {
 		return
 	}
