@@ -90,7 +90,7 @@ type restorePlace struct {
 	place
 	claim     bool // there is a staging claim
 	volume    bool // the driver has made the volume
-	given     bool // the record says that Velero was given the volume
+	given     bool // the record says that the volume is handed over
 	restored  bool // Velero has made its PersistentVolume
 	undecided bool // a person has to decide
 }
@@ -106,7 +106,7 @@ var restorePlaces = []restorePlace{
 	},
 	{
 		name: "about-to-answer", place: place{method: "PATCH", what: "storageclasses", of: "longshore-restore-", answered: true},
-		claim: true, volume: true, given: true, undecided: true,
+		claim: true, volume: true, given: true,
 	},
 	{
 		name: "answered", place: place{method: "POST", what: "persistentvolumes", of: "NAME", velero: true},
