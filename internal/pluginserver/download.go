@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -75,11 +76,17 @@ func open(store ObjectStore, req *generated.GetObjectRequest, stream generated.O
 	return send(stream, body)
 }
 
-// send copies body to Velero, until io.EOF. Behind the first message it reads many at
-// once, since each read may be a system call; most objects are no larger than that one.
+// blocks are what send reads at once of an object of up to 1 MiB: as much as
+// Velero takes without an answer, so that it reads while the plugin does.
+var blocks = sync.Pool{New: func() any { return new([4 * messageSize]byte) }}
+
+// send copies body to Velero, until io.EOF. Behind the first MiB it reads more at
+// once: each read may be a system call, and of a large object that is most of the
+// cost.
 func send(stream generated.ObjectStore_GetObjectServer, body io.Reader) error {
-	block := make([]byte, messageSize)
-	for {
+	small := blocks.Get().(*[4 * messageSize]byte) //nolint:forcetypeassert // nothing else is in it
+	defer blocks.Put(small)
+	for block, sent := small[:], 0; ; {
 		n, readErr := fill(block, body)
 		for message := range slices.Chunk(block[:n], messageSize) {
 			if err := stream.Send(&generated.Bytes{Data: message}); err != nil {
@@ -92,7 +99,7 @@ func send(stream generated.ObjectStore_GetObjectServer, body io.Reader) error {
 		if readErr != nil {
 			return readErr
 		}
-		if len(block) == messageSize {
+		if sent += n; sent >= 1<<20 && len(block) == len(small) {
 			block = make([]byte, 16*messageSize)
 		}
 	}

@@ -1,10 +1,12 @@
 package pluginserver
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -95,15 +97,20 @@ func get(ctx context.Context, client generated.ObjectStoreClient, key string) (i
 
 // receive reads a download to its end.
 func receive(stream generated.ObjectStore_GetObjectClient) (size int, err error) {
+	all, err := receiveAll(stream)
+	return len(all), err
+}
+
+func receiveAll(stream generated.ObjectStore_GetObjectClient) (all []byte, err error) {
 	for {
 		message, err := stream.Recv()
 		if errors.Is(err, io.EOF) {
-			return size, nil
+			return all, nil
 		}
 		if err != nil {
-			return size, err
+			return all, err
 		}
-		size += len(message.Data)
+		all = append(all, message.Data...)
 	}
 }
 
@@ -123,6 +130,47 @@ func TestDownloadsWaitForTheirTurn(t *testing.T) {
 	require.NoError(t, all.Wait())
 	require.LessOrEqual(t, store.most.Load(), int64(downloadsAtOnce))
 	require.Zero(t, store.open.Load())
+}
+
+// noise is an object store of random bytes: the name of an object is its size in
+// bytes, and what it begins from.
+type noise struct{ ObjectStore }
+
+func (noise) GetObject(_ context.Context, _, key string) (io.ReadCloser, error) {
+	return io.NopCloser(bytes.NewReader(noiseOf(key))), nil
+}
+
+func noiseOf(key string) []byte {
+	var size int
+	var seed uint64
+	_, _ = fmt.Sscan(key, &size, &seed)
+	content := make([]byte, size)
+	_, _ = rand.NewChaCha8([32]byte{byte(seed)}).Read(content)
+	return content
+}
+
+// TestDownloadContent reads objects of sizes about those of messages and blocks,
+// many at once, since they take their memory from one pool.
+func TestDownloadContent(t *testing.T) {
+	client := serveObjects(t, noise{}, newDownloads(logrus.New()))
+	var all errgroup.Group
+	for seed, size := range []int{0, 1, messageSize, messageSize + 1, 4*messageSize - 1, 4 * messageSize, 4*messageSize + 1, 1 << 20, 1<<20 + 1, 3 << 20} {
+		for range 8 {
+			all.Go(func() error {
+				key := fmt.Sprint(size, seed)
+				stream, err := client.GetObject(t.Context(), &generated.GetObjectRequest{Plugin: testName, Key: key})
+				if err != nil {
+					return err
+				}
+				got, err := receiveAll(stream)
+				if err == nil && !bytes.Equal(got, noiseOf(key)) {
+					err = fmt.Errorf("%q arrived with other content, of %d bytes", key, len(got))
+				}
+				return err
+			})
+		}
+	}
+	require.NoError(t, all.Wait())
 }
 
 // TestDownloadThatNobodyTakes leaves downloads as Velero's client does that
