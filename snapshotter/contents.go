@@ -1,13 +1,9 @@
 package snapshotter
 
 import (
-	"context"
-	"fmt"
-
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/longshore-dev/velero-plugin/internal/kube"
 	"github.com/longshore-dev/velero-plugin/snapshotter/internal/classes"
 	"github.com/longshore-dev/velero-plugin/snapshotter/internal/ids"
 	"github.com/longshore-dev/velero-plugin/snapshotter/internal/objects"
@@ -36,27 +32,4 @@ func (s *Snapshotter) staticContent(call objects.Call, id ids.SnapshotID, policy
 
 func (s *Snapshotter) describeContent(name string) string {
 	return s.kube.VolumeSnapshotContents.Describe(name)
-}
-
-// waitContent waits for csi-snapshotter to do with a content of ours what done looks
-// for and until names. It ends when the driver fails for longer than errs accepts.
-func (s *Snapshotter) waitContent(ctx context.Context, content *snapshotv1.VolumeSnapshotContent, errs *tolerance, until string, done func(now *snapshotv1.VolumeSnapshotContent) (bool, error)) (*snapshotv1.VolumeSnapshotContent, error) {
-	target := kube.Target{
-		Name: content.Name, Object: s.describeContent(content.Name),
-		Until: until + ", for which driver " + content.Spec.Driver + " and its csi-snapshotter have to act",
-	}
-	return s.kube.VolumeSnapshotContents.Until(ctx, target, content, func(now *snapshotv1.VolumeSnapshotContent) (bool, string, error) {
-		if now == nil {
-			return false, "", fmt.Errorf("%s was deleted by someone else", target.Object)
-		}
-		over, err := done(now)
-		if over || err != nil {
-			return over, "", err
-		}
-		if now.DeletionTimestamp != nil {
-			return false, "", fmt.Errorf("the deletion of %s was asked for by someone else", target.Object)
-		}
-		errs.of(objects.Handle(now), objects.Message(now))
-		return false, objects.State(now), nil
-	})
 }

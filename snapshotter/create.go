@@ -106,10 +106,10 @@ func (c creation) take(ctx context.Context) (id string, at time.Time, err error)
 		err = c.writeDown(ctx, id)
 	}
 	if err == nil {
-		err = c.letGo(ctx, content)
+		err = c.singleContent(content).letGo(ctx, c.operation, c.log)
 	}
 	if err != nil {
-		c.discard(ctx, content, id)
+		c.singleContent(content).discard(ctx, c.log, singleState.delete, id)
 		return "", time.Time{}, err
 	}
 	c.log.WithField("handle", ids.Short(objects.Handle(content))).Info("snapshot taken")
@@ -166,7 +166,7 @@ func (c creation) waitTaken(ctx context.Context, content *snapshotv1.VolumeSnaps
 		until = "the snapshot to be ready to restore (waitFor: " + c.settings.WaitFor + ")"
 	}
 	late := false
-	content, err := c.waitContent(ctx, content, errs, until, func(now *snapshotv1.VolumeSnapshotContent) (bool, error) {
+	content, err := c.singleContent(content).wait(ctx, errs, until, func(now *snapshotv1.VolumeSnapshotContent) (bool, error) {
 		if objects.Handle(now) != "" && !objects.Ready(now) && !late {
 			late = true
 			c.noteDriver(ctx, false)
@@ -194,51 +194,6 @@ func (c creation) requireClass(ctx context.Context, message string) error {
 
 func (c creation) taken(content *snapshotv1.VolumeSnapshotContent) bool {
 	return objects.Handle(content) != "" && !objects.Asking(content) && (!c.waitsForReady() || objects.Ready(content))
-}
-
-// letGo hands a content over to the operation by which Velero follows the storage, if
-// there is one and the storage is still at work.
-func (c creation) letGo(ctx context.Context, content *snapshotv1.VolumeSnapshotContent) error {
-	if c.operation == "" || objects.Ready(content) {
-		return c.singleContent(content).keep(ctx)
-	}
-	if err := c.noteOperation(ctx, c.operation, c.call.Backup, unreadyKey, contentGone); err != nil {
-		return err
-	}
-	if err := c.singleContent(content).leave(ctx, c.operation); err != nil {
-		return err
-	}
-	c.log.WithField("operation", c.operation).Info("the storage is still at work on the snapshot; Velero follows it")
-	return nil
-}
-
-// cleanUpTimeout bounds the removal of objects after a call has failed. It runs
-// even when Velero has gone away.
-const cleanUpTimeout = 30 * time.Second
-
-// discard removes the content of a failed call together with the snapshot that may
-// have been taken. The journal lets go of its ID first: what is in there may be in a
-// backup. Once the deletion is asked for, csi-snapshotter finishes it however long the
-// driver takes; what it cannot finish is named.
-func (c creation) discard(ctx context.Context, content *snapshotv1.VolumeSnapshotContent, id string) {
-	if content == nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTimeout)
-	defer cancel()
-	now, err := c.kube.VolumeSnapshotContents.Find(ctx, content.Name)
-	if err == nil && now == nil {
-		return // it was never made, or is gone and the snapshot stays: then a sweep has the journal
-	}
-	if err == nil {
-		err = c.takeOutIDs(ctx, id)
-	}
-	if err == nil {
-		err = c.singleContent(now).delete(ctx)
-	}
-	if err != nil {
-		c.log.WithError(err).Warn("the unfinished snapshot is not removed yet; csi-snapshotter goes on with it, and so does the next sweep")
-	}
 }
 
 // describe returns the ID of the snapshot behind a content.

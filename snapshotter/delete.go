@@ -48,7 +48,7 @@ func (s *Snapshotter) delete(ctx context.Context, id ids.SnapshotID) error {
 		return err
 	}
 	if begun != nil {
-		return s.deleteFound(ctx, begun)
+		return s.singleContent(begun).deleteFound(ctx)
 	}
 	if id.Group.Handle != "" {
 		return s.deleteMember(ctx, call, id)
@@ -62,12 +62,17 @@ func (s *Snapshotter) delete(ctx context.Context, id ids.SnapshotID) error {
 	}
 	wanted := s.staticContent(call, id, snapshotv1.VolumeSnapshotContentDelete, classes.LookupClass(id, list), id.ManagedBy)
 	wanted.Finalizers = []string{objects.FinalizerContent}
-	content, err := s.kube.VolumeSnapshotContents.Create(ctx, wanted)
+	return s.singleContent(wanted).deleteByIt(ctx)
+}
+
+// deleteByIt makes the content, which is static, and deletes by it what it stands for.
+func (c contentState[T, L]) deleteByIt(ctx context.Context) error {
+	made, err := c.kind.Create(ctx, c.state)
 	if err == nil {
-		err = s.deleteFound(ctx, content)
+		err = c.in(made).deleteFound(ctx)
 	}
-	if err != nil && content != nil {
-		err = errors.Join(err, s.singleContent(content).giveUp(ctx))
+	if err != nil && made != nil {
+		err = errors.Join(err, c.in(made).giveUp(ctx))
 	}
 	return err
 }
@@ -106,42 +111,42 @@ func (s *Snapshotter) awaitOthers(ctx context.Context, id ids.SnapshotID) (*snap
 	return nil, nil
 }
 
-// deleteFound deletes the snapshot of a static content, once the driver has found
-// it. One that the driver says is not there has nothing to delete.
-func (s *Snapshotter) deleteFound(ctx context.Context, content *snapshotv1.VolumeSnapshotContent) error {
-	found, err := s.waitFound(ctx, content)
+// deleteFound deletes what a static content stands for, once the driver has found it. What
+// the driver says is not there has nothing to delete.
+func (c contentState[T, L]) deleteFound(ctx context.Context) error {
+	found, err := c.waitFound(ctx)
 	if err == nil {
-		return s.singleContent(found).delete(ctx)
+		return c.in(found).delete(ctx)
 	}
 	if !isMissing(err) {
 		return err
 	}
-	s.log.WithError(err).WithField("content", content.Name).Info("the snapshot is not in the storage any more")
-	lost := s.singleContent(content)
-	return lost.forget(ctx, lost.notFound)
+	c.s.log.WithError(err).WithField("content", c.GetName()).Infof("the %s is not in the storage any more", c.what())
+	return c.forget(ctx, c.notFound)
 }
 
 // finishDeletion ends the deletion of a call that was killed, unless something else needs
-// the snapshot now.
-func (s *Snapshotter) finishDeletion(ctx context.Context, content *snapshotv1.VolumeSnapshotContent) error {
-	all, err := s.kube.VolumeSnapshotContents.List(ctx, "")
+// one of the snapshots now.
+func (c contentState[T, L]) finishDeletion(ctx context.Context) error {
+	all, err := c.s.kube.VolumeSnapshotContents.List(ctx, "")
 	if err != nil {
 		return err
 	}
 	for _, other := range all {
-		if other.UID != content.UID && objects.StandsFor(other, content.Spec.Driver, *content.Spec.Source.SnapshotHandle) {
-			return &leftError{s.describeContent(other.Name) + " is of the same snapshot"}
+		same := func(handle string) bool { return objects.StandsFor(other, c.status().Driver, handle) }
+		if other.UID != c.GetUID() && slices.ContainsFunc(c.kind.known(c.state), same) {
+			return &leftError{c.s.describeContent(other.Name) + " is of the same snapshot"}
 		}
 	}
-	return s.deleteFound(ctx, content)
+	return c.deleteFound(ctx)
 }
 
-// waitFound waits until the driver has found the snapshot of a static content, or
+// waitFound waits until the driver has found what a static content stands for, or
 // another call has gone on with it.
-func (s *Snapshotter) waitFound(ctx context.Context, content *snapshotv1.VolumeSnapshotContent) (*snapshotv1.VolumeSnapshotContent, error) {
-	ctx, errs := s.tolerate(ctx, s.log)
+func (c contentState[T, L]) waitFound(ctx context.Context) (*T, error) {
+	ctx, errs := c.s.tolerate(ctx, c.s.log)
 	defer errs.stop()
-	return s.waitContent(ctx, content, errs, "the snapshot to be found", func(now *snapshotv1.VolumeSnapshotContent) (bool, error) {
-		return objects.Handle(now) != "" || now.DeletionTimestamp != nil, nil
+	return c.wait(ctx, errs, "the "+c.what()+" to be found", func(now *T) (bool, error) {
+		return c.in(now).status().Handle != "" || c.in(now).GetDeletionTimestamp() != nil, nil
 	})
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -18,7 +17,7 @@ import (
 const warningInterval = 5 * time.Second
 
 // watchWarnings calls tell on a goroutine of its own, every few seconds, with the
-// newest warning about an object, until ctx ends.
+// last warning about an object, until ctx ends.
 func (s *Snapshotter) watchWarnings(ctx context.Context, object metav1.Object, tell func(message string)) {
 	go contained(s.log, "the look at warnings", func() {
 		for tick := time.Tick(warningInterval); ; {
@@ -32,17 +31,31 @@ func (s *Snapshotter) watchWarnings(ctx context.Context, object metav1.Object, t
 	})()
 }
 
-// lastWarning returns the newest warning about an object, "" if there is none or
-// it cannot be had: events are a help to the reader, no more. Staging objects
-// share one name, so the UID tells them apart. Those of an object without a
-// namespace stand in the namespace default.
+// reasonAsked is that of the event by which csi-provisioner says that it asks the driver
+// for a volume, each time.
+const reasonAsked = "Provisioning"
+
+// lastWarning returns the newest warning about an object, "" if there is none, if the
+// driver was asked again since, or if it cannot be had: events are a help to the reader,
+// no more. Staging objects share one name, so the UID tells them apart. Those of an object
+// without a namespace stand in the namespace default.
 func (s *Snapshotter) lastWarning(ctx context.Context, object metav1.Object) string {
 	namespace := cmp.Or(object.GetNamespace(), metav1.NamespaceDefault)
 	raw, err := s.kube.Raw(ctx, fmt.Sprintf("/api/v1/namespaces/%s/events", namespace),
-		map[string]string{"fieldSelector": "type=Warning,involvedObject.uid=" + string(object.GetUID())}, nil)
+		map[string]string{"fieldSelector": "involvedObject.uid=" + string(object.GetUID())}, nil)
 	var events corev1.EventList
-	if err != nil || json.Unmarshal(raw, &events) != nil || len(events.Items) == 0 {
+	if err != nil || json.Unmarshal(raw, &events) != nil {
 		return ""
 	}
-	return slices.MaxFunc(events.Items, func(a, b corev1.Event) int { return a.LastTimestamp.Compare(b.LastTimestamp.Time) }).Message
+	var last corev1.Event
+	for _, event := range events.Items {
+		warning, later := event.Type == corev1.EventTypeWarning, event.LastTimestamp.Compare(last.LastTimestamp.Time)
+		if warning && later >= 0 || event.Reason == reasonAsked && later > 0 {
+			last = event
+		}
+	}
+	if last.Type != corev1.EventTypeWarning {
+		return ""
+	}
+	return last.Message
 }

@@ -2,14 +2,17 @@ package snapshotter
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"path"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/longshore-dev/velero-plugin/internal/testbed"
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/objects"
 )
 
 // TestClusterDeletionThatFailed: Velero is told that the snapshot was not deleted, and has
@@ -33,6 +36,56 @@ func TestClusterDeletionThatFailed(t *testing.T) {
 	b.onlySnapshots(before, 0)
 }
 
+// TestClusterKilledDeletionIsNeeded: no sweep ends the deletion of a killed call while a
+// restore needs the snapshot, or one of its group. A later sweep does.
+func TestClusterKilledDeletionIsNeeded(t *testing.T) {
+	for _, asOne := range []bool{false, true} {
+		t.Run(fmt.Sprintf("as one %t", asOne), func(t *testing.T) {
+			b := onCluster(t, map[string]string{"errorGracePeriod": "4s"})
+			b.defineVelero()
+			before, err := b.Leftovers(t.Context())
+			require.NoError(t, err)
+			pvs, left := b.grouped(veleroGroup, "one", "two"), 1
+			if asOne {
+				b.takesGroups()
+				left = 0
+			}
+			backup := b.backsUp(veleroGroup)
+			snapshot := b.snapshotOf(pvs[0], backup)
+			written := b.writtenFor(backup)
+			require.Len(t, written, 2)
+			b.diesDeleting(snapshot)
+
+			b.rule(testbed.DriverRule{Method: "CreateVolume", Delay: "3s"})
+			restores := *b.Snapshotter
+			restores.now = func() time.Time { return time.Now().Add(4 * pendingTime) } // it has not ended for b.later
+			var volume string
+			var swept error
+			sweeps := func() error { _, swept = b.later().Sweep(b.background()); return nil }
+			b.meanwhile(objects.Restore, sweeps, func() {
+				volume, err = restores.CreateVolumeFromSnapshot(t.Context(), snapshot, pvs[0].Spec.StorageClassName, "", nil)
+			})
+			require.NoError(t, err)
+			require.ErrorContains(t, swept, "is of the same")
+			_, content := b.adopt(&restores, volume, pvs[0], "restored")
+			require.Equal(t, "first", content)
+			b.normalDriver()
+			b.sweepAll()
+			b.soonOnlySnapshots(before, left)
+			b.requireDeleted(written...)
+		})
+	}
+}
+
+// diesDeleting is a call that dies when it has made what asks for the deletion.
+func (b *bench) diesDeleting(snapshot string) {
+	b.Helper()
+	snapshotter := b.Process(testbed.CSISnapshotter.Name)
+	require.NoError(b, snapshotter.Signal(syscall.SIGSTOP))
+	defer func() { require.NoError(b, snapshotter.Signal(syscall.SIGCONT)) }()
+	require.True(b, b.killed(2*time.Second, "delete", snapshot, ""))
+}
+
 // TestClusterErrorThatPassed: csi-snapshotter leaves an error in the status until the
 // snapshot is ready, also when the driver has taken it meanwhile.
 func TestClusterErrorThatPassed(t *testing.T) {
@@ -48,6 +101,30 @@ func TestClusterErrorThatPassed(t *testing.T) {
 	require.Greater(t, time.Since(began), 8*time.Second)
 	require.Greater(t, b.driverCalls("CreateSnapshot"), calls+1)
 	b.normalDriver()
+	require.NoError(t, b.DeleteSnapshot(t.Context(), snapshot))
+}
+
+// TestClusterWarningThatPassed: the warning of a claim stays where it is while the driver
+// makes the volume after all, for longer than it may fail.
+func TestClusterWarningThatPassed(t *testing.T) {
+	b := onCluster(t, map[string]string{"errorGracePeriod": "1s"})
+	pv := b.claimed(testbed.ClaimOptions{Name: "data"}, "first")
+	snapshot := b.snapshotOf(pv, "b1")
+	require.NoError(t, b.ControlDriver(testbed.DriverControl{Rules: []testbed.DriverRule{
+		{Method: "CreateVolume", Code: "FailedPrecondition", Message: "the pool is being resized", Times: 1},
+		{Method: "CreateVolume", Delay: "9s", Times: 1},
+	}}))
+	began := time.Now()
+	_, content := b.restoreAs(b.Snapshotter, snapshot, pv, "restored")
+	require.Equal(t, "first", content)
+	require.Equal(t, []string{"FailedPrecondition", "OK"}, b.volumesAsked(began))
+
+	b.rule(testbed.DriverRule{Method: "CreateVolume", Code: "FailedPrecondition", Message: "the pool is full", Delay: "2s"})
+	_, err := b.CreateVolumeFromSnapshot(t.Context(), snapshot, pv.Spec.StorageClassName, "", nil)
+	require.ErrorContains(t, err, "without success")
+	require.ErrorContains(t, err, "the pool is full")
+	b.normalDriver()
+	b.sweepAll()
 	require.NoError(t, b.DeleteSnapshot(t.Context(), snapshot))
 }
 

@@ -3,6 +3,8 @@ package snapshotter
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -49,6 +51,21 @@ func (b *bench) contentsOf(operation string) (names []string) {
 	return names
 }
 
+// failing are the contents of an operation that have an error.
+func (b *bench) failing(operation string) (all []followedContent) {
+	b.Helper()
+	o, err := b.operation(b.Context(), operation)
+	require.NoError(b, err)
+	return slices.DeleteFunc(o.contents, func(c followedContent) bool { return c.status().Message == "" })
+}
+
+// clockIs has the clock of the plugin be ahead of the others by that much.
+func (b *bench) clockIs(ahead time.Duration) {
+	s := *b.Snapshotter
+	s.now = func() time.Time { return time.Now().Add(ahead) }
+	b.Snapshotter = &s
+}
+
 // progressed asks, as Velero does, until the progress is as wanted.
 func (b *bench) progressed(operation, what string, wanted func(Progress) bool) (now Progress) {
 	b.Helper()
@@ -89,6 +106,26 @@ func TestClusterFollow(t *testing.T) {
 		require.Equal(b, Progress{Done: true}, b.progressed(operation, "the same as before", done))
 		_, content := b.restoreAs(b.Snapshotter, snapshot, pv, "restored")
 		require.Equal(b, "first", content)
+		require.NoError(b, b.DeleteSnapshot(b.Context(), snapshot))
+		b.soonOnlySnapshots(before, 0)
+	})
+	run("an error passes by a clock that is ahead", func(b *bench) {
+		b.clockIs(time.Hour)
+		snapshot, operation := b.follow(pv, "ahead", "5s", afterTheFirst("InvalidArgument", "the upload has broken off")...)
+		b.progressed(operation, "the error of another content", func(p Progress) bool {
+			require.False(b, p.Done, p.Failure)
+			return strings.Contains(p.State, "broken off") && len(b.failing(operation)) == 2
+		})
+		require.NoError(b, b.ControlDriver(testbed.DriverControl{}))
+		require.Empty(b, b.progressed(operation, "the storage to finish", done).Failure)
+		require.NoError(b, b.DeleteSnapshot(b.Context(), snapshot))
+		b.soonOnlySnapshots(before, 0)
+	})
+	run("the storage fails by a clock that is behind", func(b *bench) {
+		b.clockIs(-time.Hour)
+		snapshot, operation := b.follow(pv, "behind", "1h", afterTheFirst("InvalidArgument", "the upload was refused")...)
+		p := b.progressed(operation, "the failure", done)
+		require.Contains(b, p.Failure, "the upload was refused")
 		require.NoError(b, b.DeleteSnapshot(b.Context(), snapshot))
 		b.soonOnlySnapshots(before, 0)
 	})

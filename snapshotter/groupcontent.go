@@ -13,7 +13,6 @@ import (
 
 	"github.com/longshore-dev/velero-plugin/internal/kube"
 	"github.com/longshore-dev/velero-plugin/snapshotter/internal/classes"
-	"github.com/longshore-dev/velero-plugin/snapshotter/internal/drivererr"
 	"github.com/longshore-dev/velero-plugin/snapshotter/internal/ids"
 	"github.com/longshore-dev/velero-plugin/snapshotter/internal/objects"
 )
@@ -111,7 +110,8 @@ func (g groupCreation) take(ctx context.Context) (taken map[string]string, err e
 		err = g.letGo(ctx, content)
 	}
 	if err != nil {
-		g.discard(ctx, content, taken)
+		// It does not wait for the driver: the snapshots may be taken side by side now.
+		g.groupContent(g.api, content).discard(ctx, g.log, groupState.askDeletion, slices.Collect(maps.Values(taken))...)
 		return nil, err
 	}
 	g.log.WithField("handle", ids.Short(content.Status.Handle)).Infof("snapshots of %d volumes of the group were taken as one", len(taken))
@@ -150,7 +150,9 @@ func (g groupCreation) waitTaken(ctx context.Context, content *kube.GroupSnapsho
 	}
 	ctx, errs := g.tolerate(ctx, g.log)
 	defer errs.stop()
-	return g.waitGroup(ctx, g.api, content, errs, "the group to be ready to restore (waitFor: "+g.settings.WaitFor+")", func(now *kube.GroupSnapshotContent) bool { return now.Status.ReadyToUse })
+	return g.groupContent(g.api, content).wait(ctx, errs, "the group to be ready to restore (waitFor: "+g.settings.WaitFor+")", func(now *kube.GroupSnapshotContent) (bool, error) {
+		return now.Status.ReadyToUse, nil
+	})
 }
 
 // waitNamed waits until the storage has taken the group and named it with all its
@@ -167,34 +169,12 @@ func (g groupCreation) waitNamed(ctx context.Context, content *kube.GroupSnapsho
 	defer cancel()
 	soon, cancelSoon := context.WithTimeout(ctx, g.beginTimeout)
 	defer cancelSoon()
-	content, err := g.waitGroup(soon, g.api, content, errs, "csi-snapshotter, with its feature gate CSIVolumeGroupSnapshot, to begin", objects.GroupAsked)
+	begins := func(now *kube.GroupSnapshotContent) (bool, error) { return objects.GroupAsked(now), nil }
+	content, err := g.groupContent(g.api, content).wait(soon, errs, "csi-snapshotter, with its feature gate CSIVolumeGroupSnapshot, to begin", begins)
 	if err != nil {
 		return content, err
 	}
-	return g.waitGroup(ctx, g.api, content, errs, "the group to be taken", objects.GroupTaken)
-}
-
-// waitGroup waits for csi-snapshotter to do with a content of a group what done looks for.
-// It ends when the driver fails for longer than errs accepts, or refuses.
-func (s *Snapshotter) waitGroup(ctx context.Context, api *kube.GroupSnapshots, content *kube.GroupSnapshotContent, errs *tolerance, until string, done func(now *kube.GroupSnapshotContent) bool) (*kube.GroupSnapshotContent, error) {
-	target := kube.Target{
-		Name: content.Name, Object: api.Contents.Describe(content.Name),
-		Until: until + ", for which driver " + content.Spec.Driver + " and its csi-snapshotter have to act",
-	}
-	return api.Contents.Until(ctx, target, content, func(now *kube.GroupSnapshotContent) (bool, string, error) {
-		switch {
-		case now == nil || now.DeletionTimestamp != nil:
-			return false, "", fmt.Errorf("%s was deleted by someone else", target.Object)
-		case done(now):
-			return true, "", nil
-		}
-		message := objects.ErrorText(now.Status.Error)
-		if drivererr.Refused(message) {
-			return false, "", fmt.Errorf("%s: the driver refuses it: %s", target.Object, message)
-		}
-		errs.of(now.Status.Handle, message)
-		return false, objects.GroupState(now), nil
-	})
+	return g.groupContent(g.api, content).wait(ctx, errs, "the group to be taken", func(now *kube.GroupSnapshotContent) (bool, error) { return objects.GroupTaken(now), nil })
 }
 
 // describe returns the IDs of all members.
@@ -227,46 +207,14 @@ func (g groupCreation) writeDown(ctx context.Context, taken map[string]string) e
 	return nil
 }
 
-// letGo hands a content over to the operation by which Velero follows the storage, if
-// there is one and the storage is still at work on the group.
+// letGo is that of the content. Velero tells of the other volumes later.
 func (g groupCreation) letGo(ctx context.Context, content *kube.GroupSnapshotContent) error {
-	if g.operation == "" || content.Status.ReadyToUse {
-		return g.groupContent(g.api, content).keep(ctx)
-	}
-	if err := g.noteOperation(ctx, g.operation, g.call.Backup, unreadyKey, contentGone); err != nil {
+	err := g.groupContent(g.api, content).letGo(ctx, g.operation, g.log)
+	if err != nil || g.operation == "" {
 		return err
 	}
-	if err := g.groupContent(g.api, content).leave(ctx, g.operation); err != nil {
-		return err
-	}
-	for _, m := range g.members { // Velero tells of the other volumes later
+	for _, m := range g.members {
 		g.begun.join(g.call.Backup, m.id.PV, g.operation)
 	}
-	g.log.WithField("operation", g.operation).Info("the storage is still at work on the group; Velero follows it")
 	return nil
-}
-
-// discard removes the content of a failed call together with the group that may have been
-// taken. The journal lets go of it first: what is in there may be in a backup. It does not
-// wait for the driver: csi-snapshotter keeps the content until the driver has answered for
-// good, and has it delete the group if that was taken after all.
-func (g groupCreation) discard(ctx context.Context, content *kube.GroupSnapshotContent, taken map[string]string) {
-	if content == nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTimeout)
-	defer cancel()
-	now, err := g.api.Contents.Find(ctx, content.Name)
-	if err == nil && now == nil {
-		return // see that of a single snapshot
-	}
-	if err == nil {
-		err = g.takeOutIDs(ctx, slices.Collect(maps.Values(taken))...)
-	}
-	if err == nil {
-		err = g.groupContent(g.api, now).askDeletion(ctx)
-	}
-	if err != nil {
-		g.log.WithError(err).Warn("the unfinished group is not removed yet; csi-snapshotter goes on with it, and so does the next sweep")
-	}
 }

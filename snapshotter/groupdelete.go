@@ -95,14 +95,7 @@ func (s *Snapshotter) deleteGroupOf(ctx context.Context, call objects.Call, id i
 	}
 	wanted := s.staticGroup(call, id, snapshotv1.VolumeSnapshotContentDelete, classes.GroupLookupClass(id, all))
 	wanted.Finalizers = []string{objects.FinalizerGroup}
-	content, err := api.Contents.Create(ctx, wanted)
-	if err == nil {
-		err = s.deleteFoundGroup(ctx, api, content)
-	}
-	if err != nil && content != nil {
-		err = errors.Join(err, s.groupContent(api, content).giveUp(ctx))
-	}
-	return err
+	return s.groupContent(api, wanted).deleteByIt(ctx)
 }
 
 // staticGroup is a content for a group that is in the storage already.
@@ -117,24 +110,4 @@ func (s *Snapshotter) staticGroup(call objects.Call, id ids.SnapshotID, policy s
 			Source:         kube.GroupSnapshotSource{Handles: &kube.GroupSnapshotHandles{Group: id.Group.Handle, Snapshots: id.Group.Members}},
 		},
 	}
-}
-
-// deleteFoundGroup deletes the group of a static content, once the driver has found it.
-func (s *Snapshotter) deleteFoundGroup(ctx context.Context, api *kube.GroupSnapshots, content *kube.GroupSnapshotContent) error {
-	found, err := s.waitGroupFound(ctx, api, content)
-	if err == nil {
-		return s.groupContent(api, found).delete(ctx)
-	}
-	if !isMissing(err) {
-		return err
-	}
-	s.log.WithError(err).WithField("content", content.Name).Info("the group is not in the storage any more")
-	lost := s.groupContent(api, content)
-	return lost.forget(ctx, lost.notFound)
-}
-
-func (s *Snapshotter) waitGroupFound(ctx context.Context, api *kube.GroupSnapshots, content *kube.GroupSnapshotContent) (*kube.GroupSnapshotContent, error) {
-	ctx, errs := s.tolerate(ctx, s.log)
-	defer errs.stop()
-	return s.waitGroup(ctx, api, content, errs, "the group to be found", func(now *kube.GroupSnapshotContent) bool { return now.Status.Handle != "" })
 }

@@ -5,11 +5,16 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
+	"github.com/sirupsen/logrus"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 
 	"github.com/longshore-dev/velero-plugin/internal/kube"
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/drivererr"
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/ids"
 	"github.com/longshore-dev/velero-plugin/snapshotter/internal/objects"
 )
 
@@ -21,7 +26,10 @@ type contentKind[T, L any] struct {
 	what         string // what a content stands for: snapshot or group
 	finalizer    string // keeps a content until the driver has done its part
 	beingDeleted string // the annotation without which csi-snapshotter ignores a deletion
+	refusal      bool   // whether the driver's refusal is its last word
 	status       func(content *T) objects.Status
+	known        func(content *T) []string                   // handles of snapshots that it was made for
+	key          func(id ids.SnapshotID) snapshotKey         // of what a content stands for
 	again        func(content *T, meta metav1.ObjectMeta) *T // another one with the same spec
 }
 
@@ -34,9 +42,18 @@ type contentState[T, L any] struct {
 	s     *Snapshotter
 }
 
-func (s *Snapshotter) singleContent(state *snapshotv1.VolumeSnapshotContent) contentState[snapshotv1.VolumeSnapshotContent, snapshotv1.VolumeSnapshotContentList] {
+type (
+	singleState = contentState[snapshotv1.VolumeSnapshotContent, snapshotv1.VolumeSnapshotContentList]
+	groupState  = contentState[kube.GroupSnapshotContent, kube.GroupSnapshotContentList]
+)
+
+func (s *Snapshotter) singleContent(state *snapshotv1.VolumeSnapshotContent) singleState {
 	kind := contentKind[snapshotv1.VolumeSnapshotContent, snapshotv1.VolumeSnapshotContentList]{
-		s.kube.VolumeSnapshotContents, "snapshot", objects.FinalizerContent, objects.AnnotationBeingDeleted, objects.StatusOf,
+		s.kube.VolumeSnapshotContents, "snapshot", objects.FinalizerContent, objects.AnnotationBeingDeleted, false, objects.StatusOf,
+		func(content *snapshotv1.VolumeSnapshotContent) []string {
+			return []string{ptr.Deref(content.Spec.Source.SnapshotHandle, "")}
+		},
+		func(id ids.SnapshotID) snapshotKey { return snapshotKey{id.Driver, id.Handle} },
 		func(content *snapshotv1.VolumeSnapshotContent, meta metav1.ObjectMeta) *snapshotv1.VolumeSnapshotContent {
 			return &snapshotv1.VolumeSnapshotContent{ObjectMeta: meta, Spec: *content.Spec.DeepCopy()}
 		},
@@ -44,9 +61,13 @@ func (s *Snapshotter) singleContent(state *snapshotv1.VolumeSnapshotContent) con
 	return kind.in(state, s)
 }
 
-func (s *Snapshotter) groupContent(api *kube.GroupSnapshots, state *kube.GroupSnapshotContent) contentState[kube.GroupSnapshotContent, kube.GroupSnapshotContentList] {
+func (s *Snapshotter) groupContent(api *kube.GroupSnapshots, state *kube.GroupSnapshotContent) groupState {
 	kind := contentKind[kube.GroupSnapshotContent, kube.GroupSnapshotContentList]{
-		api.Contents, "group", objects.FinalizerGroup, objects.AnnotationGroupBeingDeleted, objects.StatusOfGroup,
+		api.Contents, "group", objects.FinalizerGroup, objects.AnnotationGroupBeingDeleted, true, objects.StatusOfGroup,
+		func(content *kube.GroupSnapshotContent) []string {
+			return ptr.Deref(content.Spec.Source.Handles, kube.GroupSnapshotHandles{}).Snapshots
+		},
+		func(id ids.SnapshotID) snapshotKey { return snapshotKey{id.Driver, id.Group.Handle} },
 		func(content *kube.GroupSnapshotContent, meta metav1.ObjectMeta) *kube.GroupSnapshotContent {
 			return &kube.GroupSnapshotContent{ObjectMeta: meta, Spec: content.Spec}
 		},
@@ -94,6 +115,54 @@ func (c contentState[T, L]) notFound(now contentState[T, L]) error {
 	return nil
 }
 
+// wait waits for csi-snapshotter to do with the content what done looks for and until
+// names. It ends when the driver fails for longer than errs accepts.
+func (c contentState[T, L]) wait(ctx context.Context, errs *tolerance, until string, done func(now *T) (bool, error)) (*T, error) {
+	target := kube.Target{
+		Name: c.GetName(), Object: c.describe(),
+		Until: until + ", for which driver " + c.status().Driver + " and its csi-snapshotter have to act",
+	}
+	return c.kind.Until(ctx, target, c.state, func(now *T) (bool, string, error) {
+		if now == nil {
+			return false, "", fmt.Errorf("%s was deleted by someone else", target.Object)
+		}
+		over, err := done(now)
+		if over || err != nil {
+			return over, "", err
+		}
+		return false, c.in(now).status().State, c.in(now).report(errs)
+	})
+}
+
+// report tells errs what the driver says, and fails if that is not worth waiting for.
+func (c contentState[T, L]) report(errs *tolerance) error {
+	status := c.status()
+	switch {
+	case c.GetDeletionTimestamp() != nil:
+		return fmt.Errorf("the deletion of %s was asked for by someone else", c.describe())
+	case c.kind.refusal && drivererr.Refused(status.Message):
+		return fmt.Errorf("%s: the driver refuses it: %s", c.describe(), status.Message)
+	}
+	errs.of(status.Handle, status.Message)
+	return nil
+}
+
+// letGo removes the content of what was taken, or leaves it to the operation by which
+// Velero follows the storage, if there is one and the storage is still at work.
+func (c contentState[T, L]) letGo(ctx context.Context, operation string, log logrus.FieldLogger) error {
+	if operation == "" || c.status().Ready {
+		return c.keep(ctx)
+	}
+	if err := c.s.noteOperation(ctx, operation, c.GetAnnotations()[objects.AnnotationBackup], unreadyKey, contentGone); err != nil {
+		return err
+	}
+	if err := c.leave(ctx, operation); err != nil {
+		return err
+	}
+	log.WithField("operation", operation).Infof("the storage is still at work on the %s; Velero follows it", c.what())
+	return nil
+}
+
 // leave leaves the content to the operation by which Velero follows the storage: it is
 // found by the label, and what it stands for does not go with it any more, since the
 // backup is about to have it.
@@ -138,6 +207,35 @@ func (c contentState[T, L]) forget(ctx context.Context, allow func(now contentSt
 		err = fmt.Errorf("%s was deleted by someone else, maybe with its %s", c.describe(), c.what())
 	}
 	return err
+}
+
+// cleanUpTimeout bounds the removal of objects after a call has failed. It runs
+// even when Velero has gone away.
+const cleanUpTimeout = 30 * time.Second
+
+// discard removes the content of a failed call together with what may have been taken.
+// The journal lets go of the IDs first: what is in there may be in a backup. Once the
+// deletion is asked for, csi-snapshotter finishes it however long the driver takes; what
+// it cannot finish is named.
+func (c contentState[T, L]) discard(ctx context.Context, log logrus.FieldLogger, remove func(contentState[T, L], context.Context) error, written ...string) {
+	if c.state == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTimeout)
+	defer cancel()
+	now, err := c.kind.Find(ctx, c.GetName())
+	if err == nil && now == nil {
+		return // it was never made, or is gone and what it stood for stays: then a sweep has the journal
+	}
+	if err == nil {
+		err = c.s.takeOutIDs(ctx, written...)
+	}
+	if err == nil {
+		err = remove(c.in(now), ctx)
+	}
+	if err != nil {
+		log.WithError(err).Warnf("the unfinished %s is not removed yet; csi-snapshotter goes on with it, and so does the next sweep", c.what())
+	}
 }
 
 // giveUp removes the content of a deletion that has failed before it was asked for, and

@@ -99,7 +99,7 @@ func (o operation) assess(ctx context.Context) (Progress, error) {
 		return state, o.finish(ctx)
 	case last.GetDeletionTimestamp() != nil:
 		return o.fail(ctx, "%s was deleted by someone else before the %s could be restored", last.describe(), last.what())
-	case now.Handle == "" && o.hasFailed(now):
+	case now.Handle == "" && o.hasFailed(last):
 		return o.fail(ctx, "driver %s has failed since it took the point in time: %s", now.Driver, ids.Words(now.Message))
 	case now.Handle == "":
 		return state, nil
@@ -117,12 +117,21 @@ func (o operation) assess(ctx context.Context) (Progress, error) {
 // alone, and with the last one for long enough: as long as one call may take where it
 // may pass. AlreadyExists is the answer of a driver that holds the name of the content
 // against it (csi-snapshotter with --extra-create-metadata), and says nothing.
-func (o operation) hasFailed(now objects.Status) bool {
-	limit := o.settings.ErrorGracePeriod
+func (o operation) hasFailed(last followedContent) bool {
+	now, limit := last.status(), o.settings.ErrorGracePeriod
 	if drivererr.MayPass(now.Message) {
 		limit = o.settings.SnapshotTimeout
 	}
-	return drivererr.Final(now.Message) && drivererr.Code(now.Message) != "AlreadyExists" && o.now().Sub(now.ErrorTime) > limit
+	return drivererr.Final(now.Message) && drivererr.Code(now.Message) != "AlreadyExists" && o.failingFor(last) > limit
+}
+
+// failingFor is how long a content of renew has had its error. No times of different clocks
+// are compared: the age of the content is by the plugin's clock, as its deadline is, and its
+// age when it got the error by that of the API server.
+func (o operation) failingFor(content followedContent) time.Duration {
+	deadline, _ := objects.DeadlineOf(content) // what is of this plugin has one
+	age := o.now().Sub(deadline.Add(-deadlineMargin))
+	return age - content.status().Written
 }
 
 // renew asks for the snapshot by another content. csi-snapshotter keeps an error in the
@@ -130,7 +139,7 @@ func (o operation) hasFailed(now objects.Status) bool {
 // meanwhile; the status of a new content tells. It has the same VolumeSnapshot's UID,
 // and so the same CSI name, by which the driver finds the snapshot it has.
 func (o operation) renew(ctx context.Context, old followedContent) error {
-	call := o.newCall(objects.PurposeOf(old), o.settings.SnapshotTimeout)
+	call := o.newCall(objects.PurposeOf(old), 0) // failingFor goes by its deadline
 	meta := metav1.ObjectMeta{Name: call.Name(), Labels: maps.Clone(old.GetLabels()), Annotations: maps.Clone(old.GetAnnotations())}
 	meta.Annotations[annotationAttempt] = strconv.Itoa(attemptOf(old) + 1)
 	meta.Annotations[objects.AnnotationDeadline] = objects.FormatTime(call.Deadline)

@@ -32,7 +32,7 @@ func (r *restoration) importContent(ctx context.Context) error {
 			return err
 		}
 		soon, cancel := context.WithTimeout(ctx, lookAgain)
-		r.content, err = r.waitContent(soon, content, errs, "the snapshot to be ready to restore", func(now *snapshotv1.VolumeSnapshotContent) (bool, error) {
+		r.content, err = r.singleContent(content).wait(soon, errs, "the snapshot to be ready to restore", func(now *snapshotv1.VolumeSnapshotContent) (bool, error) {
 			return objects.Handle(now) != "" && objects.Ready(now) && now.DeletionTimestamp == nil, nil
 		})
 		cancel()
@@ -75,7 +75,7 @@ func (s *Snapshotter) lookUp(ctx context.Context, id ids.SnapshotID) (*snapshotv
 	if err != nil {
 		return nil, err
 	}
-	found, err := s.waitFound(ctx, content)
+	found, err := s.singleContent(content).waitFound(ctx)
 	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTimeout)
 	defer cancel()
 	if left := s.removeContent(clean, content); left != nil || isMissing(err) {
@@ -115,7 +115,7 @@ func (r *restoration) importGroup(ctx context.Context) error {
 		r.group, err = api.Contents.Create(soon, r.staticGroup(r.call, id, snapshotv1.VolumeSnapshotContentRetain, classes.GroupLookupClass(id, all)))
 	}
 	if err == nil {
-		_, err = r.waitGroupFound(soon, api, r.group)
+		_, err = r.groupContent(api, r.group).waitFound(soon)
 	}
 	if err != nil {
 		r.log.WithError(err).Warn("the group of the snapshot is not known to the cluster; the restore goes on without it")

@@ -91,6 +91,9 @@ func (r *restoration) waitBound(ctx context.Context) (*corev1.PersistentVolumeCl
 	ctx, errs := r.tolerate(ctx, r.log)
 	defer errs.stop()
 	r.watchWarnings(ctx, r.claim, func(message string) {
+		if message == "" {
+			errs.again()
+		}
 		errs.report(message)
 		switch elsewhere := drivererr.Elsewhere(message) && len(r.places) > 1; {
 		case elsewhere && drivererr.Final(message):

@@ -13,7 +13,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/longshore-dev/velero-plugin/internal/kube"
 	"github.com/longshore-dev/velero-plugin/snapshotter/internal/ids"
 	"github.com/longshore-dev/velero-plugin/snapshotter/internal/objects"
 )
@@ -59,12 +58,12 @@ func (s *Snapshotter) FindLeftovers(ctx context.Context) ([]Leftover, error) {
 		if objects.PurposeOf(record) == objects.Restore {
 			recorded[record.Name] = true
 			remedy, remove := s.recordRemedy(record)
-			found = appendLeftover(s, found, "StorageClass", record, remedy, remove)
+			found = s.appendLeftover(found, "StorageClass", record, remedy, remove)
 		}
 	}
 	for _, content := range contents {
 		if remedy, remove := s.contentRemedy(content); remove != nil && !recorded[content.Name] {
-			found = appendLeftover(s, found, "VolumeSnapshotContent", content, remedy, remove)
+			found = s.appendLeftover(found, "VolumeSnapshotContent", content, remedy, remove)
 		}
 	}
 	followed, errFollowed := s.followedLeftovers(ctx, contents)
@@ -117,7 +116,7 @@ const leftoverTimeout = 3 * time.Minute
 
 // appendLeftover adds an object, unless its call may still run or it is being
 // deleted already: the controllers finish that by themselves.
-func appendLeftover[T metav1.Object](s *Snapshotter, found []Leftover, kind string, object T, remedy string, remove func(context.Context, T) error) []Leftover {
+func (s *Snapshotter) appendLeftover(found []Leftover, kind string, object metav1.Object, remedy string, remove func(context.Context) error) []Leftover {
 	deadline, err := objects.DeadlineOf(object)
 	since := s.now().Sub(deadline)
 	if err != nil || since <= s.settings.SweepAfter || object.GetDeletionTimestamp() != nil {
@@ -129,7 +128,7 @@ func appendLeftover[T metav1.Object](s *Snapshotter, found []Leftover, kind stri
 		remove: func(ctx context.Context) error {
 			ctx, cancel := context.WithTimeout(ctx, leftoverTimeout)
 			defer cancel()
-			return remove(ctx, object)
+			return remove(ctx)
 		},
 	})
 }
@@ -142,49 +141,47 @@ func (s *Snapshotter) groupLeftovers(ctx context.Context) (found []Leftover, err
 	}
 	var errs []error
 	for _, content := range contents {
-		remedy, remove := "", (func(context.Context, *kube.GroupSnapshotContent) error)(nil)
+		remedy, remove, group := "", (func(context.Context) error)(nil), s.groupContent(api, content)
 		switch purpose, known := objects.PurposeOf(content), content.Spec.Source.Handles != nil; {
 		case content.Labels[objects.LabelOperation] != "":
 			over, err := s.isOver(ctx, content)
 			errs = append(errs, err)
 			if over {
-				remedy, remove = "remove it; its backup is over, and the group stays in the storage", func(ctx context.Context, c *kube.GroupSnapshotContent) error {
-					return s.groupContent(api, c).keep(ctx)
-				}
+				remedy, remove = "remove it; its backup is over, and the group stays in the storage", group.keep
 			}
 		case purpose == objects.Group && !known:
-			remedy, remove = "remove it, and its group unless the journal of a backup has it", func(ctx context.Context, c *kube.GroupSnapshotContent) error { return s.removeGroupTaken(ctx, api, c) }
+			remedy, remove = "remove it, and its group unless the journal of a backup has it", group.removeTaken
 		case purpose == objects.Delete && known:
-			remedy, remove = "finish the deletion of its group", func(ctx context.Context, c *kube.GroupSnapshotContent) error { return s.deleteFoundGroup(ctx, api, c) }
+			remedy, remove = "finish the deletion of its group", group.finishDeletion
 		case purpose == objects.Restore && known:
-			remedy, remove = "remove it; the group stays in the storage", s.removeGroup
+			remedy, remove = "remove it; the group stays in the storage", func(ctx context.Context) error { return s.removeGroup(ctx, content) }
 		}
 		if remove != nil {
-			found = appendLeftover(s, found, "VolumeGroupSnapshotContent", content, remedy, remove)
+			found = s.appendLeftover(found, "VolumeGroupSnapshotContent", content, remedy, remove)
 		}
 	}
 	return found, errors.Join(errs...)
 }
 
 // contentRemedy says what is done about a content of ours, and does it.
-func (s *Snapshotter) contentRemedy(content *snapshotv1.VolumeSnapshotContent) (string, func(context.Context, *snapshotv1.VolumeSnapshotContent) error) {
-	source := content.Spec.Source
+func (s *Snapshotter) contentRemedy(content *snapshotv1.VolumeSnapshotContent) (string, func(context.Context) error) {
+	source, single := content.Spec.Source, s.singleContent(content)
 	switch purpose := objects.PurposeOf(content); {
 	case content.Labels[objects.LabelOperation] != "": // see followedLeftovers
 	case purpose == objects.Snapshot && source.VolumeHandle != nil:
-		return "remove it, and its snapshot unless the journal of a backup has it", s.removeTaken
+		return "remove it, and its snapshot unless the journal of a backup has it", single.removeTaken
 	case purpose == objects.Delete && source.SnapshotHandle != nil:
-		return "finish the deletion of its snapshot", s.finishDeletion
+		return "finish the deletion of its snapshot", single.finishDeletion
 	case purpose == objects.Restore && source.SnapshotHandle != nil:
-		return "remove it; the snapshot stays in the storage", s.removeContent
+		return "remove it; the snapshot stays in the storage", func(ctx context.Context) error { return s.removeContent(ctx, content) }
 	}
 	return "", nil
 }
 
 // recordRemedy says what is done about a restore's record, and does it.
-func (s *Snapshotter) recordRemedy(record *storagev1.StorageClass) (string, func(context.Context, *storagev1.StorageClass) error) {
+func (s *Snapshotter) recordRemedy(record *storagev1.StorageClass) (string, func(context.Context) error) {
 	if state := stateOf(record); state.handedOver != "" {
-		return "remove it; PersistentVolume " + state.handedOver + " has its volume " + ids.Short(state.handle), s.finishHandOver
+		return "remove it; PersistentVolume " + state.handedOver + " has its volume " + ids.Short(state.handle), func(ctx context.Context) error { return s.finishHandOver(ctx, record) }
 	}
-	return "remove it and the volume of its restore, which nobody was given", s.removeRestore
+	return "remove it and the volume of its restore, which nobody was given", func(ctx context.Context) error { return s.removeRestore(ctx, record) }
 }

@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/longshore-dev/velero-plugin/snapshotter/internal/objects"
@@ -22,14 +21,14 @@ func (s *Snapshotter) followedLeftovers(ctx context.Context, contents []*snapsho
 	for _, content := range contents {
 		over, err := s.isOver(ctx, content)
 		if over {
-			found = appendLeftover(s, found, "VolumeSnapshotContent", content, "remove it; its backup is over, and the snapshot stays in the storage", s.forgetFollowed)
+			found = s.appendLeftover(found, "VolumeSnapshotContent", content, "remove it; its backup is over, and the snapshot stays in the storage", s.singleContent(content).keep)
 		}
 		errs = append(errs, err)
 	}
 	for _, failure := range failures {
 		over, err := s.isOver(ctx, failure)
 		if over {
-			found = appendLeftover(s, found, "ConfigMap", failure, "remove it: its backup is over", func(ctx context.Context, failure *corev1.ConfigMap) error {
+			found = s.appendLeftover(found, "ConfigMap", failure, "remove it: its backup is over", func(ctx context.Context) error {
 				_, err := maps.Delete(ctx, failure, nil)
 				return err
 			})
@@ -49,8 +48,4 @@ func (s *Snapshotter) isOver(ctx context.Context, object metav1.Object) (bool, e
 		return false, fmt.Errorf("look for leftovers of operation %s: %w", object.GetLabels()[objects.LabelOperation], err)
 	}
 	return backup == nil || slices.Contains(ended, backup.Status.Phase), nil
-}
-
-func (s *Snapshotter) forgetFollowed(ctx context.Context, content *snapshotv1.VolumeSnapshotContent) error {
-	return s.singleContent(content).keep(ctx)
 }

@@ -25,9 +25,10 @@ type tolerance struct {
 	log    logrus.FieldLogger
 	end    context.CancelCauseFunc
 
-	mu    sync.Mutex
-	last  string
-	timer *time.Timer
+	mu     sync.Mutex
+	last   string
+	failed time.Time // since when errors count, zero while none does
+	timer  *time.Timer
 }
 
 // driverError is an error of a driver that has lasted.
@@ -58,21 +59,26 @@ func (s *Snapshotter) tolerate(ctx context.Context, log logrus.FieldLogger) (con
 func (t *tolerance) report(message string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if message == "" || message == t.last {
+	if message == "" {
 		return
 	}
-	t.last = message
-	t.log.WithField("message", message).Warn("the driver reports an error; it is asked again")
+	if message != t.last {
+		t.last = message
+		t.log.WithField("message", message).Warn("the driver reports an error; it is asked again")
+	}
 	if drivererr.MayPass(message) && !t.counts {
-		t.stopTimer()
+		t.pass()
 		return
 	}
 	grace := t.grace
 	if drivererr.Missing(message) {
 		grace = min(missingTime, grace)
 	}
+	if t.failed.IsZero() {
+		t.failed = time.Now()
+	}
 	if t.timer == nil {
-		t.timer = time.AfterFunc(grace, contained(t.log, "the wait for the driver", func() { t.end(&driverError{t.message(), grace}) }))
+		t.timer = time.AfterFunc(grace-time.Since(t.failed), contained(t.log, "the wait for the driver", func() { t.end(&driverError{t.message(), grace}) }))
 	}
 }
 
@@ -87,6 +93,19 @@ func (t *tolerance) of(handle, message string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.last = ""
+	t.pass()
+}
+
+// again is told that the driver has been asked again, and may be at work: its errors count
+// when it fails once more.
+func (t *tolerance) again() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.stopTimer()
+}
+
+func (t *tolerance) pass() {
+	t.failed = time.Time{}
 	t.stopTimer()
 }
 

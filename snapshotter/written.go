@@ -4,9 +4,6 @@ import (
 	"context"
 	"maps"
 
-	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
-
-	"github.com/longshore-dev/velero-plugin/internal/kube"
 	"github.com/longshore-dev/velero-plugin/snapshotter/internal/ids"
 	"github.com/longshore-dev/velero-plugin/snapshotter/internal/objects"
 )
@@ -79,32 +76,17 @@ func (s *Snapshotter) inJournal(ctx context.Context, is func(id ids.SnapshotID) 
 	return false, err
 }
 
-// removeTaken removes the content of a call that took a snapshot. The snapshot goes too,
+// removeTaken removes the content of a call that took what it stands for. That goes too,
 // unless the call has written its ID down: a later call of the backup may then have been
 // given it, and what becomes of it is for the journal to say.
-func (s *Snapshotter) removeTaken(ctx context.Context, content *snapshotv1.VolumeSnapshotContent) error {
-	handle := objects.Handle(content)
-	known, err := s.inJournal(ctx, func(id ids.SnapshotID) bool { return id.Driver == content.Spec.Driver && id.Handle == handle })
-	switch {
-	case err != nil:
-		return err
-	case !known:
-		return s.singleContent(content).delete(ctx)
-	}
-	return s.singleContent(content).keep(ctx)
-}
-
-// removeGroupTaken is removeTaken for a group.
-func (s *Snapshotter) removeGroupTaken(ctx context.Context, api *kube.GroupSnapshots, content *kube.GroupSnapshotContent) error {
-	group := snapshotKey{content.Spec.Driver, content.Status.Handle}
-	known, err := s.inJournal(ctx, func(id ids.SnapshotID) bool {
-		return group.handle != "" && snapshotKey{id.Driver, id.Group.Handle} == group
-	})
+func (c contentState[T, L]) removeTaken(ctx context.Context) error {
+	taken := snapshotKey{c.status().Driver, c.status().Handle}
+	known, err := c.s.inJournal(ctx, func(id ids.SnapshotID) bool { return taken.handle != "" && c.kind.key(id) == taken })
 	switch {
 	case err != nil:
 		return err
 	case known:
-		return s.groupContent(api, content).keep(ctx)
+		return c.keep(ctx)
 	}
-	return s.groupContent(api, content).delete(ctx)
+	return c.delete(ctx)
 }

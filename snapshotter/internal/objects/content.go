@@ -75,9 +75,9 @@ type Status struct {
 	Ready, Asking  bool   // see [Ready] and [Asking]
 	Asked          bool   // see [Asked] and [GroupAsked]
 	Policy         snapshotv1.DeletionPolicy
-	Message        string // the error, "" if there is none
-	ErrorTime      time.Time
-	State          string // for a person
+	Message        string        // the error, "" if there is none
+	State          string        // for a person
+	Written        time.Duration // how long after the content was made this was last written
 }
 
 // StatusOf is what csi-snapshotter reports of a snapshot.
@@ -85,13 +85,19 @@ func StatusOf(content *snapshotv1.VolumeSnapshotContent) Status {
 	return Status{
 		Driver: content.Spec.Driver, Handle: Handle(content), Ready: Ready(content), Asking: Asking(content),
 		Asked: Asked(content), Policy: content.Spec.DeletionPolicy,
-		Message: Message(content), ErrorTime: timeOf(statusOf(content).Error), State: State(content),
+		Message: Message(content), State: State(content), Written: written(content),
 	}
 }
 
-// timeOf returns since when a status has the error, now if that is not known.
-func timeOf(err *snapshotv1.VolumeSnapshotError) time.Time {
-	return ptr.Deref(ptr.Deref(err, snapshotv1.VolumeSnapshotError{}).Time, metav1.Now()).Time
+// written is how long after it was made the status of a content was last written, by the
+// clock of the API server.
+func written(content metav1.Object) (after time.Duration) {
+	for _, by := range content.GetManagedFields() {
+		if by.Subresource == "status" && by.Time != nil {
+			after = max(after, by.Time.Sub(content.GetCreationTimestamp().Time))
+		}
+	}
+	return after
 }
 
 // ErrorText returns the message of an error in a status, "" if there is none.

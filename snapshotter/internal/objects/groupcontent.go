@@ -47,7 +47,7 @@ func StatusOfGroup(content *kube.GroupSnapshotContent) Status {
 	return Status{
 		Driver: content.Spec.Driver, Handle: content.Status.Handle, Ready: content.Status.ReadyToUse, Asking: groupAsking(content),
 		Asked: GroupAsked(content), Policy: content.Spec.DeletionPolicy,
-		Message: ErrorText(content.Status.Error), ErrorTime: timeOf(content.Status.Error), State: GroupState(content),
+		Message: ErrorText(content.Status.Error), State: GroupState(content), Written: written(content),
 	}
 }
 

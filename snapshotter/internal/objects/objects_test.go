@@ -4,9 +4,12 @@ import (
 	"testing"
 	"time"
 
+	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/longshore-dev/velero-plugin/internal/kube"
 )
 
 func TestPurposeOf(t *testing.T) {
@@ -36,6 +39,24 @@ func TestCallNames(t *testing.T) {
 
 	first.Backup = "a-backup"
 	require.Equal(t, first.Backup, first.Meta("").Annotations[AnnotationBackup])
+}
+
+// TestStatusWritten: when a status was written is told by the clock of the API server alone.
+func TestStatusWritten(t *testing.T) {
+	made := metav1.NewTime(time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC))
+	at := func(after time.Duration, subresource string) metav1.ManagedFieldsEntry {
+		return metav1.ManagedFieldsEntry{Subresource: subresource, Time: &metav1.Time{Time: made.Add(after)}}
+	}
+	hourAhead := metav1.NewTime(made.Add(time.Hour))
+	content := &snapshotv1.VolumeSnapshotContent{
+		ObjectMeta: metav1.ObjectMeta{CreationTimestamp: made},
+		Status:     &snapshotv1.VolumeSnapshotContentStatus{Error: &snapshotv1.VolumeSnapshotError{Time: &hourAhead}},
+	}
+	require.Zero(t, StatusOf(content).Written)
+	content.ManagedFields = []metav1.ManagedFieldsEntry{at(time.Second, "status"), at(5*time.Second, "status"), at(9*time.Second, ""), {Subresource: "status"}}
+	require.Equal(t, 5*time.Second, StatusOf(content).Written)
+	group := &kube.GroupSnapshotContent{ObjectMeta: content.ObjectMeta}
+	require.Equal(t, 5*time.Second, StatusOfGroup(group).Written)
 }
 
 func TestProvisioned(t *testing.T) {
