@@ -108,7 +108,8 @@ func (a *Action) follow(ctx context.Context, item []byte, b backup) (string, err
 }
 
 // snapshotterOf opens the snapshotter of the location that the backup takes snapshots
-// with, of which Velero allows one for a provider. It is opened once for a backup, but for failures.
+// with, of which Velero allows one for a provider. It is opened once for a backup, and
+// again after a failure.
 func (a *Action) snapshotterOf(ctx context.Context, b backup) opened {
 	a.mu.Lock()
 	defer a.mu.Unlock()

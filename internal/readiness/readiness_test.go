@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -13,6 +12,7 @@ import (
 	"github.com/sirupsen/logrus/hooks/test"
 	"github.com/stretchr/testify/require"
 
+	"github.com/longshore-dev/velero-plugin/internal/testbed"
 	"github.com/longshore-dev/velero-plugin/snapshotter"
 )
 
@@ -37,10 +37,7 @@ func actionOn(t *testing.T, answers map[string]string) (*Action, *int) {
 		fmt.Fprint(w, `{"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404}`)
 	}))
 	t.Cleanup(api.Close)
-	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
-	text := fmt.Sprintf("clusters: [{name: c, cluster: {server: %q}}]\ncontexts: [{name: c, context: {cluster: c}}]\ncurrent-context: c\n", api.URL)
-	require.NoError(t, os.WriteFile(kubeconfig, []byte(text), 0o600))
-	t.Setenv("KUBECONFIG", kubeconfig)
+	t.Setenv("KUBECONFIG", testbed.Kubeconfig(t, api.URL))
 	t.Setenv("VELERO_NAMESPACE", "velero")
 	log, _ := test.NewNullLogger()
 	return New("longshore.dev/s3-csi", snapshotter.NewOperations(time.Now()), log), requests
