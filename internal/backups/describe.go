@@ -61,6 +61,9 @@ func (l *Location) Describe(ctx context.Context, backup string) (*Description, e
 	items, itemsErr := l.ResourceList(ctx, backup)
 	volumes, volumesErr := l.Volumes(ctx, backup)
 	results, resultsErr := l.Results(ctx, backup)
+	if err == nil && b.Before113() { // which may have written neither
+		volumesErr, resultsErr = unlessMissing(volumesErr), unlessMissing(resultsErr)
+	}
 	objects, objectsErr := l.Objects(ctx, backup)
 	d := describe(b)
 	d.Name, d.Objects, d.Errors, d.Warnings = backup, objects, results.Errors, results.Warnings
@@ -72,6 +75,13 @@ func (l *Location) Describe(ctx context.Context, backup string) (*Description, e
 		return cmp.Or(cmp.Compare(a.Claim, b.Claim), cmp.Compare(a.Volume, b.Volume))
 	})
 	return d, errors.Join(err, itemsErr, volumesErr, resultsErr, objectsErr)
+}
+
+func unlessMissing(err error) error {
+	if IsMissing(err) {
+		return nil
+	}
+	return err
 }
 
 func describe(b *Backup) *Description {

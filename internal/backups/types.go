@@ -39,7 +39,10 @@ type Status struct {
 	SnapshotsCompleted  int        `json:"volumeSnapshotsCompleted"`
 	OperationsAttempted int        `json:"backupItemOperationsAttempted"`
 	OperationsFailed    int        `json:"backupItemOperationsFailed"`
-	Progress            *struct {
+	// CSISnapshotsCompleted are those that Velero took itself.
+	CSISnapshotsCompleted int       `json:"csiVolumeSnapshotsCompleted"`
+	HookStatus            *struct{} `json:"hookStatus"`
+	Progress              *struct {
 		ItemsBackedUp int `json:"itemsBackedUp"`
 	} `json:"progress"`
 }
@@ -57,6 +60,15 @@ func Finished(phase string) bool {
 
 // Schedule is the name of the Schedule that made the backup, if one did.
 func (b *Backup) Schedule() string { return b.Metadata.Labels["velero.io/schedule-name"] }
+
+// Before113 tells whether a Velero before 1.13 made the backup. From then on each has a
+// hookStatus, and a list of its volumes.
+func (b *Backup) Before113() bool { return b.Status.HookStatus == nil }
+
+// Expired tells whether Velero deletes the backup when it next looks for old ones.
+func (b *Backup) Expired() bool {
+	return b.Status.Expiration != nil && b.Status.Expiration.Before(time.Now())
+}
 
 // Restorable tells whether Velero restores from a backup in this phase.
 func (b *Backup) Restorable() bool {

@@ -100,13 +100,23 @@ func (c *Cluster) list(ctx context.Context, kind Kind) ([]object, error) {
 	return list.Items, nil
 }
 
+// defaultName is the location that Velero makes the default one when it starts, unless its
+// server is told another.
+const defaultName = "default"
+
+func isDefault(o object) bool { return o.Spec.Default }
+
+// pick chooses as Velero does: where no name is given, spec.default counts, and the name
+// only where no location has that.
 func pick(items []object, name string) (*object, error) {
 	choose := func(o object) bool { return o.Metadata.Name == name }
 	switch {
 	case name == "" && len(items) == 1:
 		return &items[0], nil
+	case name == "" && slices.ContainsFunc(items, isDefault):
+		choose = isDefault
 	case name == "":
-		choose = func(o object) bool { return o.Spec.Default || o.Metadata.Name == "default" }
+		name = defaultName
 	}
 	i := slices.IndexFunc(items, choose)
 	if i < 0 && len(items) == 0 {

@@ -70,6 +70,13 @@ func TestPick(t *testing.T) {
 	found, err = pick(named("a", "default"), "")
 	require.NoError(t, err)
 	require.Equal(t, "default", found.Metadata.Name)
+	chosen := named("a", "default", "primary")
+	chosen[2].Spec.Default = true
+	found, err = pick(chosen, "")
+	require.NoError(t, err)
+	require.Equal(t, "primary", found.Metadata.Name, "spec.default counts, as for Velero")
+	_, err = pick(named("a", "b"), "")
+	require.EqualError(t, err, `there is no "default", only a, b`)
 	_, err = pick(named("a", "b"), "c")
 	require.EqualError(t, err, `there is no "c", only a, b`)
 	_, err = pick(nil, "")

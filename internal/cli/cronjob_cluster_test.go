@@ -36,6 +36,9 @@ func (i *installed) cronJob(id string) {
 	}))
 	i.Cleanup(gateway.Close)
 	i.put(backupOf(id).Objects(i.T))
+	i.content("longshore-snapshot-5cbf8f5e-0d0a-4f2c-9a56-0e2b1f3c4d60", "followed", map[string]string{
+		"app.kubernetes.io/managed-by": "longshore", "longshore.dev/purpose": "snapshot", "longshore.dev/velero": "velero", "longshore.dev/operation": "o",
+	}, map[string]string{"longshore.dev/deadline": "2100-01-01T00:00:00Z", "longshore.dev/backup": "running"})
 	job, err := i.Kube.BatchV1().CronJobs("velero").Get(i.Context(), "longshore-verify", metav1.GetOptions{})
 	require.NoError(i, err)
 	args := job.Spec.JobTemplate.Spec.Template.Spec.Containers[0].Args

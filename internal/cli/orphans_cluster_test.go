@@ -18,6 +18,7 @@ import (
 
 	"github.com/longshore-dev/velero-plugin/internal/backups/backuptest"
 	"github.com/longshore-dev/velero-plugin/internal/check"
+	"github.com/longshore-dev/velero-plugin/snapshotter"
 )
 
 // orphans has snapshots in the cluster that no backup names, among others that one
@@ -26,7 +27,14 @@ func (i *installed) orphans(t *testing.T) {
 	i = &installed{t, i.Cluster, i.s3}
 	alone(t)
 	i.put(backuptest.New("nightly").Objects(t))
-	step := i.unneeded(exitFailed)[stepOrphans]
+	i.put(map[string][]byte{"backups/here/here.tar.gz": []byte("x"), "backups/begun/begun-logs.gz": []byte("x")})
+	step := i.unneeded(exitFailed)[stepFolders]
+	require.Contains(t, step.Detail, "of 2 folders Velero makes no Backup")
+	for _, name := range []string{"here", "begun"} {
+		require.NoError(t, i.Apply(t.Context(), `{apiVersion: velero.io/v1, kind: Backup, metadata: {name: `+name+`, namespace: velero}, spec: {}}`))
+	}
+	require.Equal(t, check.OK, i.unneeded(exitFailed)[stepFolders].Outcome, "the cluster has their Backups")
+	step = i.unneeded(exitFailed)[stepOrphans]
 	require.Equal(t, check.OK, step.Outcome, "%+v", step)
 	require.Contains(t, step.Detail, "what only the storage has cannot be listed")
 
@@ -41,6 +49,8 @@ func (i *installed) orphans(t *testing.T) {
 	i.content("named", "6f1c", map[string]string{"velero.io/backup-name": "renamed"}, nil) // backuptest.SnapshotID
 	i.content("restored", "h4", map[string]string{"velero.io/backup-name": "deleted", "velero.io/restore-name": "r"}, nil)
 	i.content("users", "h5", nil, nil)
+	i.journal("5cbf8f5e-0d0a-4f2c-9a56-0e2b1f3c4d5e", "nightly", snapshotter.StoreName(i.s3.Endpoint, storedIn, ""))
+	i.journal("5cbf8f5e-0d0a-4f2c-9a56-0e2b1f3c4d5f", "nightly", "")
 	require.NoError(t, i.CreateNamespace(t.Context(), "velero-two"))
 	require.NoError(t, i.Apply(t.Context(), `{apiVersion: velero.io/v1, kind: Backup, metadata: {name: weekly, namespace: velero-two}, spec: {}}`))
 
@@ -48,10 +58,34 @@ func (i *installed) orphans(t *testing.T) {
 	require.Equal(t, check.Warning, step.Outcome, "%+v", step)
 	require.Contains(t, step.Detail, "VolumeSnapshotContent "+killed+` has a snapshot for backup "nightly-0"`)
 	require.Contains(t, step.Detail, "VolumeSnapshotContent lost is of backup deleted, which is neither in this location nor in the cluster")
+	require.Contains(t, step.Detail, `snapshot h6 was taken for backup "nightly", and no stored list names it`)
+	require.Contains(t, step.Detail, "ConfigMap longshore-journal-5cbf8f5e-0d0a-4f2c-9a56-0e2b1f3c4d5f: whether the backup has its snapshots cannot be told")
 	for _, name := range []string{running, "kept", "elsewhere", "named", "restored", "users"} {
 		require.NotContains(t, step.Detail, "VolumeSnapshotContent "+name)
 	}
 	require.Contains(t, step.Hint, "velero-plugin-longshore sweep")
+}
+
+// journal writes down that snapshot h6 was taken for a backup, long ago.
+func (i *installed) journal(uid, backup, store string) {
+	i.Helper()
+	location := "default"
+	if store == "" {
+		location = ""
+	}
+	maps := i.Kube.CoreV1().ConfigMaps("velero")
+	page, err := maps.Create(i.Context(), &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: "longshore-journal-" + uid, Labels: map[string]string{"app.kubernetes.io/managed-by": "longshore", "longshore.dev/purpose": "journal", "longshore.dev/velero": "velero"},
+			Annotations: map[string]string{
+				"longshore.dev/deadline": "2026-01-01T00:00:00Z", "longshore.dev/backup": backup, "longshore.dev/backup-uid": "gone",
+				"longshore.dev/backup-location": location, "longshore.dev/backup-store": store,
+			},
+		},
+		Data: map[string]string{"call": strings.Replace(backuptest.SnapshotID, "6f1c", "h6", 1)},
+	}, metav1.CreateOptions{})
+	require.NoError(i, err)
+	i.Cleanup(func() { require.NoError(i, maps.Delete(context.Background(), page.Name, metav1.DeleteOptions{})) })
 }
 
 // unneeded verifies all backups and returns the steps about the location.

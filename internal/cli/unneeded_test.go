@@ -34,9 +34,10 @@ const (
 func TestUnneeded(t *testing.T) {
 	s := newStorage(t, testbed.S3Options{})
 	s.store("velero", backuptest.New("nightly-1").Objects(t))
-	none := s.verify(exitOK, "nothing", "--all")[""]
-	require.Equal(t, check.Warning, none[stepFolders].Outcome)
-	require.Contains(t, none[stepFolders].Detail, "has no backup at all")
+	none := s.verify(exitFailed, "nothing", "--all")[""]
+	require.Equal(t, check.Failed, none[stepFolders].Outcome)
+	require.Contains(t, none[stepFolders].Detail, `has no backup at all (bucket `+bucket+`, prefix "nothing/")`)
+	require.Contains(t, none[stepFolders].Hint, "make a first backup")
 
 	fresh := s.broken("velero/backups/nightly-1/nightly-1.tar.gz", 0)
 	steps := s.verify(exitOK, "velero", "--all")[""]
@@ -58,7 +59,7 @@ func TestUnneeded(t *testing.T) {
 	s.broken("elsewhere/data", 9*24*time.Hour)
 	steps = s.verify(exitFailed, "velero", "--all")[""]
 	require.Equal(t, check.Warning, steps[stepFolders].Outcome)
-	require.Equal(t, "3 folders hold no backup: half, page, running; Velero asks for what is in them each minute, by 8640 requests a day", steps[stepFolders].Detail)
+	require.Equal(t, "of 3 folders Velero makes no Backup: half, page, running; it asks for what is in them each minute, by 8640 requests a day", steps[stepFolders].Detail)
 	require.Equal(t, check.Warning, steps[stepUploads].Outcome)
 	require.Equal(t, "1 upload was broken off more than a day ago, and the parts take up 1.0 MiB: velero/backups/nightly-0/nightly-0.tar.gz (1.0 MiB, 3 days old)", steps[stepUploads].Detail)
 	for _, step := range []string{stepFolders, stepUploads} {
@@ -73,6 +74,49 @@ func TestUnneeded(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, client.AbortMultipartUpload(t.Context(), bucket, "velero/backups/nightly-1/nightly-1.tar.gz", fresh))
 	s.refusesUploads()
+}
+
+// TestArchivesAreKept: nobody is told to remove a folder with an archive, which a cluster
+// that has the Backup restores from.
+func TestArchivesAreKept(t *testing.T) {
+	s := newStorage(t, testbed.S3Options{})
+	noMetadata, damaged, noArchive := backuptest.New("bare").Objects(t), backuptest.New("page").Objects(t), backuptest.New("half").Objects(t)
+	delete(noMetadata, "backups/bare/velero-backup.json")
+	damaged["backups/page/velero-backup.json"] = []byte("<html>")
+	delete(noArchive, "backups/half/half.tar.gz")
+	delete(noArchive, "backups/half/velero-backup.json")
+	for _, objects := range []map[string][]byte{noMetadata, damaged, noArchive} {
+		s.store("velero", objects)
+	}
+	all := s.verify(exitFailed, "velero", "--all")
+	require.Equal(t, check.Warning, all[""][stepFolders].Outcome)
+	require.Contains(t, all[""][stepFolders].Detail, "half, bare, page")
+	require.Regexp(t, `remove half from the storage.*\nkeep bare, page: `, all[""][stepFolders].Hint)
+	for _, step := range []check.Result{all["bare"]["objects"], all["page"]["metadata"]} {
+		require.Equal(t, check.Failed, step.Outcome)
+		require.Contains(t, step.Hint, "keep the folder")
+		require.NotContains(t, step.Hint, "remove")
+	}
+	require.Contains(t, all["half"]["objects"].Hint, "remove the folder")
+}
+
+// TestClosedIsNoDamage: a backup that the location's keys do not open is not taken for a
+// folder without a backup.
+func TestClosedIsNoDamage(t *testing.T) {
+	s := newStorage(t, testbed.S3Options{})
+	keys := newRotation(t)
+	s.storeByPlugin("sealed", backuptest.New("nightly-1").Objects(t), keys.old)
+	s.store("plain", backuptest.New("nightly-1").Objects(t))
+	for name, args := range map[string][]string{
+		"no key":      {"sealed"},
+		"another key": append([]string{"sealed"}, configured(keys.now)...),
+		"required":    append([]string{"plain"}, configured(keys.old, "--config", "encryptionRequired=true")...),
+	} {
+		all := s.verify(exitFailed, args[0], append(args[1:], "--all")...)
+		require.Equal(t, check.Failed, all["nightly-1"]["metadata"].Outcome, name)
+		require.NotContains(t, all["nightly-1"]["metadata"].Hint, "remove", name)
+		require.Equal(t, check.OK, all[""][stepFolders].Outcome, name)
+	}
 }
 
 // broken begins an upload of that age, of one part of a MiB, and returns its ID.
@@ -102,14 +146,8 @@ func (s *storage) broken(key string, age time.Duration) string {
 // refusesUploads has a policy that does not allow to list uploads.
 func (s *storage) refusesUploads() {
 	s.Helper()
-	upstream, err := url.Parse(s.Endpoint)
-	require.NoError(s, err)
-	forward := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
-		r.SetURL(upstream)
-		r.Out.Host = r.In.Host // it is signed
-	}}
 	refused := 0
-	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	proxy := s.through(func(w http.ResponseWriter, r *http.Request, forward http.Handler) {
 		if !r.URL.Query().Has("uploads") {
 			forward.ServeHTTP(w, r)
 			return
@@ -117,10 +155,9 @@ func (s *storage) refusesUploads() {
 		refused++
 		w.WriteHeader(http.StatusForbidden)
 		_, _ = io.WriteString(w, `<?xml version="1.0"?><Error><Code>AccessDenied</Code><Message>no</Message></Error>`)
-	}))
-	s.Cleanup(proxy.Close)
+	})
 	var out, errs bytes.Buffer
-	status := Run([]string{"verify", "--all", "-o", "json", "--bucket", bucket, "--prefix", "velero", "--config", "s3Url=" + proxy.URL, "--credentials-file", s.CredentialsFile}, "test", &out, &errs)
+	status := Run([]string{"verify", "--all", "-o", "json", "--bucket", bucket, "--prefix", "velero", "--config", "s3Url=" + proxy, "--credentials-file", s.CredentialsFile}, "test", &out, &errs)
 	require.Equal(s, exitFailed, status, "%s%s", out.String(), errs.String())
 	var told struct{ Steps []check.Result }
 	require.NoError(s, json.Unmarshal(out.Bytes(), &told))
@@ -128,4 +165,18 @@ func (s *storage) refusesUploads() {
 	require.Equal(s, check.Skipped, step.Outcome)
 	require.Contains(s, step.Detail, "s3:ListBucketMultipartUploads")
 	require.NotZero(s, refused)
+}
+
+// through is the storage behind a proxy that does with a request as it likes.
+func (s *storage) through(do func(w http.ResponseWriter, r *http.Request, forward http.Handler)) (endpoint string) {
+	s.Helper()
+	upstream, err := url.Parse(s.Endpoint)
+	require.NoError(s, err)
+	forward := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(upstream)
+		r.Out.Host = r.In.Host // it is signed
+	}}
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { do(w, r, forward) }))
+	s.Cleanup(proxy.Close)
+	return proxy.URL
 }

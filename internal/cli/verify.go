@@ -98,7 +98,7 @@ func (v *verifying) verify(ctx context.Context, l *opened, args []string) error 
 	if v.options.Cluster, err = v.into(); err != nil {
 		return err
 	}
-	v.options.Uploads, v.options.ReadOnly = l.store, l.readOnly
+	v.options.Uploads, v.options.ReadOnly, v.options.All = l.store, l.readOnly, v.all
 	verifier := verify.New(l.Location, v.options)
 	tell := v.asText
 	if v.output == "json" {
@@ -128,7 +128,8 @@ func (v *verifying) into() (*verify.Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	return verify.NewCluster(cluster, v.log(v.stderr)), nil
+	log := v.log(v.stderr)
+	return verify.NewCluster(cluster, clusterLists{cluster, log}, log), nil
 }
 
 func (v *verifying) names(ctx context.Context, l *opened, args []string) ([]string, error) {

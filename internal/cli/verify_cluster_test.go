@@ -42,6 +42,7 @@ const (
 	stepClaims   = "claims' classes"
 	stepRestore  = "restore of snapshots"
 	stepSnapshot = "stored snapshots"
+	stepFeatures = "Velero's features"
 )
 
 // verify verifies a backup of one snapshot, which the storage does have, and then
@@ -63,7 +64,7 @@ func (i *installed) verify(t *testing.T) {
 	require.NoError(t, err)
 
 	i.verifyGood(id)
-	i.cronJob(id)
+	t.Run("CronJob", func(t *testing.T) { (&installed{t, i.Cluster, i.s3}).cronJob(id) })
 	i.as(before)
 	for name, h := range i.lacking(id, late) {
 		t.Run(name, func(t *testing.T) {
@@ -88,6 +89,9 @@ func (i *installed) verify(t *testing.T) {
 	}
 	require.NoError(t, i.ControlDriver(testbed.DriverControl{}))
 	i.verifyElsewhere(id)
+	i.as(before)
+	t.Run("features", func(t *testing.T) { (&installed{t, i.Cluster, i.s3}).verifyFeatures(id) })
+	t.Run("deleting", func(t *testing.T) { (&installed{t, i.Cluster, i.s3}).verifyDeleting(id) })
 	i.as(before)
 	i.verifyVolumes(id)
 	i.as(before)
@@ -136,6 +140,70 @@ func (i *installed) verifyElsewhere(id string) {
 		require.Contains(i, steps[name].Detail, says)
 	}
 	require.Equal(i, check.OK, steps["archive"].Outcome, "by itself it is good")
+}
+
+// verifyFeatures has a backup with a volume that Velero took a snapshot of itself, and one
+// with a volume that a data mover saved, which Velero restores with EnableCSI alone.
+func (i *installed) verifyFeatures(id string) {
+	i.Helper()
+	defer i.args(`["server","--features="]`)
+	taken := func(b *backuptest.Backup) {
+		b.Lists["-volumeinfo.json.gz"] = append(b.Lists["-volumeinfo.json.gz"].([]any), map[string]any{
+			"pvcName": "own", "pvcNamespace": "shop", "pvName": "pvc-4", "backupMethod": "CSISnapshot", "result": "succeeded",
+			"csiSnapshotInfo": map[string]any{"snapshotHandle": "h", "driver": "nobody.example"},
+		})
+	}
+	for _, change := range []func(*backuptest.Backup){taken, movedBy("")} {
+		i.args(`["server","--features="]`)
+		b := backupOf(id)
+		change(b)
+		step := i.verified(exitFailed, b, "--no-archive")[stepFeatures]
+		require.Equal(i, check.Failed, step.Outcome, "%+v", step)
+		require.Contains(i, step.Detail, "would come back empty")
+		require.Contains(i, step.Hint, "put EnableCSI back")
+		i.args(`["server","--features=EnableCSI"]`)
+		require.Equal(i, check.OK, i.stepOf(b, stepFeatures).Outcome)
+	}
+}
+
+// stepOf is one step about a backup, whatever came of the others.
+func (i *installed) stepOf(b *backuptest.Backup, step string) check.Result {
+	i.Helper()
+	i.put(b.Objects(i.T))
+	var out, errs bytes.Buffer
+	Run([]string{"verify", b.Name, "-o", "json", "--no-archive", "--kubeconfig", i.Kubeconfig}, "test", &out, &errs)
+	var told struct {
+		Backups []struct{ Steps []check.Result }
+	}
+	require.NoError(i, json.Unmarshal(out.Bytes(), &told), errs.String())
+	return byName(told.Backups[0].Steps)[step]
+}
+
+// verifyDeleting has Velero delete the snapshots of a backup, and then its objects, while
+// all backups are verified.
+func (i *installed) verifyDeleting(id string) {
+	i.Helper()
+	stored, _, err := snapshotter.ReadID(id)
+	require.NoError(i, err)
+	i.put(backupOf(strings.Replace(id, stored.Handle, stored.Handle+"0", 1)).Objects(i.T))
+	i.put(backuptest.New("another").Objects(i.T))
+	steps := func() map[string]check.Result {
+		var told struct {
+			Backups []struct{ Steps []check.Result }
+		}
+		require.NoError(i, json.NewDecoder(strings.NewReader(i.run(exitFailed, "verify", "--all", "-o", "json"))).Decode(&told))
+		require.Len(i, told.Backups, 2)
+		return byName(told.Backups[1].Steps)
+	}
+	require.Equal(i, check.Failed, steps()[stepSnapshot].Outcome)
+	require.NoError(i, i.Apply(i.Context(), `{apiVersion: velero.io/v1, kind: Backup, metadata: {name: nightly, namespace: velero}, spec: {}, status: {phase: Deleting}}`))
+	i.Cleanup(func() {
+		err := i.Kube.CoreV1().RESTClient().Delete().AbsPath("/apis/velero.io/v1/namespaces/velero/backups/nightly").Do(context.Background()).Error()
+		require.NoError(i, err)
+	})
+	step := steps()[stepSnapshot]
+	require.Equal(i, check.Skipped, step.Outcome, "%+v", step)
+	require.Contains(i, step.Detail, "Velero deletes this backup")
 }
 
 // verifyVolumes has a volume made from a snapshot, and from one that is gone.

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/minio/minio-go/v7"
 	"github.com/stretchr/testify/require"
 
 	"github.com/longshore-dev/velero-plugin/internal/backups"
@@ -193,6 +194,7 @@ func damages(t *testing.T) map[string]damage {
 		"nothing in it":  {before: func(b *backuptest.Backup) { empty(b) }, step: "items", outcome: check.Warning, says: "nothing is in this backup"},
 		"null for items": {before: func(b *backuptest.Backup) { b.Lists["-resource-list.json.gz"] = nil; b.Status()["progress"] = nil }, step: "archive", says: "is in the archive and not in the list"},
 	}
+	maps.Copy(all, olderVeleros())
 	for _, list := range []struct{ object, step string }{
 		{"-resource-list.json.gz", "items"}, {"-volumesnapshots.json.gz", "snapshots"}, {"-volumeinfo.json.gz", "volumes"},
 		{"-podvolumebackups.json.gz", "pod volumes"}, {"-itemoperations.json.gz", "operations"}, {"-results.gz", "results"},
@@ -206,6 +208,49 @@ func damages(t *testing.T) map[string]damage {
 	}
 	all["no archive"] = damage{after: remove(archive), step: "objects", says: "nightly.tar.gz is missing"}
 	return all
+}
+
+// olderVeleros are backups without what Velero before 1.13 did not write, and before 1.11.
+func olderVeleros() map[string]damage {
+	without := func(ends ...string) func(map[string][]byte) {
+		return func(objects map[string][]byte) {
+			for _, end := range ends {
+				delete(objects, folder+"nightly"+end)
+			}
+		}
+	}
+	old := func(b *backuptest.Backup) { delete(b.Status(), "hookStatus") }
+	const volumes, operations, results = "-volumeinfo.json.gz", "-itemoperations.json.gz", "-results.gz"
+	return map[string]damage{
+		"Velero 1.12": {before: old, after: without(volumes), step: "objects", outcome: check.Warning, says: "nightly-volumeinfo.json.gz is missing, as in backups of Velero before 1.13"},
+		"Velero 1.10": {before: old, after: without(volumes, operations, results), step: "objects", outcome: check.Warning,
+			says: "nightly-volumeinfo.json.gz, nightly-itemoperations.json.gz, nightly-results.gz are missing, as in backups of Velero before 1.13"},
+		"old, more is lost": {before: old, after: without(volumes, "-podvolumebackups.json.gz"), step: "objects", says: "are missing"},
+		"old, has volumes":  {before: old, after: without(results), step: "objects", says: "nightly-results.gz is missing"},
+		"old, operations lost": {before: func(b *backuptest.Backup) {
+			old(b)
+			b.Status()["backupItemOperationsAttempted"] = 1
+		}, after: without(volumes, operations), step: "objects", says: "are missing"},
+	}
+}
+
+// TestDescribeOlder: what Velero did not write yet is not missing.
+func TestDescribeOlder(t *testing.T) {
+	s := newStorage(t, testbed.S3Options{})
+	older := olderVeleros()["Velero 1.10"]
+	b := backuptest.New("nightly")
+	newer := b.Objects(t)
+	older.after(newer)
+	s.store("newer", newer)
+	_, said := s.read(exitFailed, "newer", "describe", "nightly")
+	require.Contains(t, said, "nightly-volumeinfo.json.gz")
+	older.before(b)
+	objects := b.Objects(t)
+	older.after(objects)
+	s.store("older", objects)
+	out, said := s.read(exitOK, "older", "describe", "nightly")
+	require.Contains(t, out, "items        5")
+	require.Empty(t, said)
 }
 
 // trimmed is an archive without the mark at its end.
@@ -467,6 +512,90 @@ func TestVerifyInterruptedBetween(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 }
 
+// TestVerifyAllWhileVeleroDeletes: a backup that Velero deletes while all are verified is
+// left out. One that was named, or that lacks objects for another reason, fails.
+func TestVerifyAllWhileVeleroDeletes(t *testing.T) {
+	s := newStorage(t, testbed.S3Options{})
+	const all = 100
+	for name, c := range map[string]struct {
+		now, later int  // objects that go when the backups were listed, and each time that the backup is looked at
+		valid      bool // the backup has not expired
+		named      bool
+		fails      bool
+	}{
+		"before it is looked at":     {now: all, valid: true},
+		"after it was looked at":     {later: all, valid: true},
+		"object by object":           {now: 2, later: 1},
+		"object by object, later":    {later: 1},
+		"named":                      {now: 2, later: 1, named: true, fails: true},
+		"objects are lost":           {now: 2, fails: true},
+		"objects vanish before time": {now: 2, later: 1, valid: true, fails: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := s.of(t)
+			going := backuptest.New("a")
+			if !c.valid {
+				going.Status()["expiration"] = backuptest.Started
+			}
+			s.store(name, going.Objects(t))
+			s.store(name, backuptest.New("b").Objects(t))
+			args, status := []string{"--all"}, exitOK
+			if c.named {
+				args = []string{"a", "b"}
+			}
+			if c.fails {
+				status = exitFailed
+			}
+			file := filepath.Join(t.TempDir(), "verify.prom")
+			steps := s.deleting(name+"/backups/", c.now, c.later).verify(status, name, append(args, "--metrics", file)...)
+			told, err := os.ReadFile(file)
+			require.NoError(t, err)
+			if c.fails {
+				require.Contains(t, string(told), `schedule="nightly"} 2`)
+				return
+			}
+			outcomes := map[check.Outcome]int{}
+			for _, step := range steps["a"] {
+				outcomes[step.Outcome]++
+			}
+			require.Equal(t, 1, outcomes[check.Skipped], "%+v", steps["a"])
+			require.Zero(t, outcomes[check.Failed], "%+v", steps["a"])
+			require.Contains(t, string(told), `longshore_verify_backups{bucket="`+bucket+`",prefix="`+name+`",schedule="nightly"} 1`)
+		})
+	}
+}
+
+// deleting is the storage while Velero deletes backup a of a folder, one object after the
+// other: now of them when the backups were listed, later of them when those of a were.
+func (s *storage) deleting(folder string, now, later int) *storage {
+	s.Helper()
+	client, err := s.Client()
+	require.NoError(s, err)
+	remove := func(count int) {
+		keys, err := s.Keys(s.Context(), bucket, folder+"a/")
+		require.NoError(s, err)
+		for _, key := range keys[:min(count, len(keys))] {
+			require.NoError(s, client.RemoveObject(s.Context(), bucket, key, minio.RemoveObjectOptions{}))
+		}
+	}
+	behind := *s.S3
+	behind.Endpoint = s.through(func(w http.ResponseWriter, r *http.Request, forward http.Handler) {
+		answer := httptest.NewRecorder()
+		forward.ServeHTTP(answer, r)
+		switch r.URL.Query().Get("prefix") {
+		case folder:
+			remove(now)
+			now = 0
+		case folder + "a/":
+			remove(later)
+		}
+		maps.Copy(w.Header(), answer.Header())
+		w.WriteHeader(answer.Code)
+		_, _ = w.Write(answer.Body.Bytes())
+	})
+	return &storage{s.T, &behind}
+}
+
 // TestVerifyVolumesInterrupted: a person who interrupts it is told what is removed
 // first, and what another Ctrl-C leaves.
 func TestVerifyVolumesInterrupted(t *testing.T) {
@@ -477,14 +606,11 @@ func TestVerifyVolumesInterrupted(t *testing.T) {
 		<-r.Context().Done()
 	}))
 	defer server.Close()
-	dir := t.TempDir()
-	credentials, kubeconfig := filepath.Join(dir, "credentials"), filepath.Join(dir, "kubeconfig")
+	credentials := filepath.Join(t.TempDir(), "credentials")
 	require.NoError(t, testbed.WriteCredentials(credentials, "access", "secretsecretsecret"))
-	require.NoError(t, os.WriteFile(kubeconfig, fmt.Appendf(nil, `{apiVersion: v1, kind: Config, current-context: c,
-clusters: [{name: c, cluster: {server: %q}}], contexts: [{name: c, context: {cluster: c}}]}`, server.URL), 0o600))
 	var out, said bytes.Buffer
 	got := Run([]string{
-		"verify", "nightly", "--restore-volumes", "--kubeconfig", kubeconfig, "--bucket", bucket,
+		"verify", "nightly", "--restore-volumes", "--kubeconfig", testbed.Kubeconfig(t, server.URL), "--bucket", bucket,
 		"--config", "s3Url=" + server.URL, "--config", "region=us-east-1", "--credentials-file", credentials,
 	}, "test", &out, &said)
 	require.Equal(t, exitFailed, got, "%s%s", out.String(), said.String())

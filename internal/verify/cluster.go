@@ -26,8 +26,16 @@ type Cluster struct {
 	*check.Cluster
 	once      *kube.Client // what a restore is made with, asked for once
 	log       logrus.FieldLogger
-	served    map[string][]string // plurals by the version of an API, such as apps/v1
+	lists     snapshotter.StoredLists // by which the journal of snapshots is judged
+	features  *features               // of Velero; nil until they were asked for
+	served    map[string][]string     // plurals by the version of an API, such as apps/v1
 	locations map[string]*location
+}
+
+// features are those that Velero's server runs with, or why they are not known.
+type features struct {
+	names []string
+	err   error
 }
 
 // location is a VolumeSnapshotLocation.
@@ -41,8 +49,8 @@ type location struct {
 }
 
 // NewCluster makes a Cluster. It asks nothing yet.
-func NewCluster(c *check.Cluster, log logrus.FieldLogger) *Cluster {
-	return &Cluster{Cluster: c, once: c.Kube.Once(), log: log, served: map[string][]string{}, locations: map[string]*location{}}
+func NewCluster(c *check.Cluster, lists snapshotter.StoredLists, log logrus.FieldLogger) *Cluster {
+	return &Cluster{Cluster: c, once: c.Kube.Once(), log: log, lists: lists, served: map[string][]string{}, locations: map[string]*location{}}
 }
 
 // How long the cluster has to answer one question, and a driver.

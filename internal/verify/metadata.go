@@ -25,7 +25,10 @@ var synced = []string{
 func (b *backup) metadata(ctx context.Context) (string, error) {
 	m, err := b.l.Metadata(ctx, b.name)
 	if err != nil {
-		b.useless = backups.IsDamage(err)
+		b.useless = isDamage(err)
+		if b.useless && b.has(backups.PartArchive) {
+			err = check.Fail(err.Error(), lost+"; "+keep)
+		}
 		return "", err
 	}
 	if m.Kind != "Backup" || m.Metadata.Name != b.name {
@@ -66,7 +69,7 @@ func (b *backup) times() (string, error) {
 	if !strings.HasPrefix(s.FormatVersion, format) {
 		f.fail("its format %q is not known to this release", s.FormatVersion)
 	}
-	if s.Expiration != nil && s.Expiration.Before(time.Now()) {
+	if b.meta.Expired() {
 		f.warn("it has expired on %s: Velero deletes it when it runs", s.Expiration.UTC().Format(time.DateTime))
 	}
 	if s.Phase == backups.PhasePartiallyFailed {

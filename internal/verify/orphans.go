@@ -3,6 +3,8 @@ package verify
 import (
 	"context"
 	"fmt"
+	"strings"
+	"time"
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -22,13 +24,14 @@ const (
 	longName = 63
 )
 
-// snapshots looks for snapshots in the cluster that no backup names: those of calls of
-// this plugin that were killed, and those of Velero's own CSI support whose backup is
-// gone. Kubernetes has no way to ask a driver for all its snapshots, so what only the
-// storage knows of is not seen.
+// journalTimeout bounds the reading of the lists by which the journal is judged.
+const journalTimeout = 5 * time.Minute
+
+// snapshots looks for snapshots that no backup names: those of calls of this plugin that
+// were killed, those that its journal has for a backup that is over, and those of Velero's
+// own CSI support whose backup is gone. Kubernetes has no way to ask a driver for all its
+// snapshots, so what only the storage knows of is not seen.
 func (v *Verifier) snapshots(ctx context.Context) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, clusterTimeout)
-	defer cancel()
 	var f findings
 	err := v.ofKilledCalls(ctx, &f)
 	if err == nil {
@@ -37,6 +40,8 @@ func (v *Verifier) snapshots(ctx context.Context) (string, error) {
 	switch {
 	case apierrors.IsNotFound(err):
 		return "", check.Skip("the cluster has no VolumeSnapshotContents")
+	case apierrors.IsForbidden(err) && len(f.odd) > 0:
+		f.warn("not all was seen: %v", err)
 	case apierrors.IsForbidden(err):
 		return "", check.Skip("not seen: " + err.Error())
 	case err != nil:
@@ -46,33 +51,39 @@ func (v *Verifier) snapshots(ctx context.Context) (string, error) {
 		f.warn("the snapshots of %s could not be read, and may be among them", check.Count(v.known.unread, "backup"))
 	}
 	return f.end("none that the cluster knows of; what only the storage has cannot be listed from here",
-		"velero-plugin-longshore sweep removes those of this plugin, with their snapshots. Of one of Velero's own first make certain that no other location has its backup; "+
+		"velero-plugin-longshore sweep removes those of this plugin, with their snapshots (--dry-run lists them). Of one of Velero's own first make certain that no other location has its backup; "+
 			"then set its deletionPolicy to Delete and delete it")
 }
 
-// ofKilledCalls finds the contents of calls of this plugin that have ended. Velero
-// was given none of their snapshots.
+// ofKilledCalls finds the snapshots of calls of this plugin that have ended, which Velero
+// was not given or has not stored.
 func (v *Verifier) ofKilledCalls(ctx context.Context, f *findings) error {
+	ctx, cancel := context.WithTimeout(ctx, journalTimeout)
+	defer cancel()
 	c := v.o.Cluster
 	s, err := snapshotter.OpenOn(c.Kube, c.Namespace, c.log, nil)
 	if err != nil {
 		return err
 	}
-	left, err := s.FindLeftovers(ctx)
-	if err != nil {
-		return err
-	}
+	left, err := s.WithLists(c.lists).FindLeftovers(ctx)
 	for _, l := range left {
-		if l.Kind == "VolumeSnapshotContent" && l.Purpose == "snapshot" {
+		switch {
+		case l.Kind == "VolumeSnapshotContent" && l.Purpose == "snapshot":
 			f.warn("VolumeSnapshotContent %s has a snapshot for backup %q that was never handed over", l.Name, l.Backup)
+		case l.Kind == "Snapshot":
+			f.warn("snapshot %s was taken for backup %q, and no stored list names it", l.Name, l.Backup)
+		case l.Kind == "ConfigMap" && l.Since > 0 && strings.HasPrefix(l.Remedy, "leave it: "): // a page of the journal
+			f.warn("ConfigMap %s: %s", l.Name, strings.TrimPrefix(l.Remedy, "leave it: "))
 		}
 	}
-	return nil
+	return err
 }
 
 // ofLostBackups finds the contents of Velero's own whose backup is neither in the
 // location nor, from another one, in the cluster.
 func (v *Verifier) ofLostBackups(ctx context.Context, f *findings) error {
+	ctx, cancel := context.WithTimeout(ctx, clusterTimeout)
+	defer cancel()
 	c := v.o.Cluster
 	all, err := c.Kube.VolumeSnapshotContents.List(ctx, labelBackup+",!"+labelRestore)
 	if err != nil {

@@ -19,6 +19,30 @@ import (
 	"github.com/longshore-dev/velero-plugin/snapshotter"
 )
 
+// enableCSI is the feature without which Velero leaves out all of its own actions that
+// restore snapshots or moved data (Velero, pkg/util/csi/util.go).
+const enableCSI = "EnableCSI"
+
+// velerosFeatures wants Velero to restore what it saved with EnableCSI.
+func (b *backup) velerosFeatures(ctx context.Context, c *Cluster) (string, error) {
+	if c.features == nil {
+		names, err := c.Features(ctx)
+		c.features = &features{names, err}
+	}
+	saved := check.Count(b.csi+len(b.moved), "volume")
+	switch err := c.features.err; {
+	case apierrors.IsForbidden(err), apierrors.IsNotFound(err):
+		return "", check.Warn("whether Velero runs with "+enableCSI+" cannot be told: "+err.Error(),
+			"it restores "+saved+" of this backup only with "+enableCSI+" among --features in the arguments of its server; without it the claims come back empty")
+	case err != nil:
+		return "", err
+	case !slices.Contains(c.features.names, enableCSI):
+		return "", check.Fail(fmt.Sprintf("Velero saved %s with %s, and runs without it: their claims would come back empty", saved, enableCSI),
+			"to restore this backup, put "+enableCSI+" back into --features in the arguments of Velero's Deployment; read this first: "+docs.Page("migrate-from-enablecsi.md"))
+	}
+	return enableCSI + " is among them", nil
+}
+
 func storageClass(spec json.RawMessage) string {
 	var claim struct {
 		StorageClassName string `json:"storageClassName"`

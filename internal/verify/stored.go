@@ -54,7 +54,11 @@ func (b *backup) stored(ctx context.Context, c *Cluster) (string, error) {
 	if f.unsized > 0 {
 		detail += fmt.Sprintf("; of %d the driver does not say the size", f.unsized)
 	}
-	return f.end(detail, f.hint())
+	detail, err := f.end(detail, f.hint())
+	if f.lost {
+		err = b.unlessDeleted(ctx, err)
+	}
+	return detail, err
 }
 
 // asked are the findings about snapshots that were asked for.

@@ -5,7 +5,10 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/longshore-dev/velero-plugin/docs"
 	"github.com/longshore-dev/velero-plugin/internal/backups"
@@ -15,19 +18,22 @@ import (
 
 // known is what the backups seen so far are and name.
 type known struct {
-	names   map[string]bool // of their folders
-	empty   []string        // folders without velero-backup.json
-	useless []string        // folders with one of which Velero makes no Backup
-	handles map[string]bool // of the snapshots that they name
-	unread  int             // backups whose lists of snapshots could not be read
+	names    map[string]bool // of their folders
+	empty    []string        // folders of which Velero makes no Backup, without an archive
+	unlisted []string        // the same, with one
+	handles  map[string]bool // of the snapshots that they name
+	unread   int             // backups whose lists of snapshots could not be read
 }
 
 func (k *known) add(b *backup) {
 	k.names[b.name] = true
-	switch {
-	case b.useless:
-		k.useless = append(k.useless, b.name)
-	case len(b.present) > 0 && !slices.Contains(b.present, string(backups.PartMetadata)):
+	if b.gone {
+		return
+	}
+	switch none := b.useless || len(b.present) > 0 && !b.has(backups.PartMetadata); {
+	case none && b.has(backups.PartArchive):
+		k.unlisted = append(k.unlisted, b.name)
+	case none:
 		k.empty = append(k.empty, b.name)
 	}
 	for _, handle := range b.handles {
@@ -65,20 +71,53 @@ func (v *Verifier) Unneeded(ctx context.Context, observer check.Observer) []chec
 // backupSyncPeriod says otherwise.
 const minutes = 24 * 60
 
-// folders looks for folders of which Velero never makes a Backup. It asks for the
-// metadata of each by every look for new backups, which is a HEAD and a GET (Velero,
-// pkg/controller/backup_sync_controller.go).
-func (v *Verifier) folders(context.Context) (string, error) {
+// folders looks for folders of which Velero never makes a Backup, and the cluster has
+// none. Velero asks for the metadata of each by every look for new backups, which is a
+// HEAD and a GET (Velero, pkg/controller/backup_sync_controller.go).
+func (v *Verifier) folders(ctx context.Context) (string, error) {
 	if len(v.known.names) == 0 {
-		return "", check.Warn("the location has no backup at all", "check that bucket and prefix are the right ones, and what became of the backups if there were any")
+		return "", check.Fail(fmt.Sprintf("the location has no backup at all (bucket %s, prefix %q)", v.l.Bucket(), v.l.Prefix()),
+			"if it is new, make a first backup: velero backup create NAME; otherwise check that bucket and prefix are the right ones, "+
+				"and look which lifecycle rules the bucket has, who else writes to it, and whether it keeps former versions")
 	}
-	none := slices.Concat(v.known.empty, v.known.useless)
+	here, err := v.inCluster(ctx)
+	if err != nil {
+		return "", err
+	}
+	isHere := func(name string) bool { return here[name] }
+	empty, unlisted := slices.DeleteFunc(slices.Clone(v.known.empty), isHere), slices.DeleteFunc(slices.Clone(v.known.unlisted), isHere)
+	none := slices.Concat(empty, unlisted)
 	if len(none) == 0 {
 		return "none", nil
 	}
 	requests := 2 * len(none)
-	return "", check.Warn(fmt.Sprintf("%s no backup: %s; Velero asks for what is in them each minute, by %s a day", count(len(none), "folder", "holds", "hold"), few(none, ", "), check.Count(requests*minutes, "request")),
-		"remove them from the storage, unless a Velero is just writing one: no backup can be restored from them, and they are listed nowhere")
+	return "", check.Warn(fmt.Sprintf("of %s Velero makes no Backup: %s; it asks for what is in them each minute, by %s a day", check.Count(len(none), "folder"), few(none, ", "), check.Count(requests*minutes, "request")),
+		foldersHint(empty, unlisted))
+}
+
+// foldersHint never has anybody remove an archive: a restore reads it, and not
+// velero-backup.json.
+func foldersHint(empty, unlisted []string) string {
+	var hints []string
+	if len(empty) > 0 {
+		hints = append(hints, "without an archive nothing can be restored: remove "+few(empty, ", ")+" from the storage, unless a Velero is just writing the backup, or a cluster has a Backup of that name")
+	}
+	if len(unlisted) > 0 {
+		hints = append(hints, "keep "+few(unlisted, ", ")+": an archive is there; "+keep)
+	}
+	return strings.Join(hints, "\n")
+}
+
+// inCluster are the names of the cluster's Backups, as far as they may be listed.
+func (v *Verifier) inCluster(ctx context.Context) (map[string]bool, error) {
+	if v.o.Cluster == nil {
+		return nil, nil
+	}
+	here, err := v.o.Cluster.backups(ctx)
+	if apierrors.IsForbidden(err) {
+		return nil, nil
+	}
+	return here, err
 }
 
 const (

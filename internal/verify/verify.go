@@ -33,6 +33,7 @@
 //	claims' classes       it has the StorageClasses of the claims
 //	restore of snapshots  it has what a restore of each snapshot needs
 //	stored snapshots      the storage has each snapshot, by what its driver says
+//	Velero's features     include EnableCSI, where Velero took snapshots itself
 //	restored volumes      a volume can be made from each, if so wanted
 //
 // When all backups of a location were seen, what none of them needs:
@@ -65,6 +66,9 @@ type Options struct {
 	// Uploads is asked for the uploads to the location that have not ended, nil to look
 	// for none.
 	Uploads Uploads
+	// All is whether the backups are all that the location listed. One that Velero deletes
+	// meanwhile is left out then.
+	All bool
 	// RestoreVolumes makes a volume from each snapshot there, and removes it again.
 	RestoreVolumes bool
 }
@@ -87,11 +91,13 @@ func New(l *backups.Location, o Options) *Verifier {
 
 // Backup verifies one backup.
 func (v *Verifier) Backup(ctx context.Context, name string, observer check.Observer) []check.Result {
-	b := &backup{Run: check.NewRun(observer), name: name, read: map[backups.Part]bool{}, encrypted: map[string]bool{}}
+	b := &backup{Run: check.NewRun(observer), name: name, read: map[backups.Part]bool{}, encrypted: map[string]bool{}, all: v.o.All, cluster: v.o.Cluster}
 	b.l = v.l.WhenOpened(func(part backups.Part, encrypted bool) { b.encrypted[part.Object(name)] = encrypted })
 	v.verify(ctx, b)
 	v.known.add(b)
-	v.tally.backup(b)
+	if !b.gone {
+		v.tally.backup(b)
+	}
 	return b.Results
 }
 
@@ -126,12 +132,15 @@ func (v *Verifier) verify(ctx context.Context, b *backup) {
 
 // here takes the steps that ask the cluster.
 func (b *backup) here(ctx context.Context, c *Cluster) {
-	for _, step := range []struct {
+	type step struct {
 		name string
 		do   func(context.Context, *Cluster) (string, error)
-	}{
-		{"served kinds", b.servedKinds}, {"claims' classes", b.claimClasses}, {"restore of snapshots", b.restorable}, {"stored snapshots", b.stored},
-	} {
+	}
+	steps := []step{{"served kinds", b.servedKinds}, {"claims' classes", b.claimClasses}, {"restore of snapshots", b.restorable}, {"stored snapshots", b.stored}}
+	if b.csi > 0 || len(b.moved) > 0 {
+		steps = append(steps, step{"Velero's features", b.velerosFeatures})
+	}
+	for _, step := range steps {
 		b.Step(ctx, step.name, func(ctx context.Context) (string, error) {
 			detail, err := step.do(ctx, c)
 			if ctx.Err() != nil { // what was found then was not looked for to the end
@@ -169,8 +178,11 @@ func (v *Verifier) Location(ctx context.Context, observer check.Observer) []chec
 // backup is one that is verified, with what the steps have found out.
 type backup struct {
 	check.Run
-	l    *backups.Location
-	name string
+	l       *backups.Location
+	name    string
+	all     bool     // see Options
+	cluster *Cluster // the same
+	gone    bool     // Velero has deleted it, or is about to: no more steps are taken
 
 	present []string // the objects
 	meta    *backups.Backup
@@ -192,6 +204,11 @@ type backup struct {
 const lost = "this object was changed or lost after Velero wrote it: bring back a former version of it if the bucket keeps versions, " +
 	"look who else writes to the bucket and which lifecycle rules it has, and make a new backup"
 
+// keep is added where Velero makes no Backup of a folder with an archive. A restore reads
+// the Backup in the cluster, and Velero removes that when its folder is gone.
+const keep = "a cluster that still has the Backup restores from this folder, and loses the Backup with it: keep the folder, " +
+	"and bring back a former version of velero-backup.json if the bucket keeps versions"
+
 // mixed is the hint where an object contradicts another.
 const mixed = "the objects of this backup do not belong together: look who else writes to the bucket, and make a new backup"
 
@@ -200,10 +217,13 @@ const mixed = "the objects of this backup do not belong together: look who else 
 func (b *backup) part(ctx context.Context, step string, part backups.Part, do func(context.Context) (string, error)) {
 	object := part.Object(b.name)
 	b.Step(ctx, step, func(ctx context.Context) (string, error) {
-		if !slices.Contains(b.present, object) {
+		if !b.has(part) {
 			return "", check.Skip(object + " is missing")
 		}
 		detail, err := do(ctx)
+		if missing := new(*backups.Missing); backups.IsMissing(err) || errors.As(err, missing) {
+			err = b.unlessDeleted(ctx, err)
+		}
 		if ctx.Err() == nil {
 			err = explained(err)
 		}
@@ -218,7 +238,7 @@ func explained(err error) error {
 		return err
 	case backups.IsMissing(err):
 		return check.Fail(err.Error(), "it is in the listing, and cannot be read: the storage contradicts itself")
-	case backups.IsDamage(err) && objectstore.KindOf(err) != objectstore.KindNotDecrypted:
+	case isDamage(err):
 		return check.Fail(err.Error(), lost)
 	}
 	var told interface {
@@ -231,6 +251,15 @@ func explained(err error) error {
 	return err
 }
 
+// isDamage tells whether err says that an object is not what Velero wrote. One that the
+// location's keys do not open may be.
+func isDamage(err error) bool {
+	return backups.IsDamage(err) && objectstore.KindOf(err) != objectstore.KindNotDecrypted
+}
+
+// has tells whether a part was listed.
+func (b *backup) has(part backups.Part) bool { return slices.Contains(b.present, part.Object(b.name)) }
+
 func (b *backup) objects(ctx context.Context) (string, error) {
 	var err error
 	if b.present, err = b.l.Objects(ctx, b.name); err != nil {
@@ -238,22 +267,59 @@ func (b *backup) objects(ctx context.Context) (string, error) {
 	}
 	if len(b.present) == 0 {
 		if err := b.l.Find(ctx, b.name); err != nil {
-			return "", err
+			return "", b.unlessDeleted(ctx, err)
 		}
 	}
 	missing, unknown := b.compareObjects()
 	switch {
-	case slices.Contains(missing, string(backups.PartMetadata)):
-		return "", check.Fail(list("%s is missing", "%s are missing", missing),
-			"Velero does not list this backup, and asks the storage for it each minute: if no backup of this name is running, remove the folder")
+	case len(missing) > 0 && b.neverWritten(ctx, missing):
+		return "", check.Warn(list("%s is missing", "%s are missing", missing)+", as in backups of Velero before 1.13",
+			"Velero restores it; which volumes CSI snapshots or data movers saved is not known here, so nothing is proven of them")
 	case len(missing) > 0:
-		return "", check.Fail(list("%s is missing", "%s are missing", missing), lost)
+		return "", b.unlessDeleted(ctx, b.lacking(missing))
 	case len(unknown) > 0:
 		return "", check.Warn(list("%s is not Velero's", "%s are not Velero's", unknown), "Velero deletes them with the backup; keep them elsewhere")
-	case !slices.Contains(b.present, backups.PartLog.Object(b.name)):
+	case !b.has(backups.PartLog):
 		return "", check.Warn("its log is missing", "a restore does not need it; Velero goes on when it cannot store a log")
 	}
 	return fmt.Sprintf("%d", len(b.present)), nil
+}
+
+// lacking is how the step ends where required objects are missing.
+func (b *backup) lacking(missing []string) error {
+	hint := lost
+	switch listed := b.has(backups.PartMetadata); {
+	case !listed && b.has(backups.PartArchive):
+		hint = lost + "; " + keep
+	case !listed:
+		hint = "Velero makes no Backup of it, and asks the storage for it each minute; without an archive nothing can be restored: if a cluster has a Backup of this name, " +
+			"delete that by velero backup delete " + b.name + "; otherwise, if no backup of this name is running, remove the folder"
+	}
+	return check.Fail(list("%s is missing", "%s are missing", missing), hint)
+}
+
+// newer are the required parts that Velero before 1.13 did not write: the list of
+// volumes, and before 1.11 neither of the others.
+var newer = []backups.Part{backups.PartVolumes, backups.PartOperations, backups.PartResults}
+
+// neverWritten tells whether the Velero that made the backup did not write these objects yet.
+func (b *backup) neverWritten(ctx context.Context, missing []string) bool {
+	isNewer := func(object string) bool {
+		return slices.ContainsFunc(newer, func(p backups.Part) bool { return p.Object(b.name) == object })
+	}
+	if !slices.Contains(missing, backups.PartVolumes.Object(b.name)) || !containsOnly(missing, isNewer) {
+		return false
+	}
+	m, err := b.l.Metadata(ctx, b.name)
+	if err != nil || !m.Before113() || m.Status.OperationsAttempted > 0 && !b.has(backups.PartOperations) {
+		return false
+	}
+	b.csi = m.Status.CSISnapshotsCompleted
+	return true
+}
+
+func containsOnly(words []string, wanted func(string) bool) bool {
+	return !slices.ContainsFunc(words, func(word string) bool { return !wanted(word) })
 }
 
 func (b *backup) compareObjects() (missing, unknown []string) {
@@ -294,7 +360,7 @@ func (b *backup) encryption(ctx context.Context) {
 // others reads the lists to their ends of which nothing more is known here.
 func (b *backup) others(ctx context.Context) {
 	for _, part := range backups.Optional {
-		if part != backups.PartLog && slices.Contains(b.present, part.Object(b.name)) {
+		if part != backups.PartLog && b.has(part) {
 			b.part(ctx, strings.TrimPrefix(strings.TrimSuffix(string(part), ".json.gz"), "-"), part, func(ctx context.Context) (string, error) {
 				return "", b.l.Check(ctx, b.name, part)
 			})

@@ -52,7 +52,7 @@ func New(name string) *Backup {
 			"phase": "Completed", "formatVersion": "1.1.0", "version": 1,
 			"startTimestamp": Started, "completionTimestamp": Started.Add(10 * time.Second), "expiration": Started.AddDate(100, 0, 0),
 			"warnings": 1, "progress": map[string]any{"totalItems": 5, "itemsBackedUp": 5},
-			"volumeSnapshotsAttempted": 1, "volumeSnapshotsCompleted": 1,
+			"volumeSnapshotsAttempted": 1, "volumeSnapshotsCompleted": 1, "hookStatus": map[string]any{},
 		},
 	}
 	b.AddItem("v1", "Namespace", "namespaces", "", "shop", nil)
