@@ -187,7 +187,8 @@ func (c *Cluster) removeScratch(ctx context.Context, id string) (namespaces, vol
 }
 
 // removeContents removes the VolumeSnapshotContents by which Velero, with EnableCSI, has
-// restored from the backup's snapshots. The policy Retain leaves these in the storage.
+// restored from the backup's snapshots, and then those of their groups. The policy Retain
+// leaves the snapshots in the storage.
 func (c *Cluster) removeContents(ctx context.Context, id string) (int, error) {
 	removed, err := deleteEach(ctx, c.Kube.VolumeSnapshotContents, labelRestore+"="+holderName(id), func(o *snapshotv1.VolumeSnapshotContent) bool {
 		return o.Spec.DeletionPolicy == snapshotv1.VolumeSnapshotContentRetain && isScratch(id, o.Spec.VolumeSnapshotRef.Namespace)
@@ -195,7 +196,33 @@ func (c *Cluster) removeContents(ctx context.Context, id string) (int, error) {
 	if apierrors.IsNotFound(err) { // the cluster does not have the kind
 		return 0, nil
 	}
-	return removed, err
+	if err != nil {
+		return removed, err
+	}
+	stubs, err := c.removeStubs(ctx, id)
+	return removed + stubs, err
+}
+
+// removeStubs removes the VolumeGroupSnapshotContents that Velero, with EnableCSI, makes
+// for a Restore of snapshots that were taken as a group. It removes them itself at the end
+// of the Restore, but not if that does not come to its end.
+func (c *Cluster) removeStubs(ctx context.Context, id string) (int, error) {
+	groups, err := c.Kube.GroupSnapshots(ctx)
+	if err != nil || groups == nil {
+		return 0, err
+	}
+	return deleteEach(ctx, groups.Contents, labelRestore+"="+holderName(id), func(o *kube.GroupSnapshotContent) bool {
+		return isStub(id, o)
+	})
+}
+
+// isStub tells whether a VolumeGroupSnapshotContent is as Velero makes it for the Restore: of a
+// group that is in the storage and stays there, for a VolumeGroupSnapshot that does not exist.
+// It refers to the original namespace, so that only its label says which drill's it is
+// (Velero, pkg/restore/actions/csi/volumesnapshot_action.go).
+func isStub(id string, o *kube.GroupSnapshotContent) bool {
+	return o.Labels[labelRestore] == holderName(id) && o.Spec.DeletionPolicy == snapshotv1.VolumeSnapshotContentRetain && o.Spec.Source.Handles != nil &&
+		o.Spec.Ref.UID == "" && o.Spec.Ref.Name == "stub-vgs-"+o.Name[:min(8, len(o.Name))]
 }
 
 // held says what holds the namespaces of a drill that do not go, in the words of

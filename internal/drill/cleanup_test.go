@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/longshore-dev/velero-plugin/internal/check"
+	"github.com/longshore-dev/velero-plugin/internal/kube"
 )
 
 func TestHeldBy(t *testing.T) {
@@ -166,6 +167,33 @@ func TestSnapshotContents(t *testing.T) {
 	n, err := none.removeContents(t.Context(), "abcd2345")
 	require.NoError(t, err, "the cluster does not have the kind")
 	require.Zero(t, n)
+}
+
+// TestStubs: a VolumeGroupSnapshotContent is removed only if it is as Velero makes it for a
+// Restore.
+func TestStubs(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*kube.GroupSnapshotContent)
+		is     bool
+	}{
+		"as Velero makes it": {func(*kube.GroupSnapshotContent) {}, true},
+		"its group would go": {func(o *kube.GroupSnapshotContent) { o.Spec.DeletionPolicy = snapshotv1.VolumeSnapshotContentDelete }, false},
+		"it takes snapshots": {func(o *kube.GroupSnapshotContent) {
+			o.Spec.Source = kube.GroupSnapshotSource{VolumeHandles: []string{"v"}}
+		}, false},
+		"of another Restore": {func(o *kube.GroupSnapshotContent) { o.Labels[labelRestore] = "nightly" }, false},
+		"bound":              {func(o *kube.GroupSnapshotContent) { o.Spec.Ref.UID = "u" }, false},
+		"of another's name":  {func(o *kube.GroupSnapshotContent) { o.Spec.Ref.Name = "stub-vgs-76543210" }, false},
+		"with a short name":  {func(o *kube.GroupSnapshotContent) { o.Name = "0123" }, false},
+		"of a real snapshot": {func(o *kube.GroupSnapshotContent) { o.Spec.Ref.Name = "orders" }, false},
+	} {
+		o := kube.GroupSnapshotContent{ObjectMeta: metav1.ObjectMeta{Name: "0123456789abcdef", Labels: map[string]string{labelRestore: "longshore-drill-abcd2345"}}}
+		o.Spec.DeletionPolicy = snapshotv1.VolumeSnapshotContentRetain
+		o.Spec.Source.Handles = &kube.GroupSnapshotHandles{Group: "g", Snapshots: []string{"s"}}
+		o.Spec.Ref = corev1.ObjectReference{Namespace: "shop", Name: "stub-vgs-01234567"}
+		c.change(&o)
+		require.Equal(t, c.is, isStub("abcd2345", &o), name)
+	}
 }
 
 // TestMarkersAskTheControlAgain: what a controller brings into each namespace proves nothing,

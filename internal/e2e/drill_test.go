@@ -65,8 +65,9 @@ func TestDrill(t *testing.T) {
 	d.failBesideInterrupted()
 	d.nothingLeft(before)
 	removable := d.failEachWay()
-	d.requireRemains(d.cronJob(), removable)
-	d.removeByHand()
+	contents := d.plantContents(removable)
+	d.requireRemains(d.cronJob(contents), removable, contents)
+	d.removeByHand(contents)
 	d.nothingLeft(before)
 }
 

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -25,14 +26,14 @@ import (
 
 // cronJob runs what the example of a CronJob runs, with the rights that stand there and
 // within what its policies leave of them: the drill passes, and a Pushgateway has it.
-func (d *drills) cronJob() *drillTold {
+func (d *drills) cronJob(contents []content) *drillTold {
 	d.Helper()
 	manifest, err := os.ReadFile(filepath.Join("..", "..", "docs", "examples", "drill-cronjob.yaml"))
 	require.NoError(d, err)
 	require.NoError(d, d.cluster.Apply(d.Context(), string(manifest)))
 	account, err := d.cluster.Account(d.Context(), d.velero.Namespace, "longshore-drill")
 	require.NoError(d, err)
-	d.confined(account)
+	d.confined(account, contents)
 	_, gateway, err := d.bed.StartPushgateway(d.Context())
 	require.NoError(d, err)
 	job, err := d.cluster.Kube.BatchV1().CronJobs(d.velero.Namespace).Get(d.Context(), "longshore-drill", metav1.GetOptions{})
@@ -57,12 +58,15 @@ func (d *drills) cronJob() *drillTold {
 
 // confined wants the CronJob's account to be refused all that is not a drill's. The API
 // server begins to enforce each policy some time after it was made.
-func (d *drills) confined(account *testbed.Account) {
+func (d *drills) confined(account *testbed.Account, contents []content) {
 	d.Helper()
-	for what, do := range d.refused(account) {
+	refused := d.refused(account)
+	maps.Copy(refused, d.refusedContents(account, contents))
+	for what, do := range refused {
 		require.Eventually(d, func() bool { return isPolicy(do()) }, 30*time.Second, 100*time.Millisecond, what)
 	}
 	require.NoError(d, d.dryRestore(account, "longshore-drill-x", mapped("drill-x-shop")))
+	d.mayRemoveContents(account, contents)
 }
 
 // dry has the API server do nothing but tell whether it would.
@@ -99,7 +103,7 @@ func (d *drills) refused(account *testbed.Account) map[string]func() error {
 			return err
 		},
 		"change a Backup": func() error {
-			_, err := d.asAccount(account, "backups").Patch(ctx, "orders", types.MergePatchType, []byte(`{"spec": {"ttl": "1s"}}`), metav1.PatchOptions{DryRun: dry})
+			_, err := d.asAccount(account, "velero.io", "v1", "backups").Namespace(d.velero.Namespace).Patch(ctx, "orders", types.MergePatchType, []byte(`{"spec": {"ttl": "1s"}}`), metav1.PatchOptions{DryRun: dry})
 			return err
 		},
 		"restore another name":       restore("mine", mapped("drill-x-shop")),
@@ -120,19 +124,19 @@ func mapped(to string) map[string]any {
 // dryRestore asks whether the account may make a Restore.
 func (d *drills) dryRestore(account *testbed.Account, name string, spec map[string]any) error {
 	spec["backupName"] = "orders"
-	_, err := d.asAccount(account, "restores").Create(d.Context(), &unstructured.Unstructured{Object: map[string]any{
+	_, err := d.asAccount(account, "velero.io", "v1", "restores").Namespace(d.velero.Namespace).Create(d.Context(), &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "velero.io/v1", "kind": "Restore", "metadata": map[string]any{"name": name}, "spec": spec,
 	}}, metav1.CreateOptions{DryRun: dry})
 	return err
 }
 
-// asAccount is a client for Velero's objects with the account's rights.
-func (d *drills) asAccount(account *testbed.Account, resource string) dynamic.ResourceInterface {
+// asAccount is a client for a kind with the account's rights.
+func (d *drills) asAccount(account *testbed.Account, group, version, resource string) dynamic.NamespaceableResourceInterface {
 	config, err := clientcmd.BuildConfigFromFlags("", account.Kubeconfig)
 	require.NoError(d, err)
 	client, err := dynamic.NewForConfig(config)
 	require.NoError(d, err)
-	return client.Resource(schema.GroupVersionResource{Group: "velero.io", Version: "v1", Resource: resource}).Namespace(d.velero.Namespace)
+	return client.Resource(schema.GroupVersionResource{Group: group, Version: version, Resource: resource})
 }
 
 // isPolicy tells whether it was a policy of the CronJob's manifest that refused.

@@ -227,12 +227,15 @@ spec:
 }
 
 // requireRemains wants a drill to have removed what was left of one, to say what it cannot
-// remove of another, and to go on.
-func (d *drills) requireRemains(told *drillTold, removable string) {
+// remove of another, and to go on. Of the contents it has removed those of the one.
+func (d *drills) requireRemains(told *drillTold, removable string, contents []content) {
 	d.Helper()
 	remains := told.step("remains")
 	require.Equal(d, check.Warning, remains.Outcome, "%+v", remains)
 	require.Regexp(d, `^of drill \w+: PersistentVolume strangers of claim drill-\w+-bank/data is left alone, .*; removed .* of drill `+removable+`$`, remains.Detail)
+	for _, c := range contents {
+		require.Equal(d, c.ofDrill, d.find(c.client, c.name) == nil, "%s: %s", c.name, remains.Detail)
+	}
 	strangers, err := d.cluster.Kube.CoreV1().PersistentVolumes().Get(d.Context(), "strangers", metav1.GetOptions{})
 	require.NoError(d, err)
 	require.Equal(d, corev1.VolumeBound, strangers.Status.Phase)
@@ -240,10 +243,11 @@ func (d *drills) requireRemains(told *drillTold, removable string) {
 }
 
 // removeByHand removes what no drill does, as the docs say.
-func (d *drills) removeByHand() {
+func (d *drills) removeByHand(contents []content) {
 	d.Helper()
 	core, leases := d.cluster.Kube.CoreV1(), d.cluster.Kube.CoordinationV1().Leases(d.velero.Namespace)
 	require.NoError(d, core.PersistentVolumes().Delete(d.Context(), "strangers", metav1.DeleteOptions{}))
+	d.removeContents(contents)
 	for _, namespace := range d.namespaces() {
 		require.NoError(d, core.Namespaces().Delete(d.Context(), namespace.Name, metav1.DeleteOptions{}))
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -90,11 +89,8 @@ func startKilled(t *testing.T) *killed {
 	k := &killed{T: t, s3: s3, cluster: cluster, records: map[string]bool{}, plugin: filepath.Join(bed.Dir(), "cluster-velero-plugins", filepath.Base(program))}
 	k.api = newHoldingProxy(t, cluster.Config.Host, transport, true)
 	k.objects = newHoldingProxy(t, s3.Endpoint, http.DefaultTransport, false)
-	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
-	text := fmt.Sprintf("clusters: [{name: c, cluster: {server: %q}}]\ncontexts: [{name: c, context: {cluster: c}}]\ncurrent-context: c\n", k.api.URL)
-	require.NoError(t, os.WriteFile(kubeconfig, []byte(text), 0o600))
 	k.server, err = bed.StartVelero(t.Context(), cluster, testbed.VeleroOptions{
-		S3: s3, Bucket: killsBucket, Env: []string{"KUBECONFIG=" + kubeconfig},
+		S3: s3, Bucket: killsBucket, Env: []string{"KUBECONFIG=" + testbed.Kubeconfig(t, k.api.URL)},
 		BackupConfig: map[string]string{"s3Url": k.objects.URL}, SnapshotConfig: map[string]string{"errorGracePeriod": "1s"},
 		ServerArgs: []string{"--concurrent-backups=8", "--item-operation-sync-frequency=1s"},
 	})
