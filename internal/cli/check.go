@@ -65,13 +65,19 @@ func (f *checkFlags) validate() error {
 	if size, err := resource.ParseQuantity(f.full.Size); f.full.Size != "" && (err != nil || size.Sign() <= 0) {
 		return fmt.Errorf("--size %q is not accepted; it takes a size such as 1Gi", f.full.Size)
 	}
+	if !f.full.Wanted && (f.full.StorageClass != "" || f.full.Size != "" && f.full.Size != defaultSize) {
+		return errors.New("--storage-class and --size are those of the claim that --full makes; add --full")
+	}
 	return f.where.validate()
 }
+
+// defaultSize is the size of the claim of a full check.
+const defaultSize = "1Gi"
 
 func (f *checkFlags) addSnapshotter(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.full.Wanted, "full", false, "make a claim, and snapshot, restore and delete it")
 	flags.StringVar(&f.full.StorageClass, "storage-class", "", "`class` of the claim of --full; without it the default class")
-	flags.StringVar(&f.full.Size, "size", "1Gi", "`size` of the claim of --full")
+	flags.StringVar(&f.full.Size, "size", defaultSize, "`size` of the claim of --full")
 }
 
 func (f *checkFlags) checkObjectStore(ctx context.Context, name string, stdout, stderr io.Writer) (ok bool, err error) {

@@ -4,6 +4,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/longshore-dev/velero-plugin/internal/check"
 )
@@ -45,13 +46,22 @@ func Run(args []string, version string, stdout, stderr io.Writer) int {
 	case "completion", "__complete", "__completeNoDesc":
 		return runCompletion(args, stdout, stderr)
 	case "version", "--version":
-		return runVersion(version, stdout, stderr)
+		return runVersion(args[1:], version, stdout, stderr)
 	case "help", "-h", "--help":
 		return runHelp(args[1:], version, stdout, stderr)
 	default:
-		fmt.Fprintf(stderr, "velero-plugin-longshore: unknown command %q\n\n", args[0])
-		return show(stderr, usage, exitUsage)
+		return usageError(stderr, unknown(args[0]))
 	}
+}
+
+// unknown tells which command may have been meant.
+func unknown(command string) error {
+	root, meant := Tree(), ""
+	root.SuggestionsMinimumDistance = 2
+	if like := root.SuggestionsFor(command); len(like) > 0 {
+		meant = " did you mean " + strings.Join(like, " or ") + "?"
+	}
+	return fmt.Errorf("unknown command %q;%s velero-plugin-longshore --help lists all", command, meant)
 }
 
 func report(stderr io.Writer, err error) int {

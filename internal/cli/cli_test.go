@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"os"
 	"path/filepath"
@@ -13,7 +14,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/longshore-dev/velero-plugin/internal/backups"
+	"github.com/longshore-dev/velero-plugin/internal/check"
 	"github.com/longshore-dev/velero-plugin/internal/rewrap"
+	"github.com/longshore-dev/velero-plugin/internal/testbed"
 )
 
 func TestRun(t *testing.T) {
@@ -28,6 +31,8 @@ func TestRun(t *testing.T) {
 		{[]string{"--version"}, exitOK, "docs/compatibility.md", ""},
 		{[]string{"help", "print"}, exitOK, "--service-account", ""},
 		{[]string{"frobnicate"}, exitUsage, "", `unknown command "frobnicate"`},
+		{[]string{"chekc"}, exitUsage, "", `unknown command "chekc"; did you mean check? velero-plugin-longshore --help lists all`},
+		{[]string{"version", "--short"}, exitUsage, "", "version takes no arguments, not --short"},
 		{[]string{"install", "a", "b"}, exitUsage, "", "one folder at most"},
 		{[]string{"install", "--force"}, exitUsage, "", "no flags, not --force"},
 		{[]string{"install", "--help"}, exitOK, "by default /target", ""},
@@ -46,6 +51,10 @@ func TestRun(t *testing.T) {
 		{[]string{"check", "objectstore", "--buckt", "b"}, exitUsage, "", "unknown flag: --buckt; see velero-plugin-longshore check objectstore --help"},
 		{[]string{"check", "snapshotter", "--size", "1x"}, exitUsage, "", `--size "1x" is not accepted; it takes a size such as 1Gi`},
 		{[]string{"check", "snapshotter", "--size", "-1Gi"}, exitUsage, "", `--size "-1Gi" is not accepted`},
+		{[]string{"check", "snapshotter", "--size", "2Gi"}, exitUsage, "", "add --full"},
+		{[]string{"check", "snapshotter", "--storage-class", "fast"}, exitUsage, "", "add --full"},
+		{[]string{"check", "snapshotter", "--full=maybe"}, exitUsage, "", `--full "maybe" is not accepted; it takes true or false; see`},
+		{[]string{"sweep", "-n", ""}, exitUsage, "", `-n "" is not accepted; it takes the name of a namespace`},
 		{[]string{"sweep", "a", "b"}, exitUsage, "", "one location at most, not a b"},
 		{[]string{"install", "/nonexistent/folder"}, exitFailed, "", "install into /nonexistent/folder"},
 	} {
@@ -53,6 +62,56 @@ func TestRun(t *testing.T) {
 		require.Equal(t, test.code, Run(test.args, "v1.2.3", &stdout, &stderr), test.args)
 		require.Contains(t, stdout.String(), test.stdout)
 		require.Contains(t, stderr.String(), test.stderr)
+	}
+}
+
+// TestFilesOfFlags: a file that cannot be read is told with the flag that names it.
+func TestFilesOfFlags(t *testing.T) {
+	t.Setenv("KUBECONFIG", "")
+	t.Setenv("HOME", t.TempDir())
+	t.Setenv("KUBERNETES_SERVICE_HOST", "")
+	folder := t.TempDir()
+	none := filepath.Join(folder, "none")
+	empty := filepath.Join(folder, "empty")
+	require.NoError(t, os.WriteFile(empty, nil, 0o600))
+	there := []string{"--config", "s3Url=http://127.0.0.1:1", "--config", "region=r", "--config", "maxRetries=0", "--bucket", "bucket"}
+	for says, args := range map[string][]string{
+		"--file " + none + ": no such file or directory; name a file that is there":         {"verify", "a", "--file", none},
+		"--file " + folder + ": is a directory; name a file":                                {"verify", "a", "--file", folder},
+		"--file " + empty + ": no BackupStorageLocation in it":                              {"logs", "a", "--file", empty},
+		"--cacert " + none + ": no such file or directory; name a file that is there":       append([]string{"logs", "a", "--cacert", none}, there...),
+		"--metrics " + folder + " is a folder; name a file in it":                           append([]string{"verify", "a", "--metrics", folder}, there...),
+		"BackupStorageLocation of the command line names no bucket; name one by --bucket":   {"verify", "a", "--config", "region=r"},
+		"no cluster in KUBECONFIG (\"\"), else ~/.kube/config; name a cluster by --kubecon": {"sweep"},
+		"; name a cluster by --kubeconfig or --context, or describe the location by --file": {"logs", "a", "--kubeconfig", none},
+	} {
+		var stdout, stderr bytes.Buffer
+		require.Equal(t, exitUsage, Run(args, "test", &stdout, &stderr), "%v: %s%s", args, stdout.String(), stderr.String())
+		require.Contains(t, stderr.String(), says, args)
+	}
+	err := writeFile(filepath.Join(none, "a.tar.gz"), false, func(io.Writer) error { return nil })
+	require.EqualError(t, err, "write "+filepath.Join(none, "a.tar.gz")+": no such file or directory; name a file with --to, in a folder that is there and may be written to")
+}
+
+// TestUnreachedCluster: nothing listens at the address of the API server.
+func TestUnreachedCluster(t *testing.T) {
+	kubeconfig := testbed.Kubeconfig(t, "http://127.0.0.1:1")
+	for _, ask := range []func(context.Context) error{
+		func(ctx context.Context) error {
+			w := where{kubeconfig: kubeconfig, namespace: "velero"}
+			_, err := w.find(ctx, check.VolumeSnapshot, "")
+			return err
+		},
+		func(ctx context.Context) error {
+			d := &drilling{reading: newReading("drill", drillUsage, io.Discard, io.Discard)}
+			d.kubeconfig, d.namespace = kubeconfig, "velero"
+			return d.findBackup(ctx, []string{"a"})
+		},
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		err := ask(ctx)
+		cancel()
+		require.ErrorContains(t, err, "connection refused; see whether the Kubernetes API answers (kubectl get --raw /readyz), and whether --kubeconfig")
 	}
 }
 

@@ -63,7 +63,7 @@ func writeFile(name string, force bool, write func(io.Writer) error) error {
 	}
 	file, err := os.CreateTemp(filepath.Dir(name), "."+strings.TrimPrefix(filepath.Base(name), ".")+".part-")
 	if err != nil {
-		return err
+		return fmt.Errorf("write %s: %w; name a file with --to, in a folder that is there and may be written to", name, reason(err))
 	}
 	err = write(file)
 	err = errors.Join(err, file.Sync(), file.Close())

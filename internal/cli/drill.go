@@ -73,7 +73,7 @@ func runDrill(args []string, stdout, stderr io.Writer) int {
 	d.flags.StringSliceVar(&o.ExcludeResources, "exclude-resources", nil, "`resources` to leave out, such as ingresses.networking.k8s.io")
 	d.flags.StringSliceVar(&o.ClusterResources, "include-cluster-resources", nil, "`resources` of the cluster to restore for the time of the drill, such as clusterroles.rbac.authorization.k8s.io")
 	d.flags.DurationVar(&o.MaxAge, "max-age", 0, "fail if the data that comes back is older; 0 accepts any `age`")
-	d.flags.StringVar(&d.until, "until", string(drill.UntilReady), "what to wait for before the test: restored, bound (the claims) or ready (the workloads too)")
+	d.flags.StringVar(&d.until, "until", string(drill.UntilReady), "wait for this `state` before the test: restored, bound (the claims) or ready (the workloads too)")
 	d.flags.DurationVar(&o.Timeout, "timeout", 30*time.Minute, "`time` for the restore, the claims and the workloads together")
 	d.flags.StringVar(&d.job, "test-job", "", "YAML `file` with a Job that is the test")
 	d.flags.DurationVar(&o.TestTimeout, "test-timeout", 10*time.Minute, "`time` for the test")
@@ -123,6 +123,9 @@ func (d *drilling) wants(args []string) error {
 func (d *drilling) oneBackup(args []string) error {
 	switch {
 	case d.latestOf == "":
+		if len(args) == 0 {
+			return errors.New("say which backup, or --latest-of a schedule")
+		}
 		return one("backup")(args)
 	case len(args) > 0:
 		return errors.New("the name of a backup and --latest-of exclude each other")
@@ -136,7 +139,7 @@ func (d *drilling) readTest() error {
 	}
 	file, err := os.Open(filepath.Clean(d.job))
 	if err != nil {
-		return err
+		return unreadable("--test-job", d.job, err)
 	}
 	defer file.Close()
 	job, err := drill.ReadJob(file)
@@ -149,13 +152,14 @@ func (d *drilling) readTest() error {
 
 func (d *drilling) readMarkers() error {
 	for _, list := range []struct {
+		flag    string
 		texts   []string
 		markers *[]drill.Marker
-	}{{d.expect, &d.options.Expect}, {d.expectNot, &d.options.ExpectNot}} {
+	}{{"--expect", d.expect, &d.options.Expect}, {"--expect-not", d.expectNot, &d.options.ExpectNot}} {
 		for _, text := range list.texts {
 			marker, err := drill.ParseMarker(text)
 			if err != nil {
-				return err
+				return fmt.Errorf("%s: %w", list.flag, err)
 			}
 			*list.markers = append(*list.markers, marker)
 		}
@@ -178,6 +182,7 @@ func (d *drilling) findBackup(ctx context.Context, args []string) error {
 	} else {
 		d.backup, err = d.latest(ctx)
 	}
+	err = unreached(err)
 	if err == nil && d.at == "" && !d.described("") {
 		d.at = d.backup.Location
 	}

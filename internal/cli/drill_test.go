@@ -23,23 +23,24 @@ func TestDrillArguments(t *testing.T) {
 	job := filepath.Join(t.TempDir(), "job.yaml")
 	require.NoError(t, os.WriteFile(job, []byte("apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n"), 0o600))
 	for says, args := range map[string][]string{
-		"say which backup":                                   {},
-		"one backup at most, not a b":                        {"a", "b"},
-		"a backup and --latest-of exclude each other":        {"a", "--latest-of", "nightly"},
-		"its folder is not there":                            {"a", "--metrics", filepath.Join(none, "drill.prom")},
-		"--push: the address of a Pushgateway":               {"a", "--push", "gateway:9091"},
-		"there is no command behind --":                      {"a", "--"},
-		`--until "never" is not accepted; it takes restored`: {"a", "--until", "never"},
-		"--timeout, --test-timeout and --clean-up-timeout":   {"a", "--timeout", "0s"},
-		"must be more than 0, --max-age not less":            {"a", "--clean-up-timeout", "0s"},
-		"--test-job and a command exclude each other":        {"a", "--test-job", job, "--", "true"},
-		"it is v1 Pod with the name \"a\", and must be":      {"a", "--test-job", job},
-		"no such file":                      {"a", "--test-job", job + "x"},
-		"persistentvolumes is not accepted": {"a", "--exclude-resources", "persistentvolumes"},
-		`"nodes" is no kind of the cluster`: {"a", "--include-cluster-resources", "nodes"},
-		`"settings" is not of the form`:     {"a", "--expect", "settings"},
-		`invalid argument "old"`:            {"a", "--max-age", "old"},
-		"no cluster in KUBECONFIG":          {"a", "--", "true"},
+		"say which backup, or --latest-of a schedule":              {},
+		"one backup at most, not a b":                              {"a", "b"},
+		"a backup and --latest-of exclude each other":              {"a", "--latest-of", "nightly"},
+		"its folder is not there":                                  {"a", "--metrics", filepath.Join(none, "drill.prom")},
+		"--push: the address of a Pushgateway":                     {"a", "--push", "gateway:9091"},
+		"there is no command behind --":                            {"a", "--"},
+		`--until "never" is not accepted; it takes restored`:       {"a", "--until", "never"},
+		"--timeout, --test-timeout and --clean-up-timeout":         {"a", "--timeout", "0s"},
+		"must be more than 0, --max-age not less":                  {"a", "--clean-up-timeout", "0s"},
+		"--test-job and a command exclude each other":              {"a", "--test-job", job, "--", "true"},
+		"it is v1 Pod with the name \"a\", and must be":            {"a", "--test-job", job},
+		"--test-job " + job + "x: no such file or directory; name": {"a", "--test-job", job + "x"},
+		"persistentvolumes is not accepted":                        {"a", "--exclude-resources", "persistentvolumes"},
+		`"nodes" is no kind of the cluster`:                        {"a", "--include-cluster-resources", "nodes"},
+		`--expect: "settings" is not of the form`:                  {"a", "--expect", "settings"},
+		`--expect-not: "settings" is not of the form`:              {"a", "--expect-not", "settings"},
+		`--max-age "26" is not accepted; it takes a time such as 90s, 30m or 26h; see velero-plugin-longshore drill --help`: {"a", "--max-age", "26"},
+		"; name a cluster by --kubeconfig or --context":                                                                     {"a", "--", "true"},
 	} {
 		var stdout, stderr bytes.Buffer
 		require.Equal(t, exitUsage, Run(append([]string{"drill"}, args...), "test", &stdout, &stderr), "%v: %s%s", args, stdout.String(), stderr.String())
@@ -68,9 +69,7 @@ func TestDrillElsewhere(t *testing.T) {
 	}))
 	t.Cleanup(api.Close)
 	dir := t.TempDir()
-	kubeconfig, credentials, file := filepath.Join(dir, "kubeconfig"), filepath.Join(dir, "credentials"), filepath.Join(dir, "location.yaml")
-	text := fmt.Sprintf("clusters: [{name: c, cluster: {server: %q}}]\ncontexts: [{name: c, context: {cluster: c}}]\ncurrent-context: c\n", api.URL)
-	require.NoError(t, os.WriteFile(kubeconfig, []byte(text), 0o600))
+	kubeconfig, credentials, file := testbed.Kubeconfig(t, api.URL), filepath.Join(dir, "credentials"), filepath.Join(dir, "location.yaml")
 	require.NoError(t, testbed.WriteCredentials(credentials, "access", "secretsecretsecret"))
 	require.NoError(t, os.WriteFile(file, []byte(`
 apiVersion: velero.io/v1

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/longshore-dev/velero-plugin/docs"
 	"github.com/longshore-dev/velero-plugin/internal/kube"
@@ -40,7 +42,7 @@ func runPrint(args []string, stdout, stderr io.Writer) int {
 	flags := pflag.NewFlagSet("print", pflag.ContinueOnError)
 	flags.StringVarP(&f.namespace, "namespace", "n", kube.Namespace(), "Velero's `namespace`")
 	flags.StringVar(&f.account, "service-account", "velero", "Velero's service `account`; that of the Helm chart is velero-server")
-	flags.StringVar(&f.staging, "staging-namespace", "", "the setting stagingNamespace, where it is another than Velero's")
+	flags.StringVar(&f.staging, "staging-namespace", "", "the setting stagingNamespace, where it is another `namespace` than Velero's")
 	flags.StringVar(&f.bucket, "bucket", "", "`bucket` of the location")
 	flags.StringVar(&f.prefix, "prefix", "", "`prefix` of the location")
 	flags.StringVar(&f.image, "image", "", "`image` of the CronJob")
@@ -56,6 +58,9 @@ func runPrint(args []string, stdout, stderr io.Writer) int {
 	if err == nil && text == nil {
 		err = fmt.Errorf("print %q: there are rbac, admission, policy, lifecycle, cronjob and drill-cronjob", flags.Arg(0))
 	}
+	if err == nil {
+		err = f.validate()
+	}
 	if err != nil {
 		return usageError(stderr, err)
 	}
@@ -65,6 +70,16 @@ func runPrint(args []string, stdout, stderr io.Writer) int {
 	}
 	_, err = io.WriteString(stdout, printed)
 	return report(stderr, err)
+}
+
+// validate wants names with which a manifest can be applied.
+func (f *printFlags) validate() error {
+	staging := cmp.Or(f.staging, f.namespace)
+	return cmp.Or(
+		wantsName("-n", f.namespace, "a namespace", validation.IsDNS1123Label(f.namespace)),
+		wantsName("--staging-namespace", staging, "a namespace", validation.IsDNS1123Label(staging)),
+		wantsName("--service-account", f.account, "a service account", validation.IsDNS1123Subdomain(f.account)),
+	)
 }
 
 func read(name string) (string, error) {

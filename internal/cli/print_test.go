@@ -76,4 +76,7 @@ func TestPrintPolicies(t *testing.T) {
 	require.Contains(t, printed(t, exitUsage, "policy"), "print policy needs --bucket")
 	require.Contains(t, printed(t, exitUsage, "roles"), `print "roles": there are rbac, admission, policy, lifecycle, cronjob and drill-cronjob`)
 	require.Contains(t, printed(t, exitUsage), "print takes one of")
+	require.Contains(t, printed(t, exitUsage, "rbac", "-n", "Backup"), `-n "Backup" is not accepted; it takes the name of a namespace`)
+	require.Contains(t, printed(t, exitUsage, "rbac", "--staging-namespace", "a/b"), `--staging-namespace "a/b" is not accepted; it takes the name of a namespace`)
+	require.Contains(t, printed(t, exitUsage, "rbac", "--service-account", ""), `--service-account "" is not accepted; it takes the name of a service account`)
 }

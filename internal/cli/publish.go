@@ -29,6 +29,9 @@ func (p *publishing) validate() error {
 		if info, err := os.Stat(filepath.Dir(p.file)); err != nil || !info.IsDir() {
 			return fmt.Errorf("--metrics %s: its folder is not there", p.file)
 		}
+		if info, err := os.Stat(p.file); err == nil && info.IsDir() {
+			return fmt.Errorf("--metrics %s is a folder; name a file in it", p.file)
+		}
 	}
 	if p.push != "" {
 		if _, err := metrics.ParseTarget(p.push, "job"); err != nil {

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"syscall"
@@ -76,6 +77,9 @@ func (r *reading) open(ctx context.Context) (*opened, error) {
 	location, err := r.location(ctx, r.at, r.stderr)
 	if err != nil {
 		return nil, err
+	}
+	if strings.Trim(location.Bucket, "/") == "" {
+		return nil, errors.Join(fmt.Errorf("%s names no bucket; name one by --bucket", location.Subject), location.Forget())
 	}
 	defer r.progress(r.stderr, "opening the location")()
 	config := location.ObjectStoreConfig()

@@ -67,7 +67,7 @@ func (s *storageFlags) override(l *check.Location) error {
 	if s.caCert != "" {
 		content, err := os.ReadFile(filepath.Clean(s.caCert))
 		if err != nil {
-			return err
+			return unreadable("--cacert", s.caCert, err)
 		}
 		l.SetCACert(string(content))
 	}

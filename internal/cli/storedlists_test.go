@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path"
-	"path/filepath"
 	"testing"
 
 	"filippo.io/age"
@@ -16,6 +14,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/longshore-dev/velero-plugin/internal/check"
+	"github.com/longshore-dev/velero-plugin/internal/testbed"
 	"github.com/longshore-dev/velero-plugin/snapshotter"
 )
 
@@ -46,10 +45,7 @@ func TestSecretsOfTheClusterThatIsSwept(t *testing.T) {
 	t.Cleanup(api.Close)
 	another := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { t.Error("the other cluster was asked for " + r.URL.Path) }))
 	t.Cleanup(another.Close)
-	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
-	text := fmt.Sprintf("clusters: [{name: c, cluster: {server: %q}}]\ncontexts: [{name: c, context: {cluster: c}}]\ncurrent-context: c\n", another.URL)
-	require.NoError(t, os.WriteFile(kubeconfig, []byte(text), 0o600))
-	t.Setenv("KUBECONFIG", kubeconfig)
+	t.Setenv("KUBECONFIG", testbed.Kubeconfig(t, another.URL))
 	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", "")
 
 	cluster, err := check.NewCluster(&rest.Config{Host: api.URL}, "velero")

@@ -16,7 +16,10 @@ import (
 var commit string
 
 // runVersion tells what this binary is made of.
-func runVersion(version string, stdout, stderr io.Writer) int {
+func runVersion(args []string, version string, stdout, stderr io.Writer) int {
+	if len(args) > 0 && !isHelp(args[0]) {
+		return usageError(stderr, fmt.Errorf("version takes no arguments, not %s", strings.Join(args, " ")))
+	}
 	tested, err := testedVelero()
 	if err == nil {
 		_, err = fmt.Fprintf(stdout, "velero-plugin-longshore %s\ncommit: %s\nbuilt with: %s %s/%s\nVelero: 1.14 and later, tested with %s\n  %s\n",

@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/longshore-dev/velero-plugin/internal/check"
 	"github.com/longshore-dev/velero-plugin/internal/kube"
@@ -40,6 +43,14 @@ func (w *where) validate() error {
 	if w.output != "text" && w.output != "json" {
 		return fmt.Errorf("-o %q is not accepted; it takes text or json", w.output)
 	}
+	return wantsName("-n", w.namespace, "a namespace", validation.IsDNS1123Label(w.namespace))
+}
+
+// wantsName refuses the value of a flag that Kubernetes would not take for a name.
+func wantsName(flag, value, of string, problems []string) error {
+	if len(problems) > 0 {
+		return fmt.Errorf("%s %q is not accepted; it takes the name of %s", flag, value, of)
+	}
 	return nil
 }
 
@@ -57,7 +68,7 @@ func (w *where) log(stderr io.Writer) logrus.FieldLogger {
 func (w *where) cluster() (*check.Cluster, error) {
 	config, err := kube.Config(w.kubeconfig, w.context)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w; name a cluster by --kubeconfig or --context", err)
 	}
 	return check.NewCluster(config, w.namespace)
 }
@@ -93,23 +104,40 @@ func (w *where) fromFile(kind check.Kind, name string) (*check.Location, error) 
 	if w.file != "-" {
 		var err error
 		if file, err = os.Open(filepath.Clean(w.file)); err != nil {
-			return nil, err
+			return nil, unreadable("--file", w.file, err)
 		}
 		defer file.Close()
 	}
 	found, err := check.ReadFile(file, kind, name)
+	if errors.As(err, new(*fs.PathError)) {
+		return nil, unreadable("--file", w.file, err)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", w.file, err)
+		return nil, fmt.Errorf("--file %s: %w", w.file, err)
 	}
 	return found, nil
+}
+
+// unreadable is the error of a file that a flag names.
+func unreadable(flag, file string, err error) error {
+	return fmt.Errorf("%s %s: %w; name a file that is there and may be read", flag, file, reason(err))
 }
 
 func (w *where) fromCluster(ctx context.Context, kind check.Kind, name string) (*check.Location, error) {
 	cluster, err := w.cluster()
 	if err != nil {
-		return nil, fmt.Errorf("%w; or describe the location with --file or --config", err)
+		return nil, fmt.Errorf("%w, or describe the location by --file or --config", err)
 	}
-	return cluster.Find(ctx, kind, name)
+	found, err := cluster.Find(ctx, kind, name)
+	return found, unreached(err)
+}
+
+// unreached says what to do about a cluster that does not answer.
+func unreached(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) || errors.As(err, new(*net.OpError)) {
+		return fmt.Errorf("%w; see whether the Kubernetes API answers (kubectl get --raw /readyz), and whether --kubeconfig and --context name the right cluster", err)
+	}
+	return err
 }
 
 // progress shows a person that something is under way; the lines of a log show
@@ -131,6 +159,16 @@ func parse(command string, flags *pflag.FlagSet, args []string, help string, std
 	return flags.Arg(0), done, err
 }
 
+// accepted says what a flag takes whose value is none of its type.
+func accepted(err error) error {
+	takes := map[string]string{"duration": "a time such as 90s, 30m or 26h", "bool": "true or false"}
+	var invalid *pflag.InvalidValueError
+	if errors.As(err, &invalid) && takes[invalid.GetFlag().Value.Type()] != "" {
+		return fmt.Errorf("--%s %q is not accepted; it takes %s", invalid.GetFlag().Name, invalid.GetValue(), takes[invalid.GetFlag().Value.Type()])
+	}
+	return err
+}
+
 // helpWidth is the width that help texts are written for, in characters.
 const helpWidth = 80
 
@@ -147,7 +185,7 @@ func parseFlags(command string, flags *pflag.FlagSet, args []string, help string
 		fmt.Fprintf(stdout, "%s\n%s\n", help, strings.TrimRight(flags.FlagUsagesWrapped(helpWidth), "\n"))
 		return true, nil
 	case err != nil:
-		return false, fmt.Errorf("%w; see velero-plugin-longshore %s --help", err, command)
+		return false, fmt.Errorf("%w; see velero-plugin-longshore %s --help", accepted(err), command)
 	}
 	return false, nil
 }
