@@ -234,6 +234,33 @@ func TestStoredEncoding(t *testing.T) {
 	require.Equal(t, zipped.Bytes(), got)
 }
 
+// TestStoredEncodingBehindProxy has a proxy that is starting when it is asked how an object
+// is stored: its 404 is not one of the object, which was just given.
+func TestStoredEncodingBehindProxy(t *testing.T) {
+	t.Parallel()
+	o := foreign([]byte("as another program has stored it"))
+	o.header.Set("Content-Encoding", "gzip")
+	for starting, want := range map[int]s3err.Kind{1: "", 100: s3err.Server} {
+		heads := 0
+		s := openAt(t, serve(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodHead {
+				if heads++; heads <= starting {
+					w.WriteHeader(http.StatusNotFound)
+					return
+				}
+			}
+			o.ServeHTTP(w, r)
+		}), nil)
+		got, err := readKey(t.Context(), s)
+		require.Equal(t, want, KindOf(err), "%v", err)
+		if err == nil {
+			require.Equal(t, o.data, got)
+			continue
+		}
+		require.NotContains(t, strings.ToLower(err.Error()), "not found", "Velero would go on as if there were no object")
+	}
+}
+
 func TestUnknownEncoding(t *testing.T) {
 	t.Parallel()
 	o := ours(content(1000, 1))
@@ -305,6 +332,20 @@ func TestOtherMetadata(t *testing.T) {
 	require.Equal(t, o.data, got)
 	o.header.Set("Etag", `"other"`)
 	o.header.Set("X-Amz-Meta-"+client.CRCName, strings.Replace(client.CRC(o.data), ":1000", ":"+strconv.Itoa(2000), 1))
+	_, err = readKey(t.Context(), openAt(t, serve(t, o.ServeHTTP), nil))
+	require.Equal(t, s3err.Corrupt, KindOf(err), "%v", err)
+}
+
+// TestFormerMetadata has an object from when the checksum was kept by another name.
+func TestFormerMetadata(t *testing.T) {
+	t.Parallel()
+	o := inParts(content(1000, 1))
+	o.header.Set("Etag", `"other"`)
+	o.header.Set("X-Amz-Meta-Longshore-Crc32c", client.CRC(o.data))
+	got, err := readKey(t.Context(), behindWay(t, o, chunked(500)))
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(o.data, got))
+	o.data = content(1000, 2)
 	_, err = readKey(t.Context(), openAt(t, serve(t, o.ServeHTTP), nil))
 	require.Equal(t, s3err.Corrupt, KindOf(err), "%v", err)
 }

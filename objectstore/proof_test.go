@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -40,6 +41,33 @@ func noMetadata(h http.Header) {
 
 func both(a, b func(http.Header)) func(http.Header) {
 	return func(h http.Header) { a(h); b(h) }
+}
+
+// TestNamesOfMetadata has a storage before Azure, whose names of metadata have no hyphen.
+func TestNamesOfMetadata(t *testing.T) {
+	behind, proxy := behindProxy(t, startVersity(t))
+	bucket := behind.bucket(t)
+	f := &fixture{server: behind, bucket: bucket, Store: behind.open(t, bucket, wireConfig)}
+	f.client.FirstPause = 5 * time.Millisecond
+	proxy.on(func(w http.ResponseWriter, r *http.Request, forward http.Handler) {
+		for name := range r.Header {
+			if metadata, found := strings.CutPrefix(name, "X-Amz-Meta-"); found && strings.Contains(metadata, "-") {
+				answer(500, "InternalError")(w, r, forward)
+				return
+			}
+		}
+		forward.ServeHTTP(w, r)
+	})
+	for _, size := range []int{1000, 2 * wirePart} {
+		data := content(size, 1)
+		f.put(t, "key", data)
+		f.requireWhole(t, "key", data)
+		info, err := f.client.Head(t.Context(), client.Brief, bucket, "key")
+		require.NoError(t, err)
+		require.NotEmpty(t, info.UserMetadata[client.TokenName])
+		_, _, own := client.KeptCRC(info)
+		require.Equal(t, size == 1000, own)
+	}
 }
 
 // vanish removes the upload where it is to be completed, and loses the answer.
@@ -183,7 +211,7 @@ func TestDoubtfulComplete(t *testing.T) {
 		behind, proxy := behindProxy(t, real)
 		bucket := real.bucket(t)
 		f := &fixture{server: behind, bucket: bucket, Store: behind.open(t, bucket, wireConfig)}
-		f.client.FirstPause = 5 * time.Millisecond
+		f.client.FirstPause, f.uploader.ProofTime = 5*time.Millisecond, 100*time.Millisecond
 		proxy.on(func(w http.ResponseWriter, r *http.Request, forward http.Handler) {
 			if isComplete(r) {
 				fault(w, r, forward)
@@ -198,6 +226,95 @@ func TestDoubtfulComplete(t *testing.T) {
 		require.NoError(t, listErr)
 		require.Len(t, uploads.Uploads, 1)
 		require.ErrorContains(t, err, "left alone (upload ID "+uploads.Uploads[0].UploadID+")")
+	}
+}
+
+// TestRefusedAfterLostComplete has a storage that goes on putting the parts together
+// when a proxy has given up waiting, and refuses what it is asked then: the object is
+// there.
+func TestRefusedAfterLostComplete(t *testing.T) {
+	real := startVersity(t)
+	timedOut := answer(504, "GatewayTimeout")
+	for name, c := range map[string]struct {
+		done int // the Complete that the storage carries out
+		then func(http.ResponseWriter, *http.Request, http.Handler)
+		list func(http.ResponseWriter, *http.Request, http.Handler) // nil for what is true
+	}{
+		"the next Complete finds no upload":      {2, answer(404, "NoSuchUpload"), nil},
+		"the next Complete finds no parts":       {2, answer(400, "InvalidPart"), nil},
+		"the parts must not be listed":           {1, timedOut, answer(403, "AccessDenied")},
+		"the parts cannot be listed":             {1, timedOut, answer(501, "NotImplemented")},
+		"the last Complete is not answered":      {5, timedOut, nil},
+		"no Complete is answered, as is no List": {1, timedOut, answer(500, "InternalError")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			behind, proxy := behindProxy(t, real)
+			bucket := real.bucket(t)
+			f := &fixture{server: behind, bucket: bucket, Store: behind.open(t, bucket, wireConfig)}
+			f.client.FirstPause = 5 * time.Millisecond
+			f.put(t, "key", content(2*wirePart, 9))
+			completes := 0
+			proxy.on(func(w http.ResponseWriter, r *http.Request, forward http.Handler) {
+				switch {
+				case isComplete(r):
+					if completes++; completes < c.done {
+						timedOut(w, r, forward)
+						return
+					}
+					forward.ServeHTTP(httptest.NewRecorder(), r)
+					c.then(w, r, forward)
+				case r.Method == http.MethodGet && r.URL.Query().Has("uploadId") && c.list != nil:
+					c.list(w, r, forward)
+				default:
+					forward.ServeHTTP(w, r)
+				}
+			})
+			data := content(2*wirePart, 1)
+			f.put(t, "key", data)
+			require.Equal(t, c.done, completes)
+			f.requireWhole(t, "key", data)
+		})
+	}
+}
+
+// TestRefusedAfterLostPut loses the answer to a small upload, whose repetition is
+// refused: whether it failed is told by what is there.
+func TestRefusedAfterLostPut(t *testing.T) {
+	real := startVersity(t)
+	for name, c := range map[string]struct {
+		fault, then func(http.ResponseWriter, *http.Request, http.Handler)
+		want        s3err.Kind
+	}{
+		"stored, and must not be replaced": {lose, answer(403, "AccessDenied"), ""},
+		"stored, and the storage is full":  {lose, answer(507, "XMinioStorageFull"), ""},
+		"stored, and the storage fails":    {lose, answer(500, "InternalError"), ""},
+		"not stored":                       {reset, answer(403, "AccessDenied"), s3err.Forbidden},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			behind, proxy := behindProxy(t, real)
+			bucket := real.bucket(t)
+			f := &fixture{server: behind, bucket: bucket, Store: behind.open(t, bucket, wireConfig)}
+			f.client.FirstPause = 5 * time.Millisecond
+			former, data := content(1000, 9), content(1000, 1)
+			f.put(t, "key", former)
+			fault := first(1, isMethod(http.MethodPut), c.fault)
+			proxy.on(func(w http.ResponseWriter, r *http.Request, forward http.Handler) {
+				if r.Method == http.MethodPut && proxy.count("PUT") > 1 {
+					c.then(w, r, forward)
+					return
+				}
+				fault(w, r, forward)
+			})
+			err := f.PutObject(t.Context(), bucket, "key", bytes.NewReader(data))
+			require.Equal(t, c.want, KindOf(err), "%v", err)
+			if err == nil {
+				f.requireWhole(t, "key", data)
+			} else {
+				f.requireWhole(t, "key", former)
+			}
+		})
 	}
 }
 

@@ -14,17 +14,18 @@ import (
 	"github.com/longshore-dev/velero-plugin/internal/testbed"
 )
 
-// partsSigned is a proxy's hook that notes which parts are signed by their SHA-256.
+// partsSigned is a proxy's hook that notes which parts, or whole objects, are signed by
+// their SHA-256.
 type partsSigned struct {
 	mu     sync.Mutex
 	signed []bool
-	// unsigned meets the parts that carry their checksum alone; nil forwards them.
+	// unsigned meets those that carry their checksum alone; nil forwards them.
 	unsigned func(w http.ResponseWriter, r *http.Request, forward http.Handler)
 	met      int
 }
 
 func (p *partsSigned) ServeHTTP(w http.ResponseWriter, r *http.Request, forward http.Handler) {
-	if !isPart(r) {
+	if r.Method != http.MethodPut || r.Header.Get("X-Amz-Content-Sha256") == "" || r.ContentLength == 0 {
 		forward.ServeHTTP(w, r)
 		return
 	}
@@ -72,21 +73,79 @@ func TestPartsByChecksum(t *testing.T) {
 			behind, proxy := behindTLSProxy(t, real)
 			hook := &partsSigned{}
 			var refused int
-			hook.unsigned = func(w http.ResponseWriter, r *http.Request, forward http.Handler) {
-				if hook.met > 1 {
-					forward.ServeHTTP(w, r)
-					return
-				}
-				answer := httptest.NewRecorder()
-				r.Body = io.NopCloser(flipped(t, r.Body))
-				forward.ServeHTTP(answer, r)
-				refused = answer.Code
-				w.WriteHeader(http.StatusServiceUnavailable)
-			}
+			hook.unsigned = damageFirst(t, hook, &refused)
 			signed := signsParts(t, behind, proxy, hook, nil)
 			require.Equal(t, http.StatusBadRequest, refused, "the storage takes a damaged part")
 			require.Equal(t, []bool{true, false, false, false, false, false}, signed)
 		})
+	}
+}
+
+// TestObjectsByChecksum wants objects of one request behind the first to go over https
+// without a SHA-256, to a storage that verifies the checksum, and only there.
+func TestObjectsByChecksum(t *testing.T) {
+	for _, kind := range []testbed.S3Server{testbed.VersityGateway, testbed.MinIOServer, testbed.SeaweedFSServer} {
+		real := start(t, testbed.S3Options{Server: kind})
+		t.Run(kind.Name, func(t *testing.T) {
+			t.Parallel()
+			behind, proxy := behindTLSProxy(t, real)
+			require.Equal(t, []bool{true, false, false}, signsObjects(t, behind, proxy, &partsSigned{}))
+		})
+		t.Run(kind.Name+" damaged on the way", func(t *testing.T) {
+			t.Parallel()
+			behind, proxy := behindTLSProxy(t, real)
+			hook := &partsSigned{}
+			var refused int
+			hook.unsigned = damageFirst(t, hook, &refused)
+			require.Equal(t, []bool{true, false, false, false}, signsObjects(t, behind, proxy, hook))
+			require.Equal(t, http.StatusBadRequest, refused, "the storage takes a damaged object")
+		})
+	}
+	real := startVersity(t)
+	t.Run("over http", func(t *testing.T) {
+		behind, proxy := behindProxy(t, real)
+		require.Equal(t, []bool{true, true, true}, signsObjects(t, behind, proxy, &partsSigned{}))
+	})
+	for name, unsigned := range map[string]func(http.ResponseWriter, *http.Request, http.Handler){
+		"refused by a policy": answer(http.StatusForbidden, "AccessDenied"),
+		"no proof":            withoutChecksum,
+	} {
+		t.Run(name, func(t *testing.T) {
+			behind, proxy := behindTLSProxy(t, real)
+			hook := &partsSigned{unsigned: unsigned}
+			require.Equal(t, []bool{true, false, true, true}, signsObjects(t, behind, proxy, hook))
+			require.Equal(t, 1, hook.met)
+		})
+	}
+}
+
+// signsObjects stores three objects of one request each, and returns which of the
+// requests were signed.
+func signsObjects(t *testing.T, s *server, proxy *faultProxy, hook *partsSigned) []bool {
+	bucket := s.bucket(t)
+	store := s.open(t, bucket, map[string]string{"checksumAlgorithm": "CRC32C"})
+	proxy.on(hook.ServeHTTP)
+	for i, key := range []string{"one", "two", "three"} {
+		data := content(100_000, uint64(i))
+		mustPut(t, store, bucket, key, data)
+		require.True(t, bytes.Equal(data, readAll(t.Context(), t, store, bucket, key)))
+	}
+	return hook.signed
+}
+
+// damageFirst changes the first body that is not signed, and loses the storage's answer
+// to it, of which it keeps the status.
+func damageFirst(t *testing.T, hook *partsSigned, status *int) func(http.ResponseWriter, *http.Request, http.Handler) {
+	return func(w http.ResponseWriter, r *http.Request, forward http.Handler) {
+		if hook.met > 1 {
+			forward.ServeHTTP(w, r)
+			return
+		}
+		answer := httptest.NewRecorder()
+		r.Body = io.NopCloser(flipped(t, r.Body))
+		forward.ServeHTTP(answer, r)
+		*status = answer.Code
+		w.WriteHeader(http.StatusServiceUnavailable)
 	}
 }
 

@@ -229,7 +229,9 @@ func TestHeadersOfSettings(t *testing.T) {
 	headers := make(chan http.Header, 100)
 	address := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
-		headers <- r.Header
+		if r.Method == http.MethodPut {
+			headers <- r.Header
+		}
 		w.WriteHeader(http.StatusForbidden)
 	})
 	for _, c := range []struct {
@@ -298,6 +300,46 @@ func TestIgnoredEncryption(t *testing.T) {
 		require.NoError(t, err)
 		require.False(t, there)
 	}
+}
+
+// TestIgnoredEncryptionOfReplaced has such a server, and objects that are there already:
+// one that has no versions keeps what was written, or nothing would be left.
+func TestIgnoredEncryptionOfReplaced(t *testing.T) {
+	real := start(t, testbed.S3Options{Versioning: true})
+	for _, size := range []int{1000, 11 << 20} {
+		data := content(size, 1)
+		for _, versioned := range []bool{false, true} {
+			real.versioned = versioned
+			bucket := real.bucket(t)
+			mustPut(t, real.open(t, bucket, nil), bucket, "key", []byte("former"))
+			s := real.open(t, bucket, map[string]string{"partSize": "5MiB", "serverSideEncryption": "AES256"})
+			err := s.PutObject(t.Context(), bucket, "key", bytes.NewReader(data))
+			if versioned {
+				require.ErrorContains(t, err, "ignored that it was to be encrypted; it was removed")
+				require.Equal(t, "former", string(readAll(t.Context(), t, s, bucket, "key")))
+				require.Len(t, versions(t, real, bucket, "key"), 1, "neither the new version nor a delete marker")
+				continue
+			}
+			require.Equal(t, s3err.NotConfirmed, KindOf(err), "%v", err)
+			require.ErrorContains(t, err, "it is whole, and stays")
+			require.True(t, bytes.Equal(data, readAll(t.Context(), t, s, bucket, "key")))
+		}
+	}
+}
+
+// TestShownEncryption looks at what is there before it writes only until the storage has
+// shown that it encrypts.
+func TestShownEncryption(t *testing.T) {
+	behind, proxy := behindProxy(t, startVersity(t))
+	bucket := behind.bucket(t)
+	s := behind.open(t, bucket, map[string]string{"serverSideEncryption": "AES256"})
+	proxy.on(func(w http.ResponseWriter, r *http.Request, forward http.Handler) {
+		forward.ServeHTTP(&shown{w, func(h http.Header) { h.Set("X-Amz-Server-Side-Encryption", "AES256") }}, r)
+	})
+	for range 3 {
+		mustPut(t, s, bucket, "key", []byte("content"))
+	}
+	require.Equal(t, 1+3, proxy.count("HEAD"), "one before the first, and one after each")
 }
 
 // TestCustomerKeyFromSecret reads the key through a Kubernetes API of one path.

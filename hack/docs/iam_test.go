@@ -161,10 +161,16 @@ func newWitness(t *testing.T) *witness {
 	w := &witness{T: t, s3: s3, seen: map[string]bool{}}
 	upstream, err := url.Parse(s3.Endpoint)
 	require.NoError(t, err)
-	forward := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
-		r.SetURL(upstream)
-		r.Out.Host = r.In.Host // it is signed
-	}}
+	forward := &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(upstream)
+			r.Out.Host = r.In.Host // it is signed
+		},
+		ModifyResponse: func(r *http.Response) error {
+			r.Header.Set("X-Amz-Server-Side-Encryption", "AES256") // as AWS says of every object
+			return nil
+		},
+	}
 	server := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
 		if w.note(r) {
 			forward.ServeHTTP(out, r)

@@ -79,12 +79,14 @@ labels: ` + "`velero.io/plugin-config: \"\"`" + `, and ` + "`longshore.dev/s3-cs
 
 - A location's own setting takes precedence.
 - ` + "`bucket` and `prefix`" + ` are refused: each location has its own.
-- So are the keys of encryption (` + "`encryption…`, `customerKeyEncryption…`" + `). Put them into each
-  location: where the plugin may not read the ConfigMap, it would store without encryption.
+- So are the keys that protect: ` + "`encryption…`, `customerKeyEncryption…`, `serverSideEncryption`" + `,
+  ` + "`kms…`, `objectLock…`, `expectedBucketOwner`, `signingKeySecret` and `requireSignature`" + `. Put
+  them into each location: where the plugin may not read the ConfigMap, it would go on
+  without them.
 - Where the plugin may not list the ConfigMaps in Velero's namespace, locations open without
   default settings.
 - Where the Kubernetes API does not answer within 3 seconds, the location does not open: the
-  default settings, such as an object lock, are not known then. Velero tries again.
+  default settings are not known then. Velero tries again.
 - Velero's file-system backup and data movers do not know them.
 `
 

@@ -87,21 +87,23 @@ func choose(found []*corev1.ConfigMap, kind string) (Set, error) {
 
 func nameOf(m *corev1.ConfigMap) string { return m.Namespace + "/" + m.Name }
 
+// protecting has how the keys begin that keep what is stored safe.
+var protecting = map[string][]string{
+	ObjectStore:       {"encryption", "customerKeyEncryption", "serverSideEncryption", "kms", "objectLock", "expectedBucketOwner"},
+	VolumeSnapshotter: {"signingKeySecret", "requireSignature"},
+}
+
 // check refuses what Velero sets for each location itself, so that it would
-// silently have no effect, and keys of encryption: a location whose defaults may not be
-// read any more would write plain objects.
+// silently have no effect, and keys that protect: a location whose defaults may not be
+// read any more would silently go on without them.
 func (s Set) check(kind string) error {
-	if kind != ObjectStore {
-		return nil
-	}
-	for _, key := range []string{"bucket", "prefix"} {
-		if _, set := s.data[key]; set {
+	for _, key := range slices.Sorted(maps.Keys(s.data)) {
+		if kind == ObjectStore && (key == "bucket" || key == "prefix") {
 			return &MistakeError{fmt.Sprintf("%s: has no effect in ConfigMap %s: Velero sets it from each location's spec.objectStorage", key, s.ConfigMap)}
 		}
-	}
-	for _, key := range slices.Sorted(maps.Keys(s.data)) {
-		if strings.HasPrefix(key, "encryption") || strings.HasPrefix(key, "customerKeyEncryption") {
-			return &MistakeError{fmt.Sprintf("%s: put it into the config of each location, not into ConfigMap %s: where the plugin may not read that, it would store without encryption", key, s.ConfigMap)}
+		protects := func(start string) bool { return strings.HasPrefix(key, start) }
+		if slices.ContainsFunc(protecting[kind], protects) {
+			return &MistakeError{fmt.Sprintf("%s: put it into the config of each location, not into ConfigMap %s: where the plugin may not read that, it would go on without it", key, s.ConfigMap)}
 		}
 	}
 	return nil

@@ -4,12 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -18,6 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/longshore-dev/velero-plugin/internal/testbed"
 )
 
 func configMap(name string, data map[string]string) *corev1.ConfigMap {
@@ -48,9 +47,24 @@ func TestChoose(t *testing.T) {
 	_, err = choose(bucket, VolumeSnapshotter)
 	require.NoError(t, err)
 
-	for _, key := range []string{"encryptionRecipients", "encryptionIdentitySecret", "customerKeyEncryptionSecret"} {
-		_, err = choose([]*corev1.ConfigMap{configMap("a", map[string]string{key: "x"})}, ObjectStore)
-		require.ErrorContains(t, err, key+": put it into the config of each location, not into ConfigMap velero/a")
+}
+
+// TestChooseNoProtection: where the ConfigMap may not be read any more, a location would
+// silently go on without these keys.
+func TestChooseNoProtection(t *testing.T) {
+	for kind, keys := range map[string][]string{
+		ObjectStore: {
+			"encryptionRecipients", "encryptionIdentitySecret", "encryptionIdentityFile", "encryptionRequired", "customerKeyEncryptionSecret", "customerKeyEncryptionFile",
+			"serverSideEncryption", "kmsKeyId", "kmsContext", "objectLockMode", "objectLockRetention", "objectLockLegalHold", "expectedBucketOwner",
+		},
+		VolumeSnapshotter: {"signingKeySecret", "requireSignature"},
+	} {
+		for _, key := range keys {
+			_, err := choose([]*corev1.ConfigMap{configMap("a", map[string]string{key: "x"})}, kind)
+			var mistake *MistakeError
+			require.ErrorAs(t, err, &mistake, key)
+			require.ErrorContains(t, err, key+": put it into the config of each location, not into ConfigMap velero/a")
+		}
 	}
 }
 
@@ -62,10 +76,7 @@ func inCluster(t *testing.T, api http.HandlerFunc) {
 }
 
 func withCluster(t *testing.T, address string) {
-	text := fmt.Sprintf("clusters: [{name: c, cluster: {server: %q}}]\ncontexts: [{name: c, context: {cluster: c}}]\ncurrent-context: c\n", address)
-	path := filepath.Join(t.TempDir(), "kubeconfig")
-	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
-	t.Setenv("KUBECONFIG", path)
+	t.Setenv("KUBECONFIG", testbed.Kubeconfig(t, address))
 	t.Setenv("VELERO_NAMESPACE", "velero")
 }
 
@@ -120,8 +131,8 @@ func TestOpenWithoutDefaults(t *testing.T) {
 	}
 }
 
-// TestOpenUnreachable: whether there are defaults, such as an object lock, is not known,
-// so that no location goes on without them.
+// TestOpenUnreachable: whether there are defaults is not known, so that no location goes
+// on without them.
 func TestOpenUnreachable(t *testing.T) {
 	server := httptest.NewServer(nil)
 	server.Close()

@@ -36,7 +36,7 @@ type finder struct {
 
 // find never fails a location that can do without: where there is no cluster, or
 // where ConfigMaps may not be read, nobody can have meant any defaults. A cluster that
-// does not answer leaves open whether there are some, such as an object lock.
+// does not answer leaves open whether there are some.
 func (f *finder) find(ctx context.Context) (Set, error) {
 	if !clusterNamed() {
 		f.without("no cluster", nil)

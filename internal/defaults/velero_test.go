@@ -59,7 +59,7 @@ func TestVelero(t *testing.T) {
 	require.NoError(t, server.Serve(t.Context()))
 	require.NoError(t, server.WaitLocation(t.Context(), testbed.DefaultLocation))
 	own := map[string]any{"s3Url": "http://127.0.0.1:1", "maxRetries": "0"}
-	require.Contains(t, rejected(t, server, "own", own), "127.0.0.1:1", "a location's own config goes first")
+	require.Contains(t, rejected(t, server, "own", own), "127.0.0.1:1", "a key of the location's own config is used instead of the default")
 	require.Contains(t, rejected(t, server, "wrong", map[string]any{"regoin": "r"}), "ConfigMap velero/storage gives defaults for region")
 	snapshotClassOfDefaults(t, server)
 

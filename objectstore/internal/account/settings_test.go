@@ -45,6 +45,25 @@ func TestRefusedAddresses(t *testing.T) {
 	}
 }
 
+// TestBucketInHost: a host may have the bucket's name as a word of its own, which who sets
+// addressing knows. The older setting is in many configs that were taken over.
+func TestBucketInHost(t *testing.T) {
+	for _, key := range []string{"s3Url", "publicUrl"} {
+		for _, c := range []struct {
+			more, value string
+			want        string
+		}{
+			{"addressing", "path", ""},
+			{"addressing", "virtual", "set addressing: path"},
+			{"s3ForcePathStyle", "true", "set addressing: path"},
+		} {
+			_, problem := problems(map[string]string{"bucket": "velero", key: "https://velero.minio.example.com", c.more: c.value})
+			require.Contains(t, problem, c.want)
+			require.Equal(t, c.want == "", problem == "", "%+v: %s", c, problem)
+		}
+	}
+}
+
 // TestSchemes writes the scheme as nobody does, with a key that must not travel
 // unencrypted.
 func TestSchemes(t *testing.T) {

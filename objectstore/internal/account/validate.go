@@ -26,8 +26,8 @@ func (s *Settings) validateAddress(p *settings.Problems) {
 	} else if s.Bucket != "" && err != nil {
 		p.Add("bucket", s.Bucket, "an S3 bucket name: "+lowerFirst(err.Error()))
 	}
-	checkAddress(p, "s3Url", s.S3URL, s.Bucket)
-	checkAddress(p, "publicUrl", s.PublicURL, s.Bucket)
+	s.checkAddress(p, "s3Url", s.S3URL)
+	s.checkAddress(p, "publicUrl", s.PublicURL)
 	if s.S3ForcePathStyle && s.Addressing == "virtual" {
 		p.Addf("s3ForcePathStyle: true contradicts addressing: virtual; set one of them")
 	}
@@ -44,7 +44,7 @@ func (s *Settings) validateAddress(p *settings.Problems) {
 
 // checkAddress accepts an http or https URL that is a host and nothing else:
 // Velero's file-system backup uses only the host.
-func checkAddress(p *settings.Problems, key, value, bucket string) {
+func (s *Settings) checkAddress(p *settings.Problems, key, value string) {
 	if value == "" {
 		return
 	}
@@ -55,12 +55,12 @@ func checkAddress(p *settings.Problems, key, value, bucket string) {
 		p.Add(key, withoutPassword(value), accepted)
 	case u.User != nil:
 		p.Add(key, withoutPassword(value), accepted+"; credentials go into the credentials file")
-	case bucket != "" && strings.Trim(u.Path, "/") == bucket:
+	case s.Bucket != "" && strings.Trim(u.Path, "/") == s.Bucket:
 		p.Add(key, withoutQuery(u), accepted+"; leave the bucket out")
-	case bucketInHost(u, bucket):
+	case s.Addressing != "path" && bucketInHost(u, s.Bucket):
 		was := withoutQuery(u)
-		u.Host = strings.TrimPrefix(u.Host, bucket+".")
-		p.Add(key, was, "the address without the bucket: "+withoutQuery(u))
+		u.Host = strings.TrimPrefix(u.Host, s.Bucket+".")
+		p.Add(key, was, "the address without the bucket: "+withoutQuery(u)+"; if the word is a part of the host's own name, set addressing: path")
 	case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
 		p.Add(key, withoutQuery(u), accepted+"; a path is not possible with S3 signatures")
 	}

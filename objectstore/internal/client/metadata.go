@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -9,12 +10,15 @@ import (
 )
 
 // Metadata that is kept with an object. Every S3 server keeps metadata; few keep
-// checksums.
+// checksums. The names have no hyphen: Azure, behind a server that speaks S3, refuses
+// an object with one.
 const (
 	// CRCName has the CRC-32C and the size of an object written with one request.
-	CRCName = "Longshore-Crc32c"
+	CRCName = "Longshorecrc32c"
 	// TokenName has the token of the upload that made the object.
-	TokenName = "Longshore-Upload"
+	TokenName = "Longshoreupload"
+
+	formerCRCName = "Longshore-Crc32c" // of objects that are already stored
 )
 
 // CRC is the value of CRCName. The checksum is bound to the size: there are
@@ -26,7 +30,7 @@ func CRC(data []byte) string {
 // KeptCRC returns the checksum, in base64, and the size that were kept with an
 // object; ok is false where there are none.
 func KeptCRC(info minio.ObjectInfo) (sum string, size int64, ok bool) {
-	sum, text, _ := strings.Cut(info.UserMetadata[CRCName], ":")
+	sum, text, _ := strings.Cut(cmp.Or(info.UserMetadata[CRCName], info.UserMetadata[formerCRCName]), ":")
 	size, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || size < 0 || OfParts(info.ETag) {
 		return "", -1, false

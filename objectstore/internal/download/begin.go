@@ -81,6 +81,9 @@ func (r *Reader) encoded(ctx context.Context, info minio.ObjectInfo, header http
 		return true, nil
 	}
 	stored, err := r.client.Head(ctx, client.Content, r.bucket, r.key)
+	if s3err.KindOf(err) == s3err.NotFound { // a 404 to HEAD may be that of a proxy
+		return false, s3err.Errorf(s3err.Server, "the storage gave the object, and then did not show it: %w", err)
+	}
 	if err != nil {
 		return false, err
 	}

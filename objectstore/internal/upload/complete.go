@@ -19,7 +19,8 @@ const assembling = 10 * time.Minute
 // complete has the server put the parts together, and looks at the object. An
 // answer that was lost is looked up before the request is made again: the storage
 // may have done the work, and then no longer knows the upload. As long as that is
-// in doubt nothing is removed.
+// in doubt nothing is removed, and the object is looked at before there is an error:
+// the storage may do the work while it refuses the next request.
 func (m *multipart) complete(ctx context.Context) error {
 	var answer minio.UploadInfo
 	doubt := false
@@ -40,6 +41,8 @@ func (m *multipart) complete(ctx context.Context) error {
 		})
 	})
 	switch {
+	case err != nil && doubt && m.confirm(ctx, multipartETag(m.parts), false) == nil:
+		return nil
 	case err != nil && doubt:
 		return fmt.Errorf("%w; whether the storage put the parts together is not known, so they were left alone (upload ID %s)", err, m.id)
 	case err != nil:
@@ -67,15 +70,15 @@ func (m *multipart) proves(answer minio.UploadInfo) bool {
 	return err == nil && whole.Encoded() == answer.ChecksumCRC64NVME
 }
 
-// inDoubt tells whether a Complete that failed with err may have been carried
+// inDoubt tells whether a request that failed with err may have been carried
 // out all the same. What S3 refuses for the request's own sake was not.
-func (m *multipart) inDoubt(err error) bool {
+func (u *upload) inDoubt(err error) bool {
 	var answer *s3err.Answer
 	switch s3err.KindOf(err) {
 	case s3err.Server, s3err.Throttled, s3err.NoUpload:
 		return true
 	case s3err.NotFound:
-		return m.replaces == "" // else it is the object that If-Match is about
+		return u.replaces == "" // else it is the object that If-Match is about
 	case s3err.Full:
 		return false
 	}

@@ -100,24 +100,26 @@ func multipartETag(parts []minio.ObjectPart) string {
 	return fmt.Sprintf("%x-%d", all.Sum(nil), len(parts))
 }
 
-// requireEncrypted removes an object that was to be encrypted and is not, unless it
-// stands in the place of another one, which would be lost. There are servers that
-// ignore what they do not know.
+// requireEncrypted removes the version of an object that was to be encrypted and is
+// not, unless it stands in the place of another one, which would be lost. There are
+// servers that ignore what they do not know.
 func (u *upload) requireEncrypted(ctx context.Context, info minio.ObjectInfo) error {
 	if u.sse == nil {
 		return nil
 	}
 	for name := range info.Metadata {
 		if strings.HasPrefix(name, "X-Amz-Server-Side-Encryption") {
+			u.encrypts.Store(true)
 			return nil
 		}
 	}
-	if u.replaces != "" {
+	versioned := info.VersionID != "" && info.VersionID != "null"
+	if u.replaces != "" || u.overwrites && !versioned {
 		return s3err.Hinted(s3err.NotConfirmed, "leave serverSideEncryption and kmsKeyId out where the storage does not know them",
 			"the storage replaced the object and ignored that it was to be encrypted by the storage; it is whole, and stays")
 	}
 	err := s3err.Errorf(s3err.Unsupported, "the storage took the object and ignored that it was to be encrypted")
-	if failed := u.client.Remove(ctx, u.bucket, u.key, minio.RemoveObjectOptions{}); failed != nil {
+	if failed := u.client.Remove(ctx, u.bucket, u.key, minio.RemoveObjectOptions{VersionID: info.VersionID}); failed != nil {
 		return fmt.Errorf("%w; removing it failed: %s", err, s3err.Text(failed))
 	}
 	return fmt.Errorf("%w; it was removed", err)

@@ -115,13 +115,17 @@ func (m *multipart) send(ctx context.Context, p *part) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	c := m.seal(p.data(), m.signsPart())
+	c := m.seal(p.data(), m.signsBody())
 	select {
 	case <-m.created:
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	sent, err := m.sendProven(ctx, p, c)
+	var sent minio.ObjectPart
+	err := m.proven(c, func() (_ minio.ObjectPart, err error) {
+		sent, err = m.put(ctx, p, c)
+		return sent, err
+	})
 	if err != nil {
 		return fmt.Errorf("part %d: %w", p.number, err)
 	}

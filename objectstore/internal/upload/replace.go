@@ -30,6 +30,7 @@ func (u *Uploader) Replace(ctx context.Context, bucket, key, etag string, from i
 // is refused because the storage knows no conditions, without.
 func (u *upload) commit(ctx context.Context, request func(ctx context.Context) error) error {
 	if u.replaces == "" {
+		u.lookBefore(ctx)
 		return request(ctx)
 	}
 	err := u.lookAndDo(ctx, request)
@@ -42,6 +43,16 @@ func (u *upload) commit(ctx context.Context, request func(ctx context.Context) e
 		err = u.lookAndDo(ctx, request)
 	}
 	return err
+}
+
+// lookBefore learns whether an object is there already. An unencrypted one that took its
+// place is not removed, so this is of no use where the storage encrypts.
+func (u *upload) lookBefore(ctx context.Context) {
+	if u.sse == nil || u.encrypts.Load() {
+		return
+	}
+	_, err := u.client.Head(ctx, client.Brief, u.bucket, u.key)
+	u.overwrites = s3err.KindOf(err) != s3err.NotFound
 }
 
 // lookAndDo makes the request if the object is still the one that is to be replaced.
@@ -83,6 +94,6 @@ func (u *upload) requireUnchanged(ctx context.Context) error {
 
 // isThere tells whether the object of this upload is stored.
 func (u *upload) isThere(ctx context.Context) bool {
-	info, err := u.client.Head(ctx, client.Content, u.bucket, u.key)
+	info, err := u.client.Head(ctx, client.Brief, u.bucket, u.key)
 	return err == nil && info.UserMetadata[client.TokenName] == u.token
 }

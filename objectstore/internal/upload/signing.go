@@ -1,7 +1,6 @@
 package upload
 
 import (
-	"context"
 	"sync/atomic"
 
 	"github.com/minio/minio-go/v7"
@@ -10,10 +9,10 @@ import (
 	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
 )
 
-// signing decides which parts are signed by their SHA-256. Over https, a storage that
-// answers a part with the checksum that was sent has computed it from what arrived
-// (Amazon S3 User Guide, "Checking object integrity"). Its later parts carry that
-// checksum alone, which saves both sides the SHA-256.
+// signing decides which bodies are signed by their SHA-256. Over https, a storage that
+// answers a body with the checksum that was sent has computed it from what arrived
+// (Amazon S3 User Guide, "Checking object integrity"). Later ones carry that checksum
+// alone, which saves both sides the SHA-256.
 type signing struct {
 	byChecksum bool // whether a checksum may take the place of the SHA-256
 	storage    atomic.Int32
@@ -22,7 +21,7 @@ type signing struct {
 // What is known of the storage.
 const (
 	untold int32 = iota
-	checks       // it has answered a part with its checksum
+	checks       // it has answered a body with its checksum
 	asksForSHA256
 )
 
@@ -31,7 +30,7 @@ func newSigning(s *Settings, a *account.Settings, checksum minio.ChecksumType) s
 	return signing{byChecksum: s.PayloadSigning == "auto" && verified && checksum != minio.ChecksumNone}
 }
 
-// learn takes note of an answer to a part.
+// learn takes note of an answer to a body.
 func (s *signing) learn(checked bool) {
 	if !checked {
 		s.storage.Store(asksForSHA256)
@@ -40,26 +39,27 @@ func (s *signing) learn(checked bool) {
 	s.storage.CompareAndSwap(untold, checks)
 }
 
-// signsPart tells whether the next part is signed.
-func (u *upload) signsPart() bool {
+// signsBody tells whether the next body is signed.
+func (u *upload) signsBody() bool {
 	return u.settings.SignsBodies() && (!u.signing.byChecksum || u.signing.storage.Load() != checks)
 }
 
-// sendProven sends a part. If it is not signed and the storage refuses it or does
+// proven has put send a body. If it is not signed and the storage refuses it or does
 // not answer with its checksum, it is sent again, signed, and so are all later ones.
-func (m *multipart) sendProven(ctx context.Context, p *part, c *content) (minio.ObjectPart, error) {
-	sent, err := m.put(ctx, p, c)
-	checked := m.answered(c, sent)
+func (u *upload) proven(c *content, put func() (stored minio.ObjectPart, err error)) error {
+	stored, err := put()
+	checked := u.answered(c, stored)
 	if err == nil {
-		m.signing.learn(checked)
+		u.signing.learn(checked)
 	}
-	if c.sha256 != "" || checked || !m.settings.SignsBodies() || (err != nil && !refusesUnsigned(err)) {
-		return sent, err
+	if c.sha256 != "" || checked || !u.settings.SignsBodies() || (err != nil && !refusesUnsigned(err)) {
+		return err
 	}
-	m.client.Log.WithError(err).WithField("part", p.number).Warn("The storage does not take a part by its checksum alone; parts are signed by their SHA-256 from now on")
-	m.signing.learn(false)
+	u.client.Log.WithError(err).WithField("key", u.key).Warn("The storage does not take a body by its checksum alone; bodies are signed by their SHA-256 from now on")
+	u.signing.learn(false)
 	c.sign()
-	return m.put(ctx, p, c)
+	_, err = put()
+	return err
 }
 
 // refusesUnsigned tells whether err may be the answer to a body that is not signed: a

@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/rand"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"github.com/minio/minio-go/v7"
@@ -26,6 +27,8 @@ type Uploader struct {
 	tags     map[string]string
 	sizes    sizes
 	memory   *memory
+
+	encrypts atomic.Bool // the storage has encrypted an object as it was asked to
 
 	ProofTime time.Duration // how long an object may take to be seen
 }
@@ -50,6 +53,7 @@ type upload struct {
 
 	replaces      string // the ETag of the object that is replaced, "" for any or none
 	unconditional bool   // the storage does not know If-Match
+	overwrites    bool   // an object was there before, or may have been
 }
 
 // Result is what was stored.
@@ -149,21 +153,20 @@ func (u *upload) tooLarge() error {
 	return s3err.Errorf(s3err.Invalid, "the body is larger than %v, the most that S3 stores in one object", u.sizes.capacity())
 }
 
-// single stores the whole body with one request. The server has verified the
-// signed SHA-256; the checksum that was sent, or an ETag that is the MD5, proves that
-// the answer came from a server that read the body.
+// single stores the whole body with one request. The checksum that was sent, or an ETag
+// that is the MD5, proves that the answer came from a server that read the body. One that
+// was refused may be stored: by a request before, whose answer was lost.
 func (u *upload) single(ctx context.Context, data []byte) error {
-	c := u.seal(data, u.settings.SignsBodies())
+	// Sent a second time, the object would be another one than that to be replaced.
+	once := u.replaces != "" && u.settings.SignsBodies()
+	c := u.seal(data, once || u.signsBody())
 	var info minio.UploadInfo
-	err := u.commit(ctx, func(ctx context.Context) error {
-		return u.client.Do(ctx, client.Content, func(ctx context.Context) error {
-			return c.send(func(r io.Reader) (err error) {
-				info, err = u.client.PutObject(ctx, u.bucket, u.key, r, int64(len(data)), u.contentMD5(c), c.sha256, u.objectOptions(c))
-				return err
-			})
-		})
+	doubt := false
+	err := u.proven(c, func() (_ minio.ObjectPart, err error) {
+		info, err = u.putWhole(ctx, c, &doubt)
+		return sumsOf(info), err
 	})
-	if err != nil {
+	if err != nil && (!doubt || !u.isThere(ctx)) {
 		return err
 	}
 	u.version = info.VersionID
@@ -171,4 +174,19 @@ func (u *upload) single(ctx context.Context, data []byte) error {
 		return nil
 	}
 	return u.confirm(ctx, info.ETag, true)
+}
+
+// putWhole sends the object until the storage has it, and says in doubt whether an
+// answer was lost.
+func (u *upload) putWhole(ctx context.Context, c *content, doubt *bool) (info minio.UploadInfo, err error) {
+	err = u.commit(ctx, func(ctx context.Context) error {
+		return u.client.Do(ctx, client.Content, func(ctx context.Context) error {
+			return c.send(func(r io.Reader) (err error) {
+				info, err = u.client.PutObject(ctx, u.bucket, u.key, r, int64(len(c.data)), u.contentMD5(c), c.sha256, u.objectOptions(c))
+				*doubt = *doubt || err != nil && u.inDoubt(err)
+				return err
+			})
+		})
+	})
+	return info, err
 }
