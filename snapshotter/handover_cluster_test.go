@@ -105,6 +105,51 @@ func TestClusterRestoredBeside(t *testing.T) {
 	require.NoError(t, b.DeleteSnapshot(t.Context(), snapshot))
 }
 
+// TestClusterReleaseCutShort: Velero ends the process of a restore before the record is
+// removed, and the restored volume is gone when a sweep finds that.
+func TestClusterReleaseCutShort(t *testing.T) {
+	b := onCluster(t, nil)
+	old := b.claimed(testbed.ClaimOptions{Name: "data"}, "first")
+	snapshot := b.snapshotOf(old, "b1")
+	before, err := b.Leftovers(t.Context())
+	require.NoError(t, err)
+	p, removes := b.apiProxy(), make(chan struct{}, 1)
+	p.before = func(r *http.Request) {
+		if r.Method == http.MethodDelete && strings.Contains(r.URL.Path, "/storageclasses/") {
+			select {
+			case removes <- struct{}{}:
+			default: // it was told
+			}
+			panic(http.ErrAbortHandler)
+		}
+	}
+	s := b.openVia(p)
+	volumeID, err := s.CreateVolumeFromSnapshot(t.Context(), snapshot, old.Spec.StorageClassName, "", nil)
+	require.NoError(t, err)
+	content, err := s.SetVolumeID(t.Context(), marshal(t, b.template(old, "copy")), volumeID)
+	require.NoError(t, err)
+	var pv corev1.PersistentVolume
+	require.NoError(t, json.Unmarshal(content, &pv))
+	made, err := b.Kube.CoreV1().PersistentVolumes().Create(t.Context(), &pv, metav1.CreateOptions{})
+	require.NoError(t, err)
+	b.claimedBy(made, "copy")
+	<-removes
+	p.Close()
+
+	require.NoError(t, b.Kube.CoreV1().PersistentVolumeClaims(b.namespace).Delete(t.Context(), "copy", metav1.DeleteOptions{}))
+	require.NoError(t, testbed.Poll(t.Context(), 30*time.Second, "the copy to be gone", func(ctx context.Context) (bool, string, error) {
+		found, err := b.kube.PersistentVolumes.Find(ctx, made.Name)
+		return err == nil && found == nil, "it is there", err
+	}))
+	id, err := ids.ParseNewVolumeID(volumeID)
+	require.NoError(t, err)
+	record, err := b.kube.StorageClasses.Get(t.Context(), id.Staging)
+	require.NoError(t, err)
+	require.NoError(t, b.later().finishHandOver(t.Context(), record), "nobody has to decide")
+	b.soonOnlySnapshots(before, 0)
+	require.NoError(t, b.DeleteSnapshot(t.Context(), snapshot))
+}
+
 // stagingVolume is the PersistentVolume of a restore that nobody was given yet.
 func (b *bench) stagingVolume(id ids.NewVolumeID) *corev1.PersistentVolume {
 	b.Helper()

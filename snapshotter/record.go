@@ -106,11 +106,10 @@ func (s *Snapshotter) noteHandOver(ctx context.Context, made staged, to string) 
 
 // noteAdopted writes that Velero's own PersistentVolume has the volume: if it is gone
 // one day, so is the volume, or it was meant to stay.
-func (s *Snapshotter) noteAdopted(ctx context.Context, record *storagev1.StorageClass) error {
-	_, err := s.kube.StorageClasses.Edit(ctx, record, func(*storagev1.StorageClass) (kube.Patch, error) {
+func (s *Snapshotter) noteAdopted(ctx context.Context, record *storagev1.StorageClass) (*storagev1.StorageClass, error) {
+	return s.kube.StorageClasses.Edit(ctx, record, func(*storagev1.StorageClass) (kube.Patch, error) {
 		return annotate(map[string]string{annotationAdopted: "yes"}), nil
 	})
-	return err
 }
 
 // noteAbandoned writes that the restore is given up. It fails when the volume was

@@ -160,18 +160,18 @@ func (s *Snapshotter) forgetVolume(ctx context.Context, proof objects.Claim, pv 
 	return volumes.UntilGone(ctx, pv)
 }
 
-// release removes the record when Velero's own PersistentVolume has the volume, or
-// notes that, where the record has to stay. It goes on beside the calls; where the end
-// of the process ends it, a sweep does the rest.
+// release notes when Velero's own PersistentVolume has the volume, and then removes the
+// record unless it has to stay. It goes on beside the calls; where the end of the process
+// ends it, which may be while the controllers let go of the snapshot, a sweep does the rest.
 func (s *Snapshotter) release(ctx context.Context, record *storagev1.StorageClass, stays bool) func() {
 	return contained(s.log, "the removal of the restore's StorageClass", func() {
 		ctx, cancel := context.WithTimeout(ctx, handOverTimeout)
 		defer cancel()
 		err := s.untilKnown(ctx, stateOf(record))
-		switch {
-		case err == nil && stays:
-			err = s.noteAdopted(ctx, record)
-		case err == nil:
+		if err == nil {
+			record, err = s.noteAdopted(ctx, record)
+		}
+		if err == nil && !stays {
 			err = s.removeRecord(ctx, record)
 		}
 		if left := new(leftError); errors.As(err, &left) { // its PersistentVolume was made again

@@ -181,7 +181,7 @@ func (s *Snapshotter) contentRemedy(content *snapshotv1.VolumeSnapshotContent) (
 // recordRemedy says what is done about a restore's record, and does it.
 func (s *Snapshotter) recordRemedy(record *storagev1.StorageClass) (string, func(context.Context) error) {
 	if state := stateOf(record); state.handedOver != "" {
-		return "remove it; PersistentVolume " + state.handedOver + " has its volume " + ids.Short(state.handle), func(ctx context.Context) error { return s.finishHandOver(ctx, record) }
+		return "remove it; Velero was given its volume " + ids.Short(state.handle) + " for PersistentVolume " + state.handedOver, func(ctx context.Context) error { return s.finishHandOver(ctx, record) }
 	}
 	return "remove it and the volume of its restore, which nobody was given", func(ctx context.Context) error { return s.removeRestore(ctx, record) }
 }
