@@ -43,6 +43,8 @@ type Location struct {
 	Prefix   string
 	CACert   string
 	ReadOnly bool
+	// LookOnly has a check write nothing, whatever the location is for.
+	LookOnly bool
 	// CredentialsFile is the file with the credentials, "" for the usual chain.
 	CredentialsFile string
 	// CredentialsFrom says where the file's content is from, if not from itself.

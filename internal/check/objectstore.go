@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -66,10 +67,8 @@ func (o *objectStore) use(ctx context.Context) {
 	o.Step(ctx, "versioning", o.versioning)
 	o.Step(ctx, "object lock", o.objectLock)
 	o.Step(ctx, "lifecycle", o.lifecycle)
-	if o.ReadOnly {
-		o.Step(ctx, "put", func(context.Context) (string, error) {
-			return "", Skip("the location's accessMode is ReadOnly: nothing is written")
-		})
+	if why := o.unwritten(); why != "" {
+		o.Step(ctx, "put", func(context.Context) (string, error) { return "", Skip(why + ": nothing is written") })
 		return
 	}
 	if o.Step(ctx, "put", o.put) {
@@ -80,6 +79,17 @@ func (o *objectStore) use(ctx context.Context) {
 		o.Step(ctx, "get a range", o.getRange)
 	}
 	o.Step(ctx, "delete", o.delete)
+}
+
+// unwritten says why nothing is written, "" where it is.
+func (o *objectStore) unwritten() string {
+	switch {
+	case o.LookOnly:
+		return "--read-only was given"
+	case o.ReadOnly:
+		return "the location's accessMode is ReadOnly"
+	}
+	return ""
 }
 
 // explain turns an error of the store into what a person needs. actions are what
@@ -246,9 +256,13 @@ func (o *objectStore) credentials(ctx context.Context) (string, error) {
 
 func (o *objectStore) encryption(ctx context.Context) (string, error) {
 	public, private, err := o.d.FindKeys(ctx)
-	switch {
-	case err != nil:
+	if err != nil {
 		return "", o.explain(err)
+	}
+	if err := o.customerKey(ctx); err != nil {
+		return "", err
+	}
+	switch {
 	case public > 0:
 		return fmt.Sprintf("by the plugin, to %d public keys; private keys that decrypt: %d", public, private), nil
 	case private > 0:
@@ -256,6 +270,20 @@ func (o *objectStore) encryption(ctx context.Context) (string, error) {
 			"set encryptionRecipients, unless the location is only read")
 	}
 	return "not by the plugin", nil
+}
+
+// customerKey reads the key of SSE-C, if there is one.
+func (o *objectStore) customerKey(ctx context.Context) error {
+	settings := o.d.Settings()
+	if !settings.HasCustomerKey() {
+		return nil
+	}
+	err := o.d.Connect(ctx)
+	if err == nil {
+		return nil
+	}
+	what, hint := o.d.Explain(err)
+	return Fail(what, cmp.Or(hint, "give the 32 bytes of the key as they are: not as text, and without a newline at the end"))
 }
 
 func (o *objectStore) addressing(ctx context.Context) (string, error) {

@@ -137,8 +137,11 @@ func (v *volumeSnapshotter) csiDrivers(ctx context.Context) (string, error) {
 	return strings.Join(all, ", "), nil
 }
 
+// notOurs selects the StorageClasses that the plugin did not make for itself.
+const notOurs = "app.kubernetes.io/managed-by!=longshore"
+
 func (v *volumeSnapshotter) storageClasses(ctx context.Context) (string, error) {
-	list, err := v.Kube.StorageClasses.List(ctx, "")
+	list, err := v.Kube.StorageClasses.List(ctx, notOurs)
 	if err != nil {
 		return "", err
 	}

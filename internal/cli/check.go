@@ -49,7 +49,7 @@ func runCheck(args []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		return usageError(stderr, err)
 	}
-	ctx, stop := interruptible(stderr, check.CleanUpNotice(args[0]))
+	ctx, stop := interruptible(stderr, f.goingOn(args[0]))
 	defer stop()
 	ok, err := run(ctx, name, stdout, stderr)
 	switch {
@@ -59,6 +59,14 @@ func runCheck(args []string, stdout, stderr io.Writer) int {
 		return exitFailed
 	}
 	return exitOK
+}
+
+// goingOn says what an interrupted check goes on with, "" where it makes nothing.
+func (f *checkFlags) goingOn(kind string) string {
+	if f.readOnly || (kind == "snapshotter" && !f.full.Wanted) {
+		return ""
+	}
+	return check.CleanUpNotice(kind)
 }
 
 func (f *checkFlags) validate() error {
@@ -86,7 +94,7 @@ func (f *checkFlags) checkObjectStore(ctx context.Context, name string, stdout, 
 		return false, err
 	}
 	defer func() { err = errors.Join(err, location.Forget()) }()
-	location.ReadOnly = location.ReadOnly || f.readOnly
+	location.LookOnly = f.readOnly
 	subject := fmt.Sprintf("%s: bucket %q", location.Subject, location.Bucket)
 	return f.tell(stdout, subject, func(observer check.Observer) []check.Result {
 		return check.ObjectStore(f.withSecrets(ctx), location, f.log(stderr), observer)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/longshore-dev/velero-plugin/internal/check"
 	"github.com/longshore-dev/velero-plugin/internal/testbed"
 )
 
@@ -48,6 +49,22 @@ func TestCheckInterrupted(t *testing.T) {
 			require.Contains(t, stderr.String(), test.says)
 			s.empty()
 		})
+	}
+}
+
+// TestCheckMakesNothing: a check that makes nothing does not speak of removing it.
+func TestCheckMakesNothing(t *testing.T) {
+	for name, test := range map[string]struct {
+		kind  string
+		flags checkFlags
+		says  bool
+	}{
+		"objectstore":             {"objectstore", checkFlags{}, true},
+		"objectstore --read-only": {"objectstore", checkFlags{readOnly: true}, false},
+		"snapshotter":             {"snapshotter", checkFlags{}, false},
+		"snapshotter --full":      {"snapshotter", checkFlags{full: check.Full{Wanted: true}}, true},
+	} {
+		require.Equal(t, test.says, test.flags.goingOn(test.kind) != "", name)
 	}
 }
 

@@ -183,6 +183,7 @@ func (s *storage) foreignFolders() {
 func (s *storage) readOnly() {
 	steps := s.check(exitOK, "--read-only")
 	require.Equal(s, check.Skipped, steps["put"].Outcome)
+	require.Equal(s, "--read-only was given: nothing is written", steps["put"].Detail)
 	require.NotContains(s, steps, "delete")
 }
 
@@ -273,6 +274,9 @@ func TestObjectStoreTLS(t *testing.T) {
 	require.Contains(t, steps["connection"].Detail, "TLS, certificate of")
 	steps = s.check(exitOK, "--config", "insecureSkipTLSVerify=true")
 	require.Equal(t, check.Warning, steps["connection"].Outcome)
+	key := filepath.Join(t.TempDir(), "key")
+	require.NoError(t, os.WriteFile(key, make([]byte, 33), 0o600))
+	s.failsAt(s.check(exitFailed, "--cacert", s.CAFile, "--config", "customerKeyEncryptionFile="+key), "encryption", "holds 33 bytes", "without a newline")
 
 	location := fmt.Sprintf("kind: BackupStorageLocation\nmetadata: {name: mine}\nspec:\n  provider: longshore.dev/s3-csi\n  objectStorage: {bucket: %s, caCert: %s}\n  config: {s3Url: %q}\n",
 		bucket, base64.StdEncoding.EncodeToString(s.CA), s.Endpoint)

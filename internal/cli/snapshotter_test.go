@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
@@ -195,6 +196,21 @@ func (i *installed) good(t *testing.T) {
 	require.Equal(t, "service account velero/velero has all rights", steps["permissions"].Detail)
 	require.Equal(t, check.Warning, steps["snapshot-controller"].Outcome, "it has no lease here and no workload")
 	require.Equal(t, check.OK, steps["Velero"].Outcome)
+	i.ownClass(steps)
+}
+
+// ownClass: a StorageClass that a restore has made for itself is none of the user's.
+func (i *installed) ownClass(before map[string]check.Result) {
+	i.Helper()
+	own := &storagev1.StorageClass{ObjectMeta: leftBehind().ObjectMeta, Provisioner: testbed.DriverName}
+	classes := i.Kube.StorageV1().StorageClasses()
+	_, err := classes.Create(i.Context(), own, metav1.CreateOptions{})
+	require.NoError(i, err)
+	defer func() { require.NoError(i, classes.Delete(i.Context(), own.Name, metav1.DeleteOptions{})) }()
+	steps := i.steps(exitOK, "check", "snapshotter")
+	require.NotContains(i, steps, "class "+own.Name)
+	require.Equal(i, before["storage classes"].Detail, steps["storage classes"].Detail)
+	require.NotContains(i, i.steps(exitFailed, "check", "snapshotter", "--full", "--storage-class", "nosuch")["claim"].Detail, own.Name)
 }
 
 // groups: which of the setting groups holds depends on what the cluster has.
@@ -320,8 +336,21 @@ func (i *installed) sweep(t *testing.T) {
 	require.Equal(t, "VolumeSnapshotContent", list[0].Kind)
 	require.Equal(t, "restore", list[0].Purpose)
 
-	require.Contains(t, i.run(exitOK, "sweep", "default"), snapshot.Name)
-	require.Contains(t, i.run(exitOK, dry...), "Nothing is left")
+	require.NotContains(t, i.run(exitOK, dry...), "too young")
+	young := leftBehind()
+	young.Name = "longshore-restore-2d8b5a40-6b1f-4c57-8a1e-94f3c7d0e611"
+	young.Annotations["longshore.dev/deadline"] = time.Now().UTC().Add(time.Hour).Format(time.RFC3339)
+	_, err = i.Snapshots.VolumeSnapshotContents().Create(t.Context(), young, metav1.CreateOptions{})
+	require.NoError(t, err)
+	const waits = "too young for a sweep: 1 object, whose calls may still run; from 20"
+	out := i.run(exitOK, "sweep", "default")
+	require.Contains(t, out, snapshot.Name)
+	require.Contains(t, out, "\nAnd "+waits)
+	out = i.run(exitOK, dry...)
+	require.Contains(t, out, "Nothing is left that is old enough; "+waits)
+	require.Contains(t, out, "(sweepAfter: 10m)")
+	require.NoError(t, i.Snapshots.VolumeSnapshotContents().Delete(t.Context(), young.Name, metav1.DeleteOptions{}))
+	require.Contains(t, i.run(exitOK, dry...), "Nothing is left.")
 }
 
 // leftBehind is what a restore that was killed leaves.

@@ -3,12 +3,16 @@ package cli
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/longshore-dev/velero-plugin/internal/check"
 	"github.com/longshore-dev/velero-plugin/snapshotter"
@@ -18,6 +22,7 @@ import (
 type sweepFlags struct {
 	where
 	dryRun bool
+	in     *check.Cluster
 }
 
 // leftover is a snapshotter.Leftover as JSON.
@@ -60,6 +65,7 @@ func (f *sweepFlags) open(ctx context.Context, name string, stderr io.Writer) (*
 	if err != nil {
 		return nil, err
 	}
+	f.in = cluster
 	defer f.progress(stderr, "reading the location")()
 	location, err := f.find(ctx, check.VolumeSnapshot, name)
 	if err != nil {
@@ -86,17 +92,52 @@ func (f *sweepFlags) sweep(ctx context.Context, s *snapshotter.Snapshotter, stdo
 	}
 	done := f.progress(stderr, doing)
 	found, err := work(ctx)
+	young := ""
+	if err == nil {
+		young, err = f.tooYoung(ctx, s.Settings().SweepAfter)
+	}
 	done()
 	if err != nil && len(found) == 0 {
 		return err
 	}
-	if writeErr := f.write(stdout, found); err == nil {
-		err = writeErr
-	}
-	return err
+	return errors.Join(err, f.write(stdout, found, young))
 }
 
-func (f *sweepFlags) write(stdout io.Writer, found []snapshotter.Leftover) error {
+// tooYoung tells of the objects that a later sweep may remove, "" where there is none. Those
+// by which Velero follows a snapshot wait for their backup instead, and do not count.
+func (f *sweepFlags) tooYoung(ctx context.Context, after time.Duration) (string, error) {
+	ours := "app.kubernetes.io/managed-by=longshore,longshore.dev/velero=" + f.in.Namespace
+	classes, err := f.in.Kube.StorageClasses.List(ctx, ours)
+	if err != nil {
+		return "", err
+	}
+	contents, err := f.in.Kube.VolumeSnapshotContents.List(ctx, ours+",!longshore.dev/operation")
+	if err != nil && !apierrors.IsNotFound(err) { // a cluster may lack the snapshot API
+		return "", err
+	}
+	ends := append(deadlines(classes), deadlines(contents)...)
+	now := time.Now().Add(-after)
+	ends = slices.DeleteFunc(ends, func(end time.Time) bool { return end.Before(now) })
+	if len(ends) == 0 {
+		return "", nil
+	}
+	last := slices.MaxFunc(ends, time.Time.Compare).Add(after)
+	return fmt.Sprintf("too young for a sweep: %s, whose calls may still run; from %s on a sweep removes what is left of them (sweepAfter: %s)",
+		check.Count(len(ends), "object"), last.UTC().Format(time.RFC3339), short(after)), nil
+}
+
+// deadlines are those of the objects that nobody deletes yet.
+func deadlines[T metav1.Object](objects []T) (all []time.Time) {
+	for _, o := range objects {
+		deadline, err := time.Parse(time.RFC3339, o.GetAnnotations()["longshore.dev/deadline"])
+		if err == nil && o.GetDeletionTimestamp() == nil {
+			all = append(all, deadline)
+		}
+	}
+	return all
+}
+
+func (f *sweepFlags) write(stdout io.Writer, found []snapshotter.Leftover, young string) error {
 	list := []leftover{}
 	for _, l := range found {
 		list = append(list, leftover{l.Kind, l.Name, l.Purpose, l.Backup, short(l.Since.Round(time.Second)), l.Remedy})
@@ -105,14 +146,27 @@ func (f *sweepFlags) write(stdout io.Writer, found []snapshotter.Leftover) error
 		return writeJSON(stdout, list)
 	}
 	if len(list) == 0 {
-		_, err := fmt.Fprintln(stdout, "Nothing is left.")
-		return err
+		return writeNothing(stdout, young)
 	}
 	var rows [][]string
 	for _, l := range list {
 		rows = append(rows, []string{l.Kind, l.Name, l.Purpose, cmp.Or(l.Backup, "-"), l.Since, l.Remedy})
 	}
-	return writeTable(stdout, []string{"KIND", "NAME", "PURPOSE", "BACKUP", "SINCE", "REMEDY"}, rows)
+	err := writeTable(stdout, []string{"KIND", "NAME", "PURPOSE", "BACKUP", "SINCE", "REMEDY"}, rows)
+	if young != "" {
+		_, failed := fmt.Fprintf(stdout, "\nAnd %s.\n", young)
+		err = errors.Join(err, failed)
+	}
+	return err
+}
+
+func writeNothing(stdout io.Writer, young string) error {
+	text := "Nothing is left."
+	if young != "" {
+		text = "Nothing is left that is old enough; " + young + "."
+	}
+	_, err := fmt.Fprintln(stdout, text)
+	return err
 }
 
 // short writes a time as people do: 1h, not 1h0m0s.

@@ -21,6 +21,7 @@ import (
 	"github.com/longshore-dev/velero-plugin/internal/backups/backuptest"
 	"github.com/longshore-dev/velero-plugin/internal/check"
 	"github.com/longshore-dev/velero-plugin/internal/testbed"
+	"github.com/longshore-dev/velero-plugin/internal/verify"
 )
 
 const (
@@ -69,6 +70,8 @@ func TestUnneeded(t *testing.T) {
 	require.NotContains(t, s.verify(exitOK, "velero", "nightly-1")[""], stepUploads)
 	out, _ := s.read(exitFailed, "velero", "verify", "--all")
 	require.Contains(t, out, "Checking what no backup needs")
+	require.Equal(t, len(stepOrphans), verify.NameWidth)
+	require.Contains(t, out, "  "+stepFolders+"   !    ", "the columns fit the longest name")
 
 	client, err := s.Client()
 	require.NoError(t, err)

@@ -49,6 +49,7 @@ type verifying struct {
 	latestOf  string
 	noCluster bool
 	options   verify.Options
+	begun     bool
 }
 
 // verified is a finished verification for a program.
@@ -65,7 +66,11 @@ func runVerify(args []string, stdout, stderr io.Writer) int {
 	v.flags.BoolVar(&v.options.RestoreVolumes, "restore-volumes", false, "make a volume from each snapshot, and remove it again")
 	v.flags.BoolVar(&v.noCluster, "no-cluster", false, "look at what is stored only; so it is, too, where --file or --config describe the location and no --kubeconfig or --context names a cluster")
 	v.metrics.add(v.flags)
-	return v.run(args, v.wants, v.verify)
+	status := v.run(args, v.wants, v.verify)
+	if status == exitFailed && !v.begun {
+		return exitUsage
+	}
+	return status
 }
 
 // wants exactly one way to say what is verified.
@@ -99,6 +104,7 @@ func (v *verifying) verify(ctx context.Context, l *opened, args []string) error 
 		return err
 	}
 	v.options.Uploads, v.options.ReadOnly, v.options.All = l.store, l.readOnly, v.all
+	v.begun = true
 	verifier := verify.New(l.Location, v.options)
 	tell := v.asText
 	if v.output == "json" {
@@ -168,7 +174,7 @@ func (v *verifying) asJSON(ctx context.Context, verifier *verify.Verifier, subje
 func (v *verifying) asText(ctx context.Context, verifier *verify.Verifier, subject string, names []string) error {
 	out := &remembered{Writer: v.stdout}
 	printer := check.NewPrinter(check.TerminalOf(v.stdout).To(out))
-	printer.Good = "All that was read is whole"
+	printer.Good, printer.NameWidth = "All that was read is whole", verify.NameWidth
 	printer.Title(subject)
 	results := verifier.Location(ctx, printer)
 	for _, name := range names {

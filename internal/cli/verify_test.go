@@ -443,7 +443,7 @@ func TestVerify(t *testing.T) {
 	require.Contains(t, said, name("8"))
 	s.verify(exitFailed, "going on", "--all")
 
-	_, said = s.read(exitFailed, "good", "verify", "--latest-of", "weekly")
+	_, said = s.read(exitUsage, "good", "verify", "--latest-of", "weekly")
 	require.Contains(t, said, "no backup of schedule weekly among the 3")
 	require.Contains(t, s.verify(exitFailed, "good", "nightly-20261127")["nightly-20261127"]["objects"].Detail, "did you mean")
 

@@ -1,9 +1,12 @@
 package drill
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -12,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/longshore-dev/velero-plugin/internal/backups"
+	"github.com/longshore-dev/velero-plugin/internal/backups/backuptest"
 	"github.com/longshore-dev/velero-plugin/internal/check"
 )
 
@@ -90,6 +94,42 @@ func TestVerdict(t *testing.T) {
 	require.False(t, (&Report{Recovery: time.Second, Results: failed}).Passed())
 	require.False(t, (&Report{}).Passed(), "a drill that restored nothing has not passed")
 	require.True(t, (&Report{Recovery: time.Second}).Passed())
+}
+
+// written is a storage with one object.
+type written struct {
+	backups.Store
+	key     string
+	content []byte
+}
+
+func (w written) GetObject(_ context.Context, _, key string) (io.ReadCloser, error) {
+	if key != w.key {
+		return nil, errors.New("not there")
+	}
+	return io.NopCloser(bytes.NewReader(w.content)), nil
+}
+
+// TestRestoreEnded names the warnings of a Restore, the first few and cleaned, since they
+// go with it.
+func TestRestoreEnded(t *testing.T) {
+	const results = `{"warnings": {"velero": ["a\u001b[2J\nb"], "cluster": ["c"], "namespaces": {"shop": ["d", "e", "f", "g", "h", "i"]}}}`
+	const key = "p/restores/longshore-drill-x/restore-longshore-drill-x-results.gz"
+	for says, c := range map[string]struct {
+		warnings int64
+		key      string
+	}{
+		"Completed": {0, ""},
+		"Completed, with 8 warnings: a [2J b, c, d, e, f, g and 2 more": {8, key},
+		"Completed, with 1 warning: which cannot be read: not there":    {1, ""},
+	} {
+		d := &drill{l: backups.At(written{key: c.key, content: backuptest.Gzip(t, []byte(results))}, "bucket", "p")}
+		r := &object{Object: map[string]any{"status": map[string]any{"phase": "Completed", "warnings": c.warnings}}}
+		r.SetName("longshore-drill-x")
+		detail, err := d.restoreEnded(t.Context(), r)
+		require.NoError(t, err)
+		require.Equal(t, says, detail)
+	}
 }
 
 func TestParseMarker(t *testing.T) {

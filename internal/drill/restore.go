@@ -86,10 +86,7 @@ func phaseOf(o *object) string {
 func (d *drill) restoreEnded(ctx context.Context, r *object) (string, error) {
 	phase := phaseOf(r)
 	if phase == backups.PhaseCompleted {
-		if warnings, _, _ := unstructured.NestedInt64(r.Object, "status", "warnings"); warnings > 0 {
-			return fmt.Sprintf("%s, with %s", phase, check.Count(int(warnings), "warning")), nil
-		}
-		return phase, nil
+		return d.completed(ctx, r), nil
 	}
 	why, _, _ := unstructured.NestedStringSlice(r.Object, "status", "validationErrors")
 	if reason, _, _ := unstructured.NestedString(r.Object, "status", "failureReason"); reason != "" {
@@ -100,4 +97,19 @@ func (d *drill) restoreEnded(ctx context.Context, r *object) (string, error) {
 		why = append(why, results.Errors.All()...)
 	}
 	return "", check.Fail("the Restore is "+phase+": "+few(why), "a real restore would end like this too; its log is gone with it: read it by velero restore create with the same mapping")
+}
+
+// completed tells of the warnings, too: they go with the Restore.
+func (d *drill) completed(ctx context.Context, r *object) string {
+	phase := phaseOf(r)
+	count, _, _ := unstructured.NestedInt64(r.Object, "status", "warnings")
+	if count == 0 {
+		return phase
+	}
+	results, err := d.l.RestoreResults(ctx, r.GetName())
+	said := results.Warnings.All()
+	if err != nil {
+		said = []string{"which cannot be read: " + err.Error()}
+	}
+	return fmt.Sprintf("%s, with %s: %s", phase, check.Count(int(count), "warning"), few(said))
 }

@@ -52,6 +52,12 @@ type Uploads interface {
 	UploadSize(ctx context.Context, bucket string, u objectstore.Upload) (int64, error)
 }
 
+// stepSnapshots is the longest name of a step, and NameWidth the room that it needs.
+const (
+	stepSnapshots = "snapshots without a backup"
+	NameWidth     = len(stepSnapshots)
+)
+
 // Unneeded looks for what no backup of the location needs. It goes by what the backups
 // say, so all of them have to be verified before.
 func (v *Verifier) Unneeded(ctx context.Context, observer check.Observer) []check.Result {
@@ -61,7 +67,7 @@ func (v *Verifier) Unneeded(ctx context.Context, observer check.Observer) []chec
 		run.Step(ctx, "unfinished uploads", v.uploads)
 	}
 	if v.o.Cluster != nil {
-		run.Step(ctx, "snapshots without a backup", v.snapshots)
+		run.Step(ctx, stepSnapshots, v.snapshots)
 	}
 	v.tally.steps(run.Results)
 	return run.Results
