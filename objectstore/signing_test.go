@@ -106,10 +106,7 @@ func TestObjectsByChecksum(t *testing.T) {
 		behind, proxy := behindProxy(t, real)
 		require.Equal(t, []bool{true, true, true}, signsObjects(t, behind, proxy, &partsSigned{}))
 	})
-	for name, unsigned := range map[string]func(http.ResponseWriter, *http.Request, http.Handler){
-		"refused by a policy": answer(http.StatusForbidden, "AccessDenied"),
-		"no proof":            withoutChecksum,
-	} {
+	for name, unsigned := range unproven() {
 		t.Run(name, func(t *testing.T) {
 			behind, proxy := behindTLSProxy(t, real)
 			hook := &partsSigned{unsigned: unsigned}
@@ -175,16 +172,21 @@ func TestPartsSigned(t *testing.T) {
 			require.Equal(t, always, signsParts(t, behind, proxy, &partsSigned{}, config))
 		})
 	}
-	for name, unsigned := range map[string]func(http.ResponseWriter, *http.Request, http.Handler){
-		"refused by a policy": answer(http.StatusForbidden, "AccessDenied"),
-		"no proof":            withoutChecksum,
-	} {
+	for name, unsigned := range unproven() {
 		t.Run(name, func(t *testing.T) {
 			behind, proxy := behindTLSProxy(t, real)
 			hook := &partsSigned{unsigned: unsigned}
 			require.Equal(t, []bool{true, false, true, true, true, true}, signsParts(t, behind, proxy, hook, nil))
 			require.Equal(t, 1, hook.met)
 		})
+	}
+}
+
+// unproven are the ways in which a body without a SHA-256 may not be proven.
+func unproven() map[string]func(http.ResponseWriter, *http.Request, http.Handler) {
+	return map[string]func(http.ResponseWriter, *http.Request, http.Handler){
+		"refused by a policy": answer(http.StatusForbidden, "AccessDenied"),
+		"no proof":            withoutChecksum,
 	}
 }
 

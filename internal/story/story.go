@@ -45,8 +45,6 @@ type Story struct {
 	Velero  *testbed.VeleroServer
 	// Before is the application as it was when it was backed up.
 	Before State
-	// fetched waits for the source of the other programs.
-	fetched func()
 
 	// Foreign, if set, fill the cluster with what others have, see
 	// testbed.Cluster.AddForeign, and Others is that.
@@ -92,16 +90,8 @@ var (
 	}
 )
 
-// buildFirst also begins to download what buildOthers needs.
-func (s *Story) buildFirst(ctx context.Context) (string, error) {
-	s.fetched = testbed.Fetch(ctx, otherPrograms...)
-	return s.build(ctx, firstPrograms)
-}
-
-func (s *Story) buildOthers(ctx context.Context) (string, error) {
-	s.fetched()
-	return s.build(ctx, otherPrograms)
-}
+func (s *Story) buildFirst(ctx context.Context) (string, error)  { return s.build(ctx, firstPrograms) }
+func (s *Story) buildOthers(ctx context.Context) (string, error) { return s.build(ctx, otherPrograms) }
 
 func (s *Story) build(ctx context.Context, programs []testbed.Part) (string, error) {
 	progress := s.progress()

@@ -168,26 +168,6 @@ func buildLocal(ctx context.Context, p Part, target string) error {
 	return nil
 }
 
-// compilersMemory has compilers collect garbage only at 2 GiB, which the linker of
-// the largest program reaches. A compiler ends after a few seconds, so that to
-// collect is an eighth of the processor time of a build.
-var compilersMemory = []string{"GOGC=off", "GOMEMLIMIT=2GiB"}
-
-// Fetch begins to download the source of those of parts that are not built, so
-// that a build of other parts and the network are used at once. wait returns when
-// it has ended. What goes wrong is told by the build that follows.
-func Fetch(ctx context.Context, parts ...Part) (wait func()) {
-	var running sync.WaitGroup
-	running.Go(func() {
-		for _, p := range parts {
-			if cached, err := p.Cached(); err == nil && !cached && p.make == nil {
-				_, _ = goRun(ctx, p, "list", "-deps", p.Package)
-			}
-		}
-	})
-	return running.Wait
-}
-
 func goBuild(ctx context.Context, p Part, target string) error {
 	args, err := buildArgs(p)
 	if err != nil {
@@ -227,7 +207,6 @@ func goRun(ctx context.Context, p Part, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = filepath.Join(root, p.Module)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "PWD="+cmd.Dir)
-	cmd.Env = append(cmd.Env, compilersMemory...)
 	cmd.Stdout, cmd.Stderr = &out, &text
 	if err := cmd.Run(); err != nil {
 		return nil, fmt.Errorf("build %s: go %s in %s: %w\n%s", p.Name, args[0], cmd.Dir, err, text.String())

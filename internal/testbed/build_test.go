@@ -1,7 +1,6 @@
 package testbed
 
 import (
-	"archive/zip"
 	"bytes"
 	"context"
 	"io"
@@ -90,41 +89,6 @@ func TestPinnedPartsAreBuiltOnce(t *testing.T) {
 	second, err := cachePath(p)
 	require.NoError(t, err)
 	require.NotEqual(t, first, second, "another go.sum is another program")
-}
-
-func TestFetchDownloadsTheSource(t *testing.T) {
-	p, _ := inRepository(t)
-	proxy, modules := t.TempDir(), t.TempDir()
-	t.Setenv("GOMODCACHE", modules)
-	t.Setenv("GOPROXY", "file://"+proxy)
-	t.Setenv("GONOSUMDB", "example.com")
-	t.Setenv("GOFLAGS", "-mod=mod -modcacherw")
-	serveModule(t, proxy, "example.com/other", "v1.2.3")
-	write(t, "../tools/main.go", "package main\n\nimport _ \"example.com/other\"\n\nfunc main() {}\n")
-	source := filepath.Join(modules, "example.com", "other@v1.2.3")
-	require.NoDirExists(t, source)
-
-	Fetch(t.Context(), p)()
-
-	require.DirExists(t, source)
-}
-
-// serveModule puts a module into the folder of a module proxy.
-func serveModule(t *testing.T, proxy, module, version string) {
-	t.Helper()
-	dir := filepath.Join(proxy, module, "@v")
-	write(t, filepath.Join(dir, version+".info"), `{"Version":"`+version+`"}`)
-	write(t, filepath.Join(dir, version+".mod"), "module "+module+"\n")
-	var archive bytes.Buffer
-	files := zip.NewWriter(&archive)
-	for name, text := range map[string]string{"go.mod": "module " + module + "\n", "other.go": "package other\n"} {
-		file, err := files.Create(module + "@" + version + "/" + name)
-		require.NoError(t, err)
-		_, err = file.Write([]byte(text))
-		require.NoError(t, err)
-	}
-	require.NoError(t, files.Close())
-	write(t, filepath.Join(dir, version+".zip"), archive.String())
 }
 
 func TestFailedBuildShowsTheCompiler(t *testing.T) {
