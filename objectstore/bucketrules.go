@@ -87,8 +87,7 @@ type lifecycle struct {
 // Lifecycle returns the bucket's lifecycle rules that may touch the location's
 // prefix.
 func (d *Diagnosis) Lifecycle(ctx context.Context) ([]Rule, error) {
-	var found lifecycle
-	err := d.client.Query(ctx, client.Brief, d.settings.Bucket, url.Values{"lifecycle": {""}}, "LifecycleConfiguration", &found)
+	found, err := client.Query[lifecycle](ctx, d.client, client.Brief, d.settings.Bucket, url.Values{"lifecycle": {""}}, "LifecycleConfiguration")
 	if isUnset(err) {
 		return nil, nil
 	}

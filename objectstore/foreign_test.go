@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -147,4 +148,48 @@ func TestDeletionThatFailed(t *testing.T) {
 	require.Equal(t, s3err.Server, KindOf(err), "%v", err)
 	require.ErrorContains(t, err, "InternalError")
 	require.Equal(t, 2, asked, "and once more")
+}
+
+// TestRefusalWithAGoodStatus has a storage say with HTTP 200 that it is busy: the
+// request is made again, and if that goes on its words are the error.
+func TestRefusalWithAGoodStatus(t *testing.T) {
+	t.Parallel()
+	real := startVersity(t)
+	behind, proxy := behindProxy(t, real)
+	bucket := real.bucket(t)
+	store := behind.open(t, bucket, map[string]string{"maxRetries": "1", "partSize": "5MiB"})
+	require.NoError(t, store.PutObject(t.Context(), bucket, "kept", strings.NewReader("body")))
+	isListing := func(r *http.Request) bool { return r.Method == http.MethodGet && r.URL.Query().Has("prefix") }
+	for name, call := range map[string]struct {
+		meets func(*http.Request) bool
+		do    func() error
+	}{
+		"listing": {isListing, func() error {
+			keys, err := store.ListObjects(t.Context(), bucket, "")
+			if err == nil {
+				require.Contains(t, keys, "kept")
+			}
+			return err
+		}},
+		"uploads": {isListing, func() error {
+			_, err := store.ListUploads(t.Context(), bucket, "")
+			return err
+		}},
+		"upload": {isCreate, func() error {
+			return store.PutObject(t.Context(), bucket, "large", io.LimitReader(&noise{state: 1}, 6<<20))
+		}},
+		"part": {isPart, func() error {
+			return store.PutObject(t.Context(), bucket, "large", io.LimitReader(&noise{state: 1}, 6<<20))
+		}},
+		"body":     {isMethod(http.MethodPut), func() error { return store.PutObject(t.Context(), bucket, "small", strings.NewReader("body")) }},
+		"deletion": {isMethod(http.MethodDelete), func() error { return store.DeleteObject(t.Context(), bucket, "there") }},
+	} {
+		proxy.on(first(1, call.meets, answer(http.StatusOK, "SlowDown")))
+		require.NoError(t, call.do(), name)
+		require.GreaterOrEqual(t, len(proxy.seen), 2, name)
+		proxy.on(first(100, call.meets, answer(http.StatusOK, "SlowDown")))
+		err := call.do()
+		require.Equal(t, s3err.Throttled, KindOf(err), "%s: %v", name, err)
+		require.ErrorContains(t, err, "SlowDown: because", name)
+	}
 }

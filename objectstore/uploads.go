@@ -44,7 +44,7 @@ func (s *Store) UploadSize(ctx context.Context, bucket string, u Upload) (int64,
 	for marker := 0; marker < upload.MaxParts; {
 		var next int
 		err := s.client.Do(ctx, client.Brief, func(ctx context.Context) error {
-			found, err := s.client.ListObjectParts(wire.ExpectXML(ctx, "ListPartsResult"), bucket, u.Key, u.ID, marker, 0)
+			found, err := s.client.ListObjectParts(wire.ExpectXML(ctx, "ListPartsResult", &struct{}{}), bucket, u.Key, u.ID, marker, 0)
 			if err != nil {
 				return err
 			}

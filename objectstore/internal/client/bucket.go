@@ -14,7 +14,7 @@ func (c *Client) RequireBucket(ctx context.Context, bucket string) error {
 	if c.Settings.ListObjectsVersion == "2" {
 		values.Set("list-type", "2")
 	}
-	err := c.Query(ctx, Brief, bucket, values, "ListBucketResult", &struct{}{})
+	_, err := Query[struct{}](ctx, c, Brief, bucket, values, "ListBucketResult")
 	if s3err.KindOf(err) == s3err.Forbidden {
 		return nil
 	}

@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -14,12 +13,14 @@ import (
 	"github.com/longshore-dev/velero-plugin/objectstore/internal/wire"
 )
 
-// Query asks the bucket with GET and reads the answer into a struct. root is the
+// Query asks the bucket with GET and reads the answer into a struct T. root is the
 // name of the answer's root element. minio-go's own listings take no context, or
 // no continuation, and fail on a date that nobody needs.
-func (c *Client) Query(ctx context.Context, effort Effort, bucket string, values url.Values, root string, into any) error {
-	return c.Do(ctx, effort, func(ctx context.Context) error {
-		req, err := c.queryRequest(ctx, bucket, values)
+func Query[T any](ctx context.Context, c *Client, effort Effort, bucket string, values url.Values, root string) (T, error) {
+	var answer *T
+	err := c.Do(ctx, effort, func(ctx context.Context) error {
+		answer = new(T)
+		req, err := c.queryRequest(wire.ExpectXML(ctx, root, answer), bucket, values)
 		if err != nil {
 			return err
 		}
@@ -27,13 +28,9 @@ func (c *Client) Query(ctx context.Context, effort Effort, bucket string, values
 		if err != nil {
 			return err
 		}
-		defer resp.Body.Close()
-		document, err := io.ReadAll(resp.Body)
-		if err != nil {
-			return err
-		}
-		return wire.ReadXML(document, root, into)
+		return resp.Body.Close()
 	})
+	return *answer, err
 }
 
 func (c *Client) queryRequest(ctx context.Context, bucket string, values url.Values) (*http.Request, error) {

@@ -78,7 +78,7 @@ func totalOf(h http.Header) int64 {
 }
 
 func (c *Client) headByListing(ctx context.Context, effort Effort, bucket, key string) (minio.ObjectInfo, error) {
-	var page struct {
+	type page struct {
 		Contents []struct{ Key, Size, ETag string }
 	}
 	values := url.Values{"prefix": {key}, "delimiter": {""}, "max-keys": {"1000"}}
@@ -86,8 +86,8 @@ func (c *Client) headByListing(ctx context.Context, effort Effort, bucket, key s
 		values.Set("list-type", "2")
 	}
 	info := minio.ObjectInfo{Size: -1}
-	err := c.Query(ctx, effort, bucket, values, "ListBucketResult", &page)
-	for _, o := range page.Contents {
+	found, err := Query[page](ctx, c, effort, bucket, values, "ListBucketResult")
+	for _, o := range found.Contents {
 		if n, err := strconv.ParseInt(o.Size, 10, 64); err == nil && o.Key == key {
 			info.Size, info.ETag = n, strings.Trim(strings.TrimPrefix(o.ETag, "W/"), `"`)
 		}

@@ -106,15 +106,14 @@ func (p *pager) once(ctx context.Context, each func(page)) (pages int, err error
 	}
 }
 
-func (p *pager) page(ctx context.Context, where url.Values) (found page, err error) {
+func (p *pager) page(ctx context.Context, where url.Values) (page, error) {
 	values := url.Values{"encoding-type": {"url"}}
 	for _, more := range []url.Values{p.query, where} {
 		for name, value := range more {
 			values[name] = value
 		}
 	}
-	err = p.client.Query(ctx, client.Brief, p.bucket, values, p.root, &found)
-	return found, err
+	return client.Query[page](ctx, p.client, client.Brief, p.bucket, values, p.root)
 }
 
 // behind returns the query of the page behind found, which must be another one

@@ -63,6 +63,16 @@ func Refusal(method string, resp *http.Response) error {
 	return foreign(resp, body)
 }
 
+// InSuccess returns the refusal that document is, though its status is a good one,
+// or nil. S3 says so where the work took long (API reference,
+// CompleteMultipartUpload), other servers wherever they failed late.
+func InSuccess(resp *http.Response, document []byte) error {
+	if a := byHeaders(resp); a.read(document) {
+		return a
+	}
+	return nil
+}
+
 // byHeaders is what an answer says before its body, which is all that an answer
 // to HEAD has.
 func byHeaders(resp *http.Response) *Answer {

@@ -87,7 +87,7 @@ func (u *upload) inDoubt(err error) bool {
 
 // gone tells whether the server does not know the upload any more.
 func (m *multipart) gone(ctx context.Context) (bool, error) {
-	_, err := m.client.ListObjectParts(wire.ExpectXML(ctx, "ListPartsResult"), m.bucket, m.key, m.id, 0, 1)
+	_, err := m.client.ListObjectParts(wire.ExpectXML(ctx, "ListPartsResult", &struct{}{}), m.bucket, m.key, m.id, 0, 1)
 	if isGone(err) {
 		return true, nil
 	}

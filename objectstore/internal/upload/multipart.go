@@ -50,7 +50,7 @@ func (m *multipart) create(ctx context.Context) error {
 		attempts++
 		ctx, cancel := outliving(ctx, grace)
 		defer cancel()
-		m.id, err = m.client.NewMultipartUpload(wire.ExpectXML(ctx, "InitiateMultipartUpload"), m.bucket, m.key, m.multipartOptions())
+		m.id, err = m.client.NewMultipartUpload(wire.ExpectXML(ctx, "InitiateMultipartUpload", &struct{}{}), m.bucket, m.key, m.multipartOptions())
 		if err == nil && m.id == "" {
 			err = s3err.Errorf(s3err.NotS3, "the storage began a multipart upload and gave no upload ID")
 		}

@@ -39,10 +39,16 @@ func ExpectObject(ctx context.Context) context.Context {
 
 type expectKey struct{}
 
+type expected struct {
+	root string
+	into any
+}
+
 // ExpectXML makes answers with status 200 to requests under ctx an error unless
-// they are a whole XML document whose first element's name starts with root.
-func ExpectXML(ctx context.Context, root string) context.Context {
-	return context.WithValue(ctx, expectKey{}, root)
+// they are a whole XML document whose first element's name starts with root. The
+// document is read into the struct that into points to.
+func ExpectXML(ctx context.Context, root string, into any) context.Context {
+	return context.WithValue(ctx, expectKey{}, expected{root, into})
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -106,8 +112,14 @@ func (a answers) bound(ctx context.Context, cancel context.CancelCauseFunc, resp
 		return err
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(document))
-	if root, ok := ctx.Value(expectKey{}).(string); ok && resp.StatusCode/100 == 2 {
-		return requireXML(document, root)
+	if resp.StatusCode/100 != 2 {
+		return nil
+	}
+	if err := s3err.InSuccess(resp, document); err != nil {
+		return err
+	}
+	if e, ok := ctx.Value(expectKey{}).(expected); ok {
+		return readXML(document, e.root, e.into)
 	}
 	return nil
 }

@@ -14,9 +14,9 @@ import (
 // 30 000; each costs memory when it is read.
 const elementLimit = 500_000
 
-// ReadXML reads a document whose first element's name starts with root into a
+// readXML reads a document whose first element's name starts with root into a
 // struct. Only what the struct has must be well-formed.
-func ReadXML(document []byte, root string, into any) error {
+func readXML(document []byte, root string, into any) error {
 	decoder, element, err := s3err.XML(document)
 	found := strings.HasPrefix(element.Name.Local, root)
 	if n := bytes.Count(document, []byte("<")); found && n > elementLimit {
@@ -34,14 +34,6 @@ func ReadXML(document []byte, root string, into any) error {
 		return s3err.Errorf(s3err.NotS3, "the answer is no %s that can be read: %w", root, err)
 	}
 	return nil
-}
-
-// requireXML accepts a document that ReadXML could read, or an error of S3.
-func requireXML(document []byte, root string) error {
-	if _, element, _ := s3err.XML(document); element.Name.Local == "Error" {
-		return nil
-	}
-	return ReadXML(document, root, &struct{}{})
 }
 
 // isCut tells whether err came from an XML document that ends too early: it was
