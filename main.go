@@ -6,7 +6,6 @@ package main
 import (
 	"context"
 	"os"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -29,15 +28,10 @@ const provider = defaults.Provider
 // version is stamped by the build.
 var version = "unknown"
 
-// garbage is how much of it the heap may hold, in percent of what is in use. An
-// upload holds parts of tens of MiB, to which Go would add as much again.
-const garbage = 25
-
 func main() {
 	if !pluginserver.StartedByVelero() {
 		os.Exit(cli.Run(os.Args[1:], version, os.Stdout, os.Stderr))
 	}
-	debug.SetGCPercent(garbage)
 	flags := pluginserver.ParseFlags(os.Args[1:])
 	log := pluginserver.NewLogger(os.Stderr, flags.LogLevel)
 	enableCSI := flags.Has("EnableCSI")

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"runtime/debug"
 	"strings"
 	"testing"
 
@@ -26,7 +25,6 @@ func callAll(ctx context.Context, order string) error {
 	if _, err := fmt.Sscan(order, &endpoint, &file); err != nil {
 		return err
 	}
-	debug.SetGCPercent(25) // as main does
 	log := logrus.New()
 	log.SetOutput(io.Discard)
 	s, err := Open(ctx, log, map[string]string{

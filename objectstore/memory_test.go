@@ -71,7 +71,6 @@ func move(ctx context.Context, order string) error {
 	if _, err := fmt.Sscan(order, &endpoint, &bucket, &file, &size); err != nil {
 		return err
 	}
-	debug.SetGCPercent(25) // as main does
 	log := logrus.New()
 	log.SetOutput(io.Discard)
 	s, err := Open(ctx, log, map[string]string{"s3Url": endpoint, "bucket": bucket, "credentialsFile": file})

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"testing"
@@ -502,7 +501,6 @@ func rewrapLarge(ctx context.Context, order string) error {
 	if _, err := fmt.Sscan(order, &endpoint, &bucket, &file, &public, &private); err != nil {
 		return err
 	}
-	debug.SetGCPercent(25) // as main does
 	log := logrus.New()
 	log.SetOutput(io.Discard)
 	s, err := Open(ctx, log, map[string]string{

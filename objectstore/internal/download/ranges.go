@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/longshore-dev/velero-plugin/objectstore/internal/client"
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/heap"
 	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
 )
 
@@ -117,6 +118,7 @@ func (r *Reader) fetchRanges(from int64) *ranges {
 		r.Ranges.Memory.Release(s.held)
 		return nil
 	}
+	heap.Hold()
 	s.ctx, s.cancel = context.WithCancel(r.ctx)
 	for room := s.held; room > 0 && s.next < r.size; room -= r.Ranges.Size {
 		s.fetch(make([]byte, min(r.Ranges.Size, r.size-s.next)))
@@ -193,5 +195,6 @@ func (s *ranges) Close() error {
 	s.cancel()
 	s.running.Wait()
 	s.of.Ranges.Memory.Release(s.held)
+	heap.Release()
 	return nil
 }

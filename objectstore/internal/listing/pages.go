@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/longshore-dev/velero-plugin/objectstore/internal/client"
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/heap"
 	"github.com/longshore-dev/velero-plugin/objectstore/internal/s3err"
 )
 
@@ -17,6 +18,8 @@ const (
 	listTimeout = 15 * time.Minute
 	// listLimit is how many bytes the names of a listing may have together.
 	listLimit = 32 << 20
+	// manyBytes is how many of them make a listing a large one.
+	manyBytes = 1 << 20
 	// idlePages is how many pages in a row may bring nothing new. A server may
 	// give empty pages while it skips what was deleted.
 	idlePages = 20
@@ -63,6 +66,7 @@ type pager struct {
 	last  string          // the greatest name
 	seen  map[string]bool // names that came behind a greater one
 	bytes int             // of all names
+	large bool            // the heap is held small
 	idle  int             // pages in a row that brought nothing new
 }
 
@@ -73,6 +77,7 @@ type pager struct {
 func (p *pager) all(ctx context.Context, begin func(), each func(page)) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, listTimeout, s3err.Errorf(s3err.Timeout, "the listing was not complete after %v", listTimeout))
 	defer cancel()
+	defer p.small()
 	for restarts := 0; ; restarts++ {
 		begin()
 		p.seen, p.last, p.bytes, p.idle = map[string]bool{}, "", 0, 0
@@ -93,6 +98,7 @@ func (p *pager) once(ctx context.Context, each func(page)) (pages int, err error
 		}
 		pages++
 		names, err := p.names(&found)
+		p.holdIfLarge()
 		if err != nil {
 			return pages, err
 		}
@@ -103,6 +109,20 @@ func (p *pager) once(ctx context.Context, each func(page)) (pages int, err error
 		if where, err = p.behind(found, names, where); err != nil {
 			return pages, err
 		}
+	}
+}
+
+// holdIfLarge has little garbage beside many names.
+func (p *pager) holdIfLarge() {
+	if p.bytes > manyBytes && !p.large {
+		heap.Hold()
+		p.large = true
+	}
+}
+
+func (p *pager) small() {
+	if p.large {
+		heap.Release()
 	}
 }
 

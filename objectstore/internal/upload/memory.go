@@ -10,6 +10,7 @@ import (
 
 	"github.com/longshore-dev/velero-plugin/internal/settings"
 	"github.com/longshore-dev/velero-plugin/internal/waits"
+	"github.com/longshore-dev/velero-plugin/objectstore/internal/heap"
 )
 
 // memory hands out the buffers that hold bodies and parts, within a limit that all
@@ -51,12 +52,16 @@ func (m *memory) take(ctx context.Context, size int) (*buffer, error) {
 		b.of = m
 		return b, nil
 	}
+	part := !slices.Contains(smallBodies, size)
+	if part {
+		heap.Hold()
+	}
 	if last := len(m.spare) - 1; last >= 0 && len(m.spare[last].bytes) == size {
 		b := m.spare[last]
 		m.spare = m.spare[:last]
 		return b, nil
 	}
-	if !slices.Contains(smallBodies, size) {
+	if part {
 		m.spare = nil // beside a new buffer they would exceed the limit
 	}
 	return &buffer{bytes: make([]byte, size), of: m}, nil
@@ -70,14 +75,18 @@ func (m *memory) what(size int) string {
 // release gives the buffer back. Nothing may read it any more.
 func (b *buffer) release() {
 	m := b.of
+	part := !slices.Contains(smallBodies, len(b.bytes))
 	m.mu.Lock()
 	switch m.inUse--; {
 	case m.inUse == 0:
 		m.spare = nil
-	case !slices.Contains(smallBodies, len(b.bytes)) && (len(m.spare) == 0 || len(m.spare[0].bytes) == len(b.bytes)):
+	case part && (len(m.spare) == 0 || len(m.spare[0].bytes) == len(b.bytes)):
 		m.spare = append(m.spare, b)
 	}
 	m.mu.Unlock()
+	if part {
+		heap.Release()
+	}
 	m.free.Release(min(int64(len(b.bytes)), m.limit))
 	if len(b.bytes) == smallBodies[0] {
 		smallest.Put(b)
