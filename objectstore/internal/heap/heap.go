@@ -4,6 +4,7 @@
 package heap
 
 import (
+	"runtime"
 	"runtime/debug"
 	"sync"
 )
@@ -27,11 +28,13 @@ func Hold() {
 	}
 }
 
-// Release is the end of Hold.
+// Release is the end of Hold. What was held by the last one is collected at once: the
+// heap may otherwise grow to twice of it before Go looks again.
 func Release() {
 	buffers.Lock()
 	defer buffers.Unlock()
 	if buffers.held--; buffers.held == 0 {
+		runtime.GC()
 		debug.SetGCPercent(buffers.usual)
 	}
 }
