@@ -19,5 +19,6 @@
 // It stands on packages of its own, each on those before it: s3err (what an error
 // means), account (where the storage is, and as whom requests are made), wire (the
 // way of a request and of its answer), client (minio-go, repeating what fails),
-// and upload, download and listing.
+// heap (little garbage beside large buffers), and upload, download, listing and
+// encryption.
 package objectstore

@@ -33,7 +33,7 @@ func TestClusterDeletionThatFailed(t *testing.T) {
 	_, content := b.restoreAs(b.Snapshotter, snapshot, pv, "restored")
 	require.Equal(t, "first", content)
 	require.NoError(t, b.DeleteSnapshot(t.Context(), snapshot))
-	b.onlySnapshots(before, 0)
+	b.soonOnlySnapshots(before, 0)
 }
 
 // TestClusterKilledDeletionIsNeeded: no sweep ends the deletion of a killed call while a

@@ -174,7 +174,7 @@ func TestClusterManyAtOnce(t *testing.T) {
 		}
 	})
 	t.Logf("%d deletions in %s", volumes, time.Since(began))
-	b.onlySnapshots(before, 0)
+	b.soonOnlySnapshots(before, 0)
 }
 
 func inParallel(n int, work func(i int)) {

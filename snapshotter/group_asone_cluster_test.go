@@ -131,7 +131,7 @@ func TestClusterGroupAsOne(t *testing.T) {
 	require.Equal(t, "first", content)
 	b.requireDeleted(b.writtenFor(other)...)
 	b.requireDeleted(stored...)
-	b.onlySnapshots(before, 0)
+	b.soonOnlySnapshots(before, 0)
 	b.soonNoGroupContents()
 }
 

@@ -24,7 +24,9 @@ type Leftover struct {
 	Purpose    string // what it was made for: snapshot, restore or delete
 	Backup     string // the backup it was made for, "" if unknown
 	Since      time.Duration
-	Remedy     string // what is done about it
+	Remedy     string    // what is done about it
+	Doubt      bool      // it is left alone, since what it is cannot be told
+	Due        time.Time // when a sweep may remove it, zero if at any time
 
 	remove func(ctx context.Context) error
 }
@@ -44,6 +46,20 @@ func (e *leftError) Error() string { return e.what }
 // it can go too. The record says itself whether Velero was given the volume. Whether a
 // backup has the snapshots that it was given is told by the journal and the stored list.
 func (s *Snapshotter) FindLeftovers(ctx context.Context) ([]Leftover, error) {
+	all, err := s.leftovers(ctx)
+	return slices.DeleteFunc(all, s.isYoung), err
+}
+
+// FindYoung lists what will be a leftover, unless its call is still running and removes
+// it: a later sweep may.
+func (s *Snapshotter) FindYoung(ctx context.Context) ([]Leftover, error) {
+	all, err := s.leftovers(ctx)
+	return slices.DeleteFunc(all, func(l Leftover) bool { return !s.isYoung(l) }), err
+}
+
+func (s *Snapshotter) isYoung(l Leftover) bool { return !s.now().After(l.Due) }
+
+func (s *Snapshotter) leftovers(ctx context.Context) ([]Leftover, error) {
 	records, err := s.kube.StorageClasses.List(ctx, s.owner.Selector())
 	if err != nil {
 		return nil, fmt.Errorf("look for leftovers: %w", err)
@@ -114,17 +130,17 @@ func (s *Snapshotter) sweepOnce(ctx context.Context) {
 // turn.
 const leftoverTimeout = 3 * time.Minute
 
-// appendLeftover adds an object, unless its call may still run or it is being
-// deleted already: the controllers finish that by themselves.
+// appendLeftover adds an object, unless it is being deleted already: the controllers
+// finish that by themselves.
 func (s *Snapshotter) appendLeftover(found []Leftover, kind string, object metav1.Object, remedy string, remove func(context.Context) error) []Leftover {
 	deadline, err := objects.DeadlineOf(object)
-	since := s.now().Sub(deadline)
-	if err != nil || since <= s.settings.SweepAfter || object.GetDeletionTimestamp() != nil {
+	if err != nil || object.GetDeletionTimestamp() != nil {
 		return found
 	}
 	return append(found, Leftover{
 		Kind: kind, Name: object.GetName(), Purpose: string(objects.PurposeOf(object)),
-		Backup: object.GetAnnotations()[objects.AnnotationBackup], Since: since, Remedy: remedy,
+		Backup: object.GetAnnotations()[objects.AnnotationBackup], Remedy: remedy,
+		Since: s.now().Sub(deadline), Due: deadline.Add(s.settings.SweepAfter),
 		remove: func(ctx context.Context) error {
 			ctx, cancel := context.WithTimeout(ctx, leftoverTimeout)
 			defer cancel()

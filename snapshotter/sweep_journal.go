@@ -192,7 +192,9 @@ func (s *Snapshotter) unnamed(page journal.Page, end ending, call string, key sn
 
 func (s *Snapshotter) doubtful(page journal.Page, doubt error) Leftover {
 	remedy := fmt.Sprintf("leave it: whether the backup has its snapshots cannot be told (%v)", doubt)
-	return s.leftoverOf(page, "ConfigMap", page.Name(), remedy, func(context.Context) error {
+	left := s.leftoverOf(page, "ConfigMap", page.Name(), remedy, func(context.Context) error {
 		return fmt.Errorf("whether backup %s has its %d snapshots cannot be told, so they are left alone: %w", page.Backup.Name, len(page.IDs), doubt)
 	})
+	left.Doubt = true
+	return left
 }

@@ -86,5 +86,5 @@ func TestClusterCraftedIDs(t *testing.T) {
 	_, content := b.restoreAs(b.open(rotated), signed, pv, "restored")
 	require.Equal(t, "first", content, "a former key is accepted")
 	require.NoError(t, b.open(rotated).DeleteSnapshot(t.Context(), signed))
-	b.onlySnapshots(before, 0)
+	b.soonOnlySnapshots(before, 0)
 }

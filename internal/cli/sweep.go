@@ -11,8 +11,6 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/longshore-dev/velero-plugin/internal/check"
 	"github.com/longshore-dev/velero-plugin/snapshotter"
@@ -22,7 +20,6 @@ import (
 type sweepFlags struct {
 	where
 	dryRun bool
-	in     *check.Cluster
 }
 
 // leftover is a snapshotter.Leftover as JSON.
@@ -65,7 +62,6 @@ func (f *sweepFlags) open(ctx context.Context, name string, stderr io.Writer) (*
 	if err != nil {
 		return nil, err
 	}
-	f.in = cluster
 	defer f.progress(stderr, "reading the location")()
 	location, err := f.find(ctx, check.VolumeSnapshot, name)
 	if err != nil {
@@ -94,7 +90,7 @@ func (f *sweepFlags) sweep(ctx context.Context, s *snapshotter.Snapshotter, stdo
 	found, err := work(ctx)
 	young := ""
 	if err == nil {
-		young, err = f.tooYoung(ctx, s.Settings().SweepAfter)
+		young, err = tooYoung(ctx, s)
 	}
 	done()
 	if err != nil && len(found) == 0 {
@@ -103,38 +99,15 @@ func (f *sweepFlags) sweep(ctx context.Context, s *snapshotter.Snapshotter, stdo
 	return errors.Join(err, f.write(stdout, found, young))
 }
 
-// tooYoung tells of the objects that a later sweep may remove, "" where there is none. Those
-// by which Velero follows a snapshot wait for their backup instead, and do not count.
-func (f *sweepFlags) tooYoung(ctx context.Context, after time.Duration) (string, error) {
-	ours := "app.kubernetes.io/managed-by=longshore,longshore.dev/velero=" + f.in.Namespace
-	classes, err := f.in.Kube.StorageClasses.List(ctx, ours)
-	if err != nil {
+// tooYoung tells of what a later sweep may remove, "" where there is nothing.
+func tooYoung(ctx context.Context, s *snapshotter.Snapshotter) (string, error) {
+	young, err := s.FindYoung(ctx)
+	if err != nil || len(young) == 0 {
 		return "", err
 	}
-	contents, err := f.in.Kube.VolumeSnapshotContents.List(ctx, ours+",!longshore.dev/operation")
-	if err != nil && !apierrors.IsNotFound(err) { // a cluster may lack the snapshot API
-		return "", err
-	}
-	ends := append(deadlines(classes), deadlines(contents)...)
-	now := time.Now().Add(-after)
-	ends = slices.DeleteFunc(ends, func(end time.Time) bool { return end.Before(now) })
-	if len(ends) == 0 {
-		return "", nil
-	}
-	last := slices.MaxFunc(ends, time.Time.Compare).Add(after)
+	last := slices.MaxFunc(young, func(a, b snapshotter.Leftover) int { return a.Due.Compare(b.Due) }).Due
 	return fmt.Sprintf("too young for a sweep: %s, whose calls may still run; from %s on a sweep removes what is left of them (sweepAfter: %s)",
-		check.Count(len(ends), "object"), last.UTC().Format(time.RFC3339), short(after)), nil
-}
-
-// deadlines are those of the objects that nobody deletes yet.
-func deadlines[T metav1.Object](objects []T) (all []time.Time) {
-	for _, o := range objects {
-		deadline, err := time.Parse(time.RFC3339, o.GetAnnotations()["longshore.dev/deadline"])
-		if err == nil && o.GetDeletionTimestamp() == nil {
-			all = append(all, deadline)
-		}
-	}
-	return all
+		check.Count(len(young), "object"), last.UTC().Format(time.RFC3339), short(s.Settings().SweepAfter)), nil
 }
 
 func (f *sweepFlags) write(stdout io.Writer, found []snapshotter.Leftover, young string) error {

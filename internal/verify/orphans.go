@@ -72,8 +72,8 @@ func (v *Verifier) ofKilledCalls(ctx context.Context, f *findings) error {
 			f.warn("VolumeSnapshotContent %s has a snapshot for backup %q that was never handed over", l.Name, l.Backup)
 		case l.Kind == "Snapshot":
 			f.warn("snapshot %s was taken for backup %q, and no stored list names it", l.Name, l.Backup)
-		case l.Kind == "ConfigMap" && l.Since > 0 && strings.HasPrefix(l.Remedy, "leave it: "): // a page of the journal
-			f.warn("ConfigMap %s: %s", l.Name, strings.TrimPrefix(l.Remedy, "leave it: "))
+		case l.Doubt && l.Since > 0: // else the page's calls may still run
+			f.warn("%s %s: %s", l.Kind, l.Name, strings.TrimPrefix(l.Remedy, "leave it: "))
 		}
 	}
 	return err
