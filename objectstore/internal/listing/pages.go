@@ -77,7 +77,7 @@ type pager struct {
 func (p *pager) all(ctx context.Context, begin func(), each func(page)) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, listTimeout, s3err.Errorf(s3err.Timeout, "the listing was not complete after %v", listTimeout))
 	defer cancel()
-	defer p.small()
+	defer p.releaseIfLarge()
 	for restarts := 0; ; restarts++ {
 		begin()
 		p.seen, p.last, p.bytes, p.idle = map[string]bool{}, "", 0, 0
@@ -120,7 +120,7 @@ func (p *pager) holdIfLarge() {
 	}
 }
 
-func (p *pager) small() {
+func (p *pager) releaseIfLarge() {
 	if p.large {
 		heap.Release()
 	}
