@@ -124,7 +124,7 @@ func TestDocuments(t *testing.T) {
 	require.True(t, strings.HasPrefix(string(written), "before\n"))
 	require.True(t, strings.HasSuffix(string(written), "\nafter\n"))
 	require.NotContains(t, string(written), "old")
-	require.Contains(t, string(written), "| memory | idle | MB | 20.0 | 50.0 | **2.50** |  |")
+	require.Contains(t, string(written), "| memory | idle | MB | 20.0 | 50.0 | **2.50×** |  |")
 	require.Contains(t, string(written), "2026-01-01 (revision def, a processor), 2026-01-02 (revision abc, a processor)")
 
 	drawn, err := os.ReadFile(filepath.Join(dir, "benchmarks.svg"))
@@ -137,6 +137,16 @@ func TestDocuments(t *testing.T) {
 	require.ErrorContains(t, err, "are missing")
 }
 
+func TestRivalThatFailsStandsInTheTables(t *testing.T) {
+	measured := []row{{Name: "backup", Unit: "s", Samples: map[string][]float64{ours: {2, 4}, builtinPath: {6, 8}, builtinPolling: {5}}}}
+	failing := map[string]bool{builtinPolling: true}
+	rows := append(against(builtinPath, measured, failing), against(builtinPolling, measured, failing)...)
+	tables := markdownTables(&results{Rows: rows})
+	require.Contains(t, tables, "| 3.00 (2.00 – 4.00) | 7.00 (6.00 – 8.00) | **2.50×** |")
+	require.Contains(t, tables, "| 3.00 (2.00 – 4.00) | failed |  |")
+	require.NotContains(t, chart(rows), "NaN")
+}
+
 func TestGroupsAreChosenByName(t *testing.T) {
 	chosen := choose(groups(true), regexp.MustCompile("^link"))
 	require.Len(t, chosen, 2)
@@ -147,4 +157,5 @@ func TestGroupsAreChosenByName(t *testing.T) {
 		names[g.name] = true
 	}
 	require.Contains(t, names, "snapshots 100")
+	require.Len(t, choose(groups(false), regexp.MustCompile("")), len(names), "without a name all")
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -56,16 +57,14 @@ func snapshotRows(volumes int) []row {
 	}
 }
 
-// snapshotRounds is how often: a round of a hundred volumes takes half an hour, one of
-// twenty seven minutes.
+// snapshotRounds is how often: a round of a hundred volumes takes half an hour.
 func (b *bench) snapshotRounds(volumes int) int {
 	switch {
 	case b.quick || volumes > 20:
 		return 1
-	case volumes > 10:
+	default:
 		return 2
 	}
-	return 3
 }
 
 func measureSnapshots(ctx context.Context, b *bench, volumes, workers int) ([]row, error) {
@@ -85,24 +84,36 @@ func measureSnapshots(ctx context.Context, b *bench, volumes, workers int) ([]ro
 		return nil, err
 	}
 	all := sessions{{program: program{name: ours}}, {program: program{name: builtinPath}}, {program: program{name: builtinPolling}}}
+	failing := map[string]bool{}
 	rows, err := inTurn(ctx, b.snapshotRounds(volumes), all, snapshotRows(volumes), func(s *session, round int) ([]float64, error) {
-		job := job{
-			bed: b.cluster, velero: started[s.program.name],
-			namespace: namespace, volumes: volumes, backup: fmt.Sprintf("%s-%d", namespace, round), ours: s.program.name == ours,
+		name := s.program.name
+		if failing[name] {
+			return nil, nil
 		}
-		return job.takeOrAgain(ctx)
+		job := job{
+			bed: b.cluster, velero: started[name],
+			namespace: namespace, volumes: volumes, backup: fmt.Sprintf("%s-%d", namespace, round), ours: name == ours,
+		}
+		figures, err := job.takeOrAgain(ctx)
+		failing[name] = figures == nil
+		return figures, err
 	})
 	if err != nil {
 		return nil, err
 	}
-	return append(against(builtinPath, rows), against(builtinPolling, rows)...), b.cluster.DeleteNamespace(ctx, namespace)
+	return append(against(builtinPath, rows, failing), against(builtinPolling, rows, failing)...), b.cluster.DeleteNamespace(ctx, namespace)
 }
 
-// against are the rows compared with that rival.
-func against(rival string, rows []row) []row {
+// against are the rows compared with that rival, without figures of it if it is
+// failing: those of its other rounds would be the ones that happened to succeed.
+func against(rival string, rows []row, failing map[string]bool) []row {
 	rows = slices.Clone(rows)
 	for i := range rows {
 		rows[i].Rival = rival
+		if failing[rival] {
+			rows[i].Samples = maps.Clone(rows[i].Samples)
+			delete(rows[i].Samples, rival)
+		}
 	}
 	return rows
 }
@@ -118,22 +129,33 @@ type job struct {
 }
 
 // takeOrAgain is take, of another backup where a rival's fails: the built-in path with
-// frequent polling and several workers sometimes runs out of its own client's rate
-// limit. That it did is printed; the figures are of backups that succeeded.
+// frequent polling and several workers often runs out of its own client's rate
+// limit. That it did is printed; the figures are of backups that succeeded, and none
+// if each failed.
 func (j job) takeOrAgain(ctx context.Context) ([]float64, error) {
-	const tries = 4
-	name := j.backup
-	for try := 1; ; try++ {
+	first := j.backup
+	for try := range j.tries() {
+		if try > 0 {
+			j.backup = fmt.Sprintf("%s-%d", first, try)
+		}
 		figures, err := j.take(ctx)
-		if failed := new(backupFailedError); !errors.As(err, &failed) || j.ours || try == tries {
+		if failed := new(backupFailedError); !errors.As(err, &failed) || j.ours {
 			return figures, err
 		}
-		progress("  %s: the backup failed, once more: %.300s", j.velero.Namespace, err)
+		progress("  %s: the backup failed, try %d of %d: %.300s", j.velero.Namespace, try+1, j.tries(), err)
 		if err := j.delete(ctx); err != nil {
 			return nil, err
 		}
-		j.backup = fmt.Sprintf("%s-%d", name, try)
 	}
+	return nil, nil
+}
+
+// tries is how many backups may fail: one of a hundred volumes takes minutes.
+func (j job) tries() int {
+	if j.volumes > 20 {
+		return 2
+	}
+	return 4
 }
 
 // backupFailedError says that a backup did not end as Completed.

@@ -18,7 +18,7 @@ func printRows(to io.Writer, rows []row) {
 			fmt.Fprintf(to, "%s beside %s:\n", ours, r.Rival)
 		}
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", r.Name, r.Unit,
-			spread(r.Samples[ours]), spread(r.Samples[r.Rival]), number(r.ratio())+"×", withLabel("ceiling", spread(r.Samples[ceiling])))
+			spread(r.Samples[ours]), r.rivalSpread(), r.better(), withLabel("ceiling", spread(r.Samples[ceiling])))
 	}
 	_ = table.Flush() // Standard output.
 }
@@ -28,6 +28,29 @@ func withLabel(label, text string) string {
 		return ""
 	}
 	return label + " " + text
+}
+
+// rivalSpread is the spread of the rival, which has no figures where it failed.
+func (r row) rivalSpread() string {
+	if len(r.Samples[r.Rival]) == 0 {
+		return "failed"
+	}
+	return spread(r.Samples[r.Rival])
+}
+
+// better is how many times ours is better, empty where there is no rival's figure.
+func (r row) better() string {
+	if len(r.Samples[r.Rival]) == 0 {
+		return ""
+	}
+	return number(r.ratio()) + "×"
+}
+
+func bold(text string) string {
+	if text == "" {
+		return ""
+	}
+	return "**" + text + "**"
 }
 
 // spread is the median and, where there are several figures, the least and the
@@ -69,8 +92,8 @@ func markdownTables(k *results) string {
 		fmt.Fprintf(&out, "### Against %s\n\n", rival)
 		fmt.Fprintf(&out, "| group | row | unit | %s | %s | times better | ceiling |\n|---|---|---|---|---|---|---|\n", ours, rival)
 		for _, r := range rows {
-			fmt.Fprintf(&out, "| %s | %s | %s | %s | %s | **%s** | %s |\n", r.Group, r.Name, r.Unit,
-				spread(r.Samples[ours]), spread(r.Samples[r.Rival]), number(r.ratio()), spread(r.Samples[ceiling]))
+			fmt.Fprintf(&out, "| %s | %s | %s | %s | %s | %s | %s |\n", r.Group, r.Name, r.Unit,
+				spread(r.Samples[ours]), r.rivalSpread(), bold(r.better()), spread(r.Samples[ceiling]))
 		}
 		out.WriteString("\n")
 	}
