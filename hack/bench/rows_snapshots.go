@@ -59,12 +59,10 @@ func snapshotRows(volumes int) []row {
 
 // snapshotRounds is how often: a round of a hundred volumes takes half an hour.
 func (b *bench) snapshotRounds(volumes int) int {
-	switch {
-	case b.quick || volumes > 20:
+	if b.quick || volumes > 20 {
 		return 1
-	default:
-		return 2
 	}
+	return 2
 }
 
 func measureSnapshots(ctx context.Context, b *bench, volumes, workers int) ([]row, error) {
@@ -84,33 +82,31 @@ func measureSnapshots(ctx context.Context, b *bench, volumes, workers int) ([]ro
 		return nil, err
 	}
 	all := sessions{{program: program{name: ours}}, {program: program{name: builtinPath}}, {program: program{name: builtinPolling}}}
-	failing := map[string]bool{}
-	rows, err := inTurn(ctx, b.snapshotRounds(volumes), all, snapshotRows(volumes), func(s *session, round int) ([]float64, error) {
+	rows := snapshotRows(volumes)
+	rows, err = inTurn(ctx, b.snapshotRounds(volumes), all, rows, func(s *session, round int) ([]float64, error) {
 		name := s.program.name
-		if failing[name] {
-			return nil, nil
+		if len(rows[0].Samples[name]) < round {
+			return nil, nil // it failed in a round before
 		}
 		job := job{
 			bed: b.cluster, velero: started[name],
 			namespace: namespace, volumes: volumes, backup: fmt.Sprintf("%s-%d", namespace, round), ours: name == ours,
 		}
-		figures, err := job.takeOrAgain(ctx)
-		failing[name] = figures == nil
-		return figures, err
+		return job.takeOrAgain(ctx)
 	})
 	if err != nil {
 		return nil, err
 	}
-	return append(against(builtinPath, rows, failing), against(builtinPolling, rows, failing)...), b.cluster.DeleteNamespace(ctx, namespace)
+	return append(against(builtinPath, rows), against(builtinPolling, rows)...), b.cluster.DeleteNamespace(ctx, namespace)
 }
 
-// against are the rows compared with that rival, without figures of it if it is
-// failing: those of its other rounds would be the ones that happened to succeed.
-func against(rival string, rows []row, failing map[string]bool) []row {
+// against are the rows compared with that rival, without figures of it if it failed
+// in a round: those of the others would be the ones that happened to succeed.
+func against(rival string, rows []row) []row {
 	rows = slices.Clone(rows)
 	for i := range rows {
 		rows[i].Rival = rival
-		if failing[rival] {
+		if len(rows[i].Samples[rival]) < len(rows[i].Samples[ours]) {
 			rows[i].Samples = maps.Clone(rows[i].Samples)
 			delete(rows[i].Samples, rival)
 		}
