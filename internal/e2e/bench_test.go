@@ -19,8 +19,7 @@ const gibibyte = 1 << 30
 // cpu-s/GiB is the processor time of the plugin's process, which does not depend
 // on what else the machine does.
 func BenchmarkProtocol(b *testing.B) {
-	client := newVeleroClient(b, testPlugin(b))
-	store := client.open(b, b.TempDir())
+	_, store, _ := openTestStore(b)
 	b.Run("put", func(b *testing.B) {
 		measure(b, func() {
 			require.NoError(b, store.PutObject("b", "null", io.LimitReader(zeros{}, gibibyte)))

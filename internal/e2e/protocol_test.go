@@ -68,11 +68,12 @@ func (c *veleroClient) line(t *testing.T, message string) *logrus.Entry {
 	return found
 }
 
-// openTestStore returns the test plugin's object store over a new folder.
-func openTestStore(t *testing.T) (*veleroClient, velero.ObjectStore, string) {
+// openTestStore returns the test plugin's object store over a new folder, which
+// is removed after the plugin has ended.
+func openTestStore(t testing.TB) (*veleroClient, velero.ObjectStore, string) {
 	t.Helper()
-	client := newVeleroClient(t, testPlugin(t))
 	dir := t.TempDir()
+	client := newVeleroClient(t, testPlugin(t))
 	return client, client.open(t, dir), dir
 }
 
@@ -252,10 +253,16 @@ func TestProtocolErrorsArriveWhole(t *testing.T) {
 	})
 }
 
+// TestProtocolBodyThatFails shows that Velero knows of its own failure, and that
+// the plugin cannot: Velero's client ends the stream as after a whole body.
 func TestProtocolBodyThatFails(t *testing.T) {
-	_, store, _ := openTestStore(t)
+	_, store, dir := openTestStore(t)
 	broken := io.MultiReader(strings.NewReader("begin"), brokenReader{})
 	require.ErrorContains(t, store.PutObject("b", "k", broken), "disk on fire")
+	require.Eventually(t, func() bool {
+		content, err := os.ReadFile(filepath.Join(dir, "k"))
+		return err == nil && string(content) == "begin"
+	}, 5*time.Second, 10*time.Millisecond)
 }
 
 type brokenReader struct{}
