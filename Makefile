@@ -74,7 +74,7 @@ verify: lint ## check format, modules, lint, words and workflows
 	@set -e; for module in $(MODULES); do (cd $$module && go mod tidy -diff && go vet ./...); done
 
 lint: ## run the linter
-	go tool -modfile=hack/tools/golangci-lint/go.mod golangci-lint run ./...
+	@set -e; for module in $(MODULES); do (cd $$module && go tool -modfile=$(CURDIR)/hack/tools/golangci-lint/go.mod golangci-lint run ./...); done
 
 cross: ## compile and vet the command for macOS and Windows
 	GOOS=darwin GOARCH=arm64 go vet -tags $(TAGS) .

@@ -20,7 +20,7 @@ const (
 
 // writeDocuments writes the chart, and the tables into the document.
 func writeDocuments(dir string, k *results) error {
-	if err := os.WriteFile(filepath.Join(dir, "benchmarks.svg"), []byte(chart(k.Rows)), 0o644); err != nil { //nolint:gosec // figures are for all
+	if err := os.WriteFile(filepath.Join(dir, "benchmarks.svg"), []byte(chart(k.Rows)), 0o644); err != nil {
 		return err
 	}
 	path := filepath.Join(dir, "benchmarks.md")
@@ -34,7 +34,7 @@ func writeDocuments(dir string, k *results) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	return os.WriteFile(path, []byte(after), 0o644) //nolint:gosec // figures are for all
+	return os.WriteFile(path, []byte(after), 0o644)
 }
 
 func replaceFigures(document, figures string) (string, error) {

@@ -124,7 +124,7 @@ func (l *link) send(way chan<- chunk, from io.Reader) {
 // acknowledge takes each chunk out of the window when word of its arrival is back.
 func (l *link) acknowledge(window *semaphore.Weighted, sent <-chan chunk) {
 	for c := range sent {
-		time.Sleep(time.Until(c.arrives.Add(l.roundTrip / 2))) //nolint:forbidigo // this is the length of the way
+		time.Sleep(time.Until(c.arrives.Add(l.roundTrip / 2)))
 		window.Release(int64(len(c.bytes)))
 	}
 }
@@ -135,7 +135,7 @@ func deliver(to io.Writer, way <-chan chunk) {
 	var failed error
 	for c := range way {
 		if failed == nil {
-			time.Sleep(time.Until(c.arrives)) //nolint:forbidigo // this is the length of the way
+			time.Sleep(time.Until(c.arrives))
 			_, failed = to.Write(c.bytes)
 		}
 	}

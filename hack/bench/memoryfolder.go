@@ -12,7 +12,7 @@ func memoryFolder() string {
 		noexec = 8 // ST_NOEXEC of statvfs(3)
 	)
 	var fs syscall.Statfs_t
-	if syscall.Statfs(folder, &fs) != nil || fs.Flags&noexec != 0 || int64(fs.Bavail)*fs.Bsize < room { //nolint:gosec // no file system has so many blocks
+	if syscall.Statfs(folder, &fs) != nil || fs.Flags&noexec != 0 || int64(fs.Bavail)*fs.Bsize < room {
 		return ""
 	}
 	return folder

@@ -81,7 +81,7 @@ func profile(p program, config map[string]string, work func(*session) error, to 
 	}
 	defer func() { _ = os.RemoveAll(raw) }() // Empty, unless an error tells of more.
 	// The folder is the plugin's, whose environment is this process's.
-	if err := os.Setenv("PROFILES", raw); err != nil { //nolint:forbidigo // this is no plugin
+	if err := os.Setenv("PROFILES", raw); err != nil {
 		return err
 	}
 	s, err := p.open(config)

@@ -52,7 +52,7 @@ func (r *results) save(path string) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(path, append(text, '\n'), 0o644) //nolint:gosec // figures are for all
+	return os.WriteFile(path, append(text, '\n'), 0o644)
 }
 
 // replace puts rows in the place of the group's earlier ones and keeps the

@@ -77,7 +77,7 @@ func (lister) GRPCServer(*plugin.GRPCBroker, *grpc.Server) error {
 	return errors.New("this program is a client")
 }
 
-func (lister) GRPCClient(_ context.Context, _ *plugin.GRPCBroker, connection *grpc.ClientConn) (any, error) {
+func (lister) GRPCClient(_ context.Context, _ *plugin.GRPCBroker, connection *grpc.ClientConn) (any, error) { //nolint:unparam // an interface
 	return generated.NewPluginListerClient(connection), nil
 }
 

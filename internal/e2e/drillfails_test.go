@@ -123,7 +123,7 @@ func (d *drills) loseLocation(string) {
 func (d *drills) loseArchive(string) {
 	client, err := d.s3.Client()
 	require.NoError(d, err)
-	require.NoError(d, client.Client.RemoveObject(d.Context(), drillBucket, "backups/"+noArchive+"/"+noArchive+".tar.gz", minio.RemoveObjectOptions{}))
+	require.NoError(d, client.RemoveObject(d.Context(), drillBucket, "backups/"+noArchive+"/"+noArchive+".tar.gz", minio.RemoveObjectOptions{}))
 }
 
 // setQuota refuses the ConfigMaps of a drill.

@@ -204,7 +204,7 @@ func TestProtocolErrorsArriveWhole(t *testing.T) {
 	t.Run("a refused upload is no EOF", func(t *testing.T) {
 		err := store.PutObject("b", "refuse", large())
 		require.ErrorContains(t, err, "put object refuse: the storage is full (InsufficientCapacity, HTTP 507); free some space")
-		located, ok := err.(interface{ File() string }) //nolint:errorlint // as Velero asks
+		located, ok := err.(interface{ File() string })
 		require.True(t, ok)
 		require.Contains(t, located.File(), "internal/pluginserver/objectstore.go")
 	})
@@ -227,7 +227,7 @@ func TestProtocolErrorsArriveWhole(t *testing.T) {
 		require.ErrorContains(t, err, "plugin panicked: at the disco")
 		_, err = store.ListObjects("b", "")
 		require.ErrorContains(t, err, "plugin panicked: an error as panic")
-		located, ok := err.(interface{ Function() string }) //nolint:errorlint // as Velero asks
+		located, ok := err.(interface{ Function() string })
 		require.True(t, ok)
 		require.Contains(t, located.Function(), "ListObjects")
 		exists, err := store.ObjectExists("b", "still alive")
