@@ -8,6 +8,7 @@ import (
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 
+	"github.com/longshore-dev/velero-plugin/internal/kube"
 	"github.com/longshore-dev/velero-plugin/snapshotter/internal/classes"
 	"github.com/longshore-dev/velero-plugin/snapshotter/internal/ids"
 	"github.com/longshore-dev/velero-plugin/snapshotter/internal/objects"
@@ -66,12 +67,12 @@ func (s *Snapshotter) delete(ctx context.Context, id ids.SnapshotID) error {
 }
 
 // deleteByIt makes the content, which is static, and deletes by it what it stands for.
-func (c contentState[T, L]) deleteByIt(ctx context.Context) error {
+func (c contentState[T]) deleteByIt(ctx context.Context) error {
 	made, err := c.kind.Create(ctx, c.state)
 	if err == nil {
 		err = c.in(made).deleteFound(ctx)
 	}
-	if err != nil && made != nil {
+	if err != nil && !kube.Missing(made) {
 		err = errors.Join(err, c.in(made).giveUp(ctx))
 	}
 	return err
@@ -113,7 +114,7 @@ func (s *Snapshotter) awaitOthers(ctx context.Context, id ids.SnapshotID) (*snap
 
 // deleteFound deletes what a static content stands for, once the driver has found it. What
 // the driver says is not there has nothing to delete.
-func (c contentState[T, L]) deleteFound(ctx context.Context) error {
+func (c contentState[T]) deleteFound(ctx context.Context) error {
 	found, err := c.waitFound(ctx)
 	if err == nil {
 		return c.in(found).delete(ctx)
@@ -127,7 +128,7 @@ func (c contentState[T, L]) deleteFound(ctx context.Context) error {
 
 // finishDeletion ends the deletion of a call that was killed, unless something else needs
 // one of the snapshots now.
-func (c contentState[T, L]) finishDeletion(ctx context.Context) error {
+func (c contentState[T]) finishDeletion(ctx context.Context) error {
 	all, err := c.s.kube.VolumeSnapshotContents.List(ctx, "")
 	if err != nil {
 		return err
@@ -143,10 +144,10 @@ func (c contentState[T, L]) finishDeletion(ctx context.Context) error {
 
 // waitFound waits until the driver has found what a static content stands for, or
 // another call has gone on with it.
-func (c contentState[T, L]) waitFound(ctx context.Context) (*T, error) {
+func (c contentState[T]) waitFound(ctx context.Context) (T, error) {
 	ctx, errs := c.s.tolerate(ctx, c.s.log)
 	defer errs.stop()
-	return c.wait(ctx, errs, "the "+c.what()+" to be found", func(now *T) (bool, error) {
+	return c.wait(ctx, errs, "the "+c.what()+" to be found", func(now T) (bool, error) {
 		return c.in(now).status().Handle != "" || c.in(now).GetDeletionTimestamp() != nil, nil
 	})
 }

@@ -21,34 +21,34 @@ import (
 // contentKind is what differs between a VolumeSnapshotContent, which stands for a
 // snapshot, and a VolumeGroupSnapshotContent, which stands for a group of snapshots.
 // csi-snapshotter treats both alike.
-type contentKind[T, L any] struct {
-	kube.Resource[T, L]
+type contentKind[T kube.Object] struct {
+	kube.Resource[T]
 	what         string // what a content stands for: snapshot or group
 	finalizer    string // keeps a content until the driver has done its part
 	beingDeleted string // the annotation without which csi-snapshotter ignores a deletion
 	refusal      bool   // whether the driver's refusal is its last word
-	status       func(content *T) objects.Status
-	known        func(content *T) []string                   // handles of snapshots that it was made for
-	key          func(id ids.SnapshotID) snapshotKey         // of what a content stands for
-	again        func(content *T, meta metav1.ObjectMeta) *T // another one with the same spec
+	status       func(content T) objects.Status
+	known        func(content T) []string                  // handles of snapshots that it was made for
+	key          func(id ids.SnapshotID) snapshotKey       // of what a content stands for
+	again        func(content T, meta metav1.ObjectMeta) T // another one with the same spec
 }
 
 // contentState is a content in the state that was last seen. A method that changes or
 // deletes the content looks at the state of that moment first.
-type contentState[T, L any] struct {
+type contentState[T kube.Object] struct {
 	metav1.Object
-	kind  contentKind[T, L]
-	state *T
+	kind  contentKind[T]
+	state T
 	s     *Snapshotter
 }
 
 type (
-	singleState = contentState[snapshotv1.VolumeSnapshotContent, snapshotv1.VolumeSnapshotContentList]
-	groupState  = contentState[kube.GroupSnapshotContent, kube.GroupSnapshotContentList]
+	singleState = contentState[*snapshotv1.VolumeSnapshotContent]
+	groupState  = contentState[*kube.GroupSnapshotContent]
 )
 
 func (s *Snapshotter) singleContent(state *snapshotv1.VolumeSnapshotContent) singleState {
-	kind := contentKind[snapshotv1.VolumeSnapshotContent, snapshotv1.VolumeSnapshotContentList]{
+	kind := contentKind[*snapshotv1.VolumeSnapshotContent]{
 		s.kube.VolumeSnapshotContents, "snapshot", objects.FinalizerContent, objects.AnnotationBeingDeleted, false, objects.StatusOf,
 		func(content *snapshotv1.VolumeSnapshotContent) []string {
 			return []string{ptr.Deref(content.Spec.Source.SnapshotHandle, "")}
@@ -62,7 +62,7 @@ func (s *Snapshotter) singleContent(state *snapshotv1.VolumeSnapshotContent) sin
 }
 
 func (s *Snapshotter) groupContent(api *kube.GroupSnapshots, state *kube.GroupSnapshotContent) groupState {
-	kind := contentKind[kube.GroupSnapshotContent, kube.GroupSnapshotContentList]{
+	kind := contentKind[*kube.GroupSnapshotContent]{
 		api.Contents, "group", objects.FinalizerGroup, objects.AnnotationGroupBeingDeleted, true, objects.StatusOfGroup,
 		func(content *kube.GroupSnapshotContent) []string {
 			return ptr.Deref(content.Spec.Source.Handles, kube.GroupSnapshotHandles{}).Snapshots
@@ -75,24 +75,24 @@ func (s *Snapshotter) groupContent(api *kube.GroupSnapshots, state *kube.GroupSn
 	return kind.in(state, s)
 }
 
-func (k contentKind[T, L]) in(state *T, s *Snapshotter) contentState[T, L] {
-	return contentState[T, L]{any(state).(metav1.Object), k, state, s}
+func (k contentKind[T]) in(state T, s *Snapshotter) contentState[T] {
+	return contentState[T]{state, k, state, s}
 }
 
 // in is the same content in another state.
-func (c contentState[T, L]) in(state *T) contentState[T, L] { return c.kind.in(state, c.s) }
+func (c contentState[T]) in(state T) contentState[T] { return c.kind.in(state, c.s) }
 
-func (c contentState[T, L]) what() string           { return c.kind.what }
-func (c contentState[T, L]) describe() string       { return c.kind.Describe(c.GetName()) }
-func (c contentState[T, L]) status() objects.Status { return c.kind.status(c.state) }
+func (c contentState[T]) what() string           { return c.kind.what }
+func (c contentState[T]) describe() string       { return c.kind.Describe(c.GetName()) }
+func (c contentState[T]) status() objects.Status { return c.kind.status(c.state) }
 
 // untilGone waits until exactly this content is gone.
-func (c contentState[T, L]) untilGone(ctx context.Context) error {
+func (c contentState[T]) untilGone(ctx context.Context) error {
 	return c.kind.UntilGone(ctx, c.state)
 }
 
 // again makes another content that stands for the same.
-func (c contentState[T, L]) again(ctx context.Context, meta metav1.ObjectMeta) error {
+func (c contentState[T]) again(ctx context.Context, meta metav1.ObjectMeta) error {
 	meta.Finalizers = []string{c.kind.finalizer}
 	_, err := c.kind.Create(ctx, c.kind.again(c.state, meta))
 	return err
@@ -100,7 +100,7 @@ func (c contentState[T, L]) again(ctx context.Context, meta metav1.ObjectMeta) e
 
 // unchanged fails for a state now in which the deletion of the content has begun, or its
 // handle is another.
-func (c contentState[T, L]) unchanged(now contentState[T, L]) error {
+func (c contentState[T]) unchanged(now contentState[T]) error {
 	if now.GetDeletionTimestamp() != nil || now.status().Handle != c.status().Handle {
 		return fmt.Errorf("%s was changed by someone else: its deletion has begun, or its handle is another", c.describe())
 	}
@@ -108,7 +108,7 @@ func (c contentState[T, L]) unchanged(now contentState[T, L]) error {
 }
 
 // notFound fails for a state now in which the driver has found what the content stands for.
-func (c contentState[T, L]) notFound(now contentState[T, L]) error {
+func (c contentState[T]) notFound(now contentState[T]) error {
 	if now.status().Handle != "" {
 		return fmt.Errorf("%s: the driver finds the %s after all; delete it again", c.describe(), c.what())
 	}
@@ -117,13 +117,13 @@ func (c contentState[T, L]) notFound(now contentState[T, L]) error {
 
 // wait waits for csi-snapshotter to do with the content what done looks for and until
 // names. It ends when the driver fails for longer than errs accepts.
-func (c contentState[T, L]) wait(ctx context.Context, errs *tolerance, until string, done func(now *T) (bool, error)) (*T, error) {
+func (c contentState[T]) wait(ctx context.Context, errs *tolerance, until string, done func(now T) (bool, error)) (T, error) {
 	target := kube.Target{
 		Name: c.GetName(), Object: c.describe(),
 		Until: until + ", for which driver " + c.status().Driver + " and its csi-snapshotter have to act",
 	}
-	return c.kind.Until(ctx, target, c.state, func(now *T) (bool, string, error) {
-		if now == nil {
+	return c.kind.Until(ctx, target, c.state, func(now T) (bool, string, error) {
+		if kube.Missing(now) {
 			return false, "", fmt.Errorf("%s was deleted by someone else", target.Object)
 		}
 		over, err := done(now)
@@ -135,7 +135,7 @@ func (c contentState[T, L]) wait(ctx context.Context, errs *tolerance, until str
 }
 
 // report tells errs what the driver says, and fails if that is not worth waiting for.
-func (c contentState[T, L]) report(errs *tolerance) error {
+func (c contentState[T]) report(errs *tolerance) error {
 	status := c.status()
 	switch {
 	case c.GetDeletionTimestamp() != nil:
@@ -149,7 +149,7 @@ func (c contentState[T, L]) report(errs *tolerance) error {
 
 // letGo removes the content of what was taken, or leaves it to the operation by which
 // Velero follows the storage, if there is one and the storage is still at work.
-func (c contentState[T, L]) letGo(ctx context.Context, operation string, log logrus.FieldLogger) error {
+func (c contentState[T]) letGo(ctx context.Context, operation string, log logrus.FieldLogger) error {
 	if operation == "" || c.status().Ready {
 		return c.keep(ctx)
 	}
@@ -166,8 +166,8 @@ func (c contentState[T, L]) letGo(ctx context.Context, operation string, log log
 // leave leaves the content to the operation by which Velero follows the storage: it is
 // found by the label, and what it stands for does not go with it any more, since the
 // backup is about to have it.
-func (c contentState[T, L]) leave(ctx context.Context, operation string) error {
-	_, err := c.kind.Edit(ctx, c.state, func(now *T) (kube.Patch, error) {
+func (c contentState[T]) leave(ctx context.Context, operation string) error {
+	_, err := c.kind.Edit(ctx, c.state, func(now T) (kube.Patch, error) {
 		return kube.Patch{
 			"metadata": map[string]any{"labels": map[string]string{objects.LabelOperation: operation}},
 			"spec":     map[string]any{"deletionPolicy": snapshotv1.VolumeSnapshotContentRetain},
@@ -181,7 +181,7 @@ func (c contentState[T, L]) leave(ctx context.Context, operation string) error {
 
 // keep removes the content if it is unchanged, and leaves what it stands for in the
 // storage.
-func (c contentState[T, L]) keep(ctx context.Context) error {
+func (c contentState[T]) keep(ctx context.Context) error {
 	if err := c.forget(ctx, c.unchanged); err != nil {
 		return fmt.Errorf("keep the %s: %w", c.what(), err)
 	}
@@ -192,8 +192,8 @@ func (c contentState[T, L]) keep(ctx context.Context) error {
 // in the storage. With the policy Retain csi-snapshotter would do nothing on the deletion
 // but take its finalizer away; that goes along with the policy, so that nobody can
 // have the snapshot deleted in between, nor has csi-snapshotter to be there.
-func (c contentState[T, L]) forget(ctx context.Context, allow func(now contentState[T, L]) error) error {
-	forgotten, err := c.kind.Delete(ctx, c.state, func(now *T) (kube.Patch, error) {
+func (c contentState[T]) forget(ctx context.Context, allow func(now contentState[T]) error) error {
+	forgotten, err := c.kind.Delete(ctx, c.state, func(now T) (kube.Patch, error) {
 		current := c.in(now)
 		if err := allow(current); err != nil || current.GetDeletionTimestamp() != nil {
 			return nil, err
@@ -217,14 +217,14 @@ const cleanUpTimeout = 30 * time.Second
 // The journal lets go of the IDs first: what is in there may be in a backup. Once the
 // deletion is asked for, csi-snapshotter finishes it however long the driver takes; what
 // it cannot finish is named.
-func (c contentState[T, L]) discard(ctx context.Context, log logrus.FieldLogger, remove func(contentState[T, L], context.Context) error, written ...string) {
-	if c.state == nil {
+func (c contentState[T]) discard(ctx context.Context, log logrus.FieldLogger, remove func(contentState[T], context.Context) error, written ...string) {
+	if kube.Missing(c.state) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTimeout)
 	defer cancel()
 	now, err := c.kind.Find(ctx, c.GetName())
-	if err == nil && now == nil {
+	if err == nil && kube.Missing(now) {
 		return // it was never made, or is gone and what it stood for stays: then a sweep has the journal
 	}
 	if err == nil {
@@ -240,19 +240,19 @@ func (c contentState[T, L]) discard(ctx context.Context, log logrus.FieldLogger,
 
 // giveUp removes the content of a deletion that has failed before it was asked for, and
 // leaves what it stands for: the backup may be restored until Velero asks again.
-func (c contentState[T, L]) giveUp(ctx context.Context) error {
+func (c contentState[T]) giveUp(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTimeout)
 	defer cancel()
 	now, err := c.kind.Find(ctx, c.GetName())
-	if err != nil || now == nil || c.in(now).GetDeletionTimestamp() != nil {
+	if err != nil || kube.Missing(now) || c.in(now).GetDeletionTimestamp() != nil {
 		return err
 	}
-	return c.in(now).forget(ctx, func(contentState[T, L]) error { return nil })
+	return c.in(now).forget(ctx, func(contentState[T]) error { return nil })
 }
 
 // delete has csi-snapshotter delete the content together with what it stands for, and
 // returns when both are gone.
-func (c contentState[T, L]) delete(ctx context.Context) error {
+func (c contentState[T]) delete(ctx context.Context) error {
 	deleted, err := c.requestDeletion(ctx)
 	if err != nil {
 		return err
@@ -261,7 +261,7 @@ func (c contentState[T, L]) delete(ctx context.Context) error {
 }
 
 // askDeletion is delete without the wait.
-func (c contentState[T, L]) askDeletion(ctx context.Context) error {
+func (c contentState[T]) askDeletion(ctx context.Context) error {
 	_, err := c.requestDeletion(ctx)
 	return err
 }
@@ -269,8 +269,8 @@ func (c contentState[T, L]) askDeletion(ctx context.Context) error {
 // requestDeletion returns the state whose deletion it has asked for. Where the driver was
 // never asked for what the content stands for, the content goes alone, since
 // csi-snapshotter may not be there.
-func (c contentState[T, L]) requestDeletion(ctx context.Context) (contentState[T, L], error) {
-	deleted, err := c.kind.Delete(ctx, c.state, func(now *T) (kube.Patch, error) {
+func (c contentState[T]) requestDeletion(ctx context.Context) (contentState[T], error) {
+	deleted, err := c.kind.Delete(ctx, c.state, func(now T) (kube.Patch, error) {
 		current := c.in(now)
 		finalizers := current.otherFinalizers()
 		switch {
@@ -291,13 +291,13 @@ func (c contentState[T, L]) requestDeletion(ctx context.Context) (contentState[T
 
 // waitDeleted waits until the content is gone, as long as the driver does not fail for
 // too long. What it says is in events more often than in the content.
-func (c contentState[T, L]) waitDeleted(ctx context.Context) error {
+func (c contentState[T]) waitDeleted(ctx context.Context) error {
 	ctx, errs := c.s.tolerate(ctx, c.s.log.WithField("content", c.GetName()))
 	defer errs.stop()
 	c.s.watchWarnings(ctx, c, errs.report)
 	target := kube.Target{Name: c.GetName(), Object: c.describe(), Until: "driver " + c.status().Driver + " and its csi-snapshotter to delete it"}
-	_, err := c.kind.Until(ctx, target, c.state, func(state *T) (bool, string, error) {
-		if state == nil {
+	_, err := c.kind.Until(ctx, target, c.state, func(state T) (bool, string, error) {
+		if kube.Missing(state) {
 			return true, "", nil
 		}
 		now := c.in(state)
@@ -312,6 +312,6 @@ func (c contentState[T, L]) waitDeleted(ctx context.Context) error {
 
 // otherFinalizers are those of the content but the one that waits for the driver.
 // It is never nil, so that a patch empties the list rather than leaving it.
-func (c contentState[T, L]) otherFinalizers() []string {
+func (c contentState[T]) otherFinalizers() []string {
 	return slices.DeleteFunc(append([]string{}, c.GetFinalizers()...), func(f string) bool { return f == c.kind.finalizer })
 }

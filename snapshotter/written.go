@@ -79,7 +79,7 @@ func (s *Snapshotter) inJournal(ctx context.Context, is func(id ids.SnapshotID) 
 // removeTaken removes the content of a call that took what it stands for. That goes too,
 // unless the call has written its ID down: a later call of the backup may then have been
 // given it, and what becomes of it is for the journal to say.
-func (c contentState[T, L]) removeTaken(ctx context.Context) error {
+func (c contentState[T]) removeTaken(ctx context.Context) error {
 	taken := snapshotKey{c.status().Driver, c.status().Handle}
 	known, err := c.s.inJournal(ctx, func(id ids.SnapshotID) bool { return taken.handle != "" && c.kind.key(id) == taken })
 	switch {

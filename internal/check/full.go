@@ -250,10 +250,10 @@ func (t *trial) cleanUp(ctx context.Context) (string, error) {
 
 // remove deletes the object of a name that is random, so that no other has it. It
 // returns what was deleted, nil if there was nothing.
-func remove[T, L any](ctx context.Context, r kube.Resource[T, L], name string) (*T, error) {
+func remove[T kube.Object](ctx context.Context, r kube.Resource[T], name string) (T, error) {
 	found, err := r.Find(ctx, name)
-	if found == nil || err != nil {
-		return nil, err
+	if kube.Missing(found) || err != nil {
+		return found, err
 	}
 	return r.Delete(ctx, found, nil)
 }

@@ -283,18 +283,18 @@ func (c *Cluster) deleteAll(ctx context.Context, kind kube.Unstructured, id stri
 }
 
 // deleteEach deletes the selected objects that are ours, and still are when they go.
-func deleteEach[T, L any](ctx context.Context, kind kube.Resource[T, L], selector string, ours func(*T) bool) (int, error) {
+func deleteEach[T kube.Object](ctx context.Context, kind kube.Resource[T], selector string, ours func(T) bool) (int, error) {
 	all, err := kind.List(ctx, selector)
 	if err != nil {
 		return 0, err
 	}
-	still := func(o *T) (kube.Patch, error) {
+	still := func(o T) (kube.Patch, error) {
 		if !ours(o) {
 			return nil, errors.New("it was changed, and is not the drill's any more")
 		}
 		return nil, nil
 	}
-	all = slices.DeleteFunc(all, func(o *T) bool { return !ours(o) })
+	all = slices.DeleteFunc(all, func(o T) bool { return !ours(o) })
 	for _, o := range all {
 		if _, err := kind.Delete(ctx, o, still); err != nil {
 			return 0, err

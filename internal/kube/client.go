@@ -29,19 +29,19 @@ import (
 // Client reaches one cluster. It is safe for concurrent use. Of kinds that live in
 // namespaces, Resource.In gives the client for one.
 type Client struct {
-	PersistentVolumes      Resource[corev1.PersistentVolume, corev1.PersistentVolumeList]
-	Claims                 Resource[corev1.PersistentVolumeClaim, corev1.PersistentVolumeClaimList]
-	ConfigMaps             Resource[corev1.ConfigMap, corev1.ConfigMapList]
-	Nodes                  Resource[corev1.Node, corev1.NodeList]
-	StorageClasses         Resource[storagev1.StorageClass, storagev1.StorageClassList]
-	CSIDrivers             Resource[storagev1.CSIDriver, storagev1.CSIDriverList]
-	CSINodes               Resource[storagev1.CSINode, storagev1.CSINodeList]
-	VolumeSnapshots        Resource[snapshotv1.VolumeSnapshot, snapshotv1.VolumeSnapshotList]
-	VolumeSnapshotContents Resource[snapshotv1.VolumeSnapshotContent, snapshotv1.VolumeSnapshotContentList]
-	VolumeSnapshotClasses  Resource[snapshotv1.VolumeSnapshotClass, snapshotv1.VolumeSnapshotClassList]
+	PersistentVolumes      Resource[*corev1.PersistentVolume]
+	Claims                 Resource[*corev1.PersistentVolumeClaim]
+	ConfigMaps             Resource[*corev1.ConfigMap]
+	Nodes                  Resource[*corev1.Node]
+	StorageClasses         Resource[*storagev1.StorageClass]
+	CSIDrivers             Resource[*storagev1.CSIDriver]
+	CSINodes               Resource[*storagev1.CSINode]
+	VolumeSnapshots        Resource[*snapshotv1.VolumeSnapshot]
+	VolumeSnapshotContents Resource[*snapshotv1.VolumeSnapshotContent]
+	VolumeSnapshotClasses  Resource[*snapshotv1.VolumeSnapshotClass]
 
 	groupSnapshots []*GroupSnapshots // one for each of groupSnapshotVersions
-	secrets        Resource[corev1.Secret, corev1.SecretList]
+	secrets        Resource[*corev1.Secret]
 	core           rest.Interface
 	retry          retrier
 
@@ -100,8 +100,8 @@ func New(config *rest.Config, o Options) (*Client, error) {
 	return c, errors.Join(errs...)
 }
 
-func set[T, L any](r *Resource[T, L], c *Client, client rest.Interface, kind, plural string) {
-	*r = Resource[T, L]{verbs: verbs[T, L]{client: client, plural: plural}, retry: c.retry, kind: kind}
+func set[T Object](r *Resource[T], c *Client, client rest.Interface, kind, plural string) {
+	*r = Resource[T]{verbs: verbs{client: client, plural: plural}, retry: c.retry, kind: kind}
 }
 
 func groupClient(config *rest.Config, transport *http.Client, path string, version schema.GroupVersion) (rest.Interface, error) {

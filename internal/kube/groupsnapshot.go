@@ -24,8 +24,8 @@ var groupSnapshotVersions = []string{"v1", "v1beta2"}
 // GroupSnapshots are the clients for group snapshots, in one version of their API.
 type GroupSnapshots struct {
 	Version  string
-	Contents Resource[GroupSnapshotContent, GroupSnapshotContentList]
-	Classes  Resource[GroupSnapshotClass, GroupSnapshotClassList]
+	Contents Resource[*GroupSnapshotContent]
+	Classes  Resource[*GroupSnapshotClass]
 }
 
 // GroupSnapshotContent is a VolumeGroupSnapshotContent, as far as it is used here.

@@ -23,7 +23,9 @@ func TestGroupSnapshots(t *testing.T) {
 		t.Run(want, func(t *testing.T) {
 			asked := ""
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				answer := any(GroupSnapshotClassList{})
+				answer := any(GroupSnapshotClassList{TypeMeta: metav1.TypeMeta{
+					Kind: "VolumeGroupSnapshotClassList", APIVersion: groupSnapshotGroup + "/" + want,
+				}})
 				if asked = r.URL.Path; asked == "/apis/"+groupSnapshotGroup {
 					group := metav1.APIGroup{Name: groupSnapshotGroup}
 					for _, version := range served {

@@ -22,32 +22,32 @@ func (c *Client) Once() *Client {
 
 // answers are what List and Find returned, by what they were asked. An error is not
 // kept.
-type answers[T any] struct {
+type answers[T Object] struct {
 	mu    sync.Mutex
-	lists map[string][]*T
-	found map[string]*T
+	lists map[string][]T
+	found map[string]T
 }
 
-func (r Resource[T, L]) once() Resource[T, L] {
-	r.known = &answers[T]{lists: map[string][]*T{}, found: map[string]*T{}}
+func (r Resource[T]) once() Resource[T] {
+	r.known = &answers[T]{lists: map[string][]T{}, found: map[string]T{}}
 	return r
 }
 
 // List returns the objects that have the labels of selector, all if it is "".
-func (r Resource[T, L]) List(ctx context.Context, selector string) ([]*T, error) {
+func (r Resource[T]) List(ctx context.Context, selector string) ([]T, error) {
 	if r.known == nil {
 		return r.list(ctx, selector)
 	}
-	all, err := recall(&r.known.mu, r.known.lists, r.verbs.namespace+"/"+selector, func() ([]*T, error) { return r.list(ctx, selector) })
+	all, err := recall(&r.known.mu, r.known.lists, r.verbs.namespace+"/"+selector, func() ([]T, error) { return r.list(ctx, selector) })
 	return slices.Clone(all), err
 }
 
 // Find returns the object with that name, nil if there is none.
-func (r Resource[T, L]) Find(ctx context.Context, name string) (*T, error) {
+func (r Resource[T]) Find(ctx context.Context, name string) (T, error) {
 	if r.known == nil {
 		return r.find(ctx, name)
 	}
-	return recall(&r.known.mu, r.known.found, r.verbs.namespace+"/"+name, func() (*T, error) { return r.find(ctx, name) })
+	return recall(&r.known.mu, r.known.found, r.verbs.namespace+"/"+name, func() (T, error) { return r.find(ctx, name) })
 }
 
 // recall answers from memory, or asks and remembers. Those who ask at the same time

@@ -25,9 +25,12 @@ func TestOnce(t *testing.T) {
 			_ = json.NewEncoder(w).Encode(metav1.Status{Status: metav1.StatusFailure, Reason: metav1.StatusReasonNotFound, Code: http.StatusNotFound})
 			return
 		}
-		_ = json.NewEncoder(w).Encode(storagev1.StorageClassList{Items: []storagev1.StorageClass{
-			{ObjectMeta: metav1.ObjectMeta{Name: "a"}}, {ObjectMeta: metav1.ObjectMeta{Name: "b"}},
-		}})
+		_ = json.NewEncoder(w).Encode(storagev1.StorageClassList{
+			TypeMeta: metav1.TypeMeta{Kind: "StorageClassList", APIVersion: "storage.k8s.io/v1"},
+			Items: []storagev1.StorageClass{
+				{ObjectMeta: metav1.ObjectMeta{Name: "a"}}, {ObjectMeta: metav1.ObjectMeta{Name: "b"}},
+			},
+		})
 	}))
 	t.Cleanup(server.Close)
 	client, err := New(&rest.Config{Host: server.URL}, Options{QPS: 100, Burst: 100})

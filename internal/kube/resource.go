@@ -14,28 +14,35 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// Resource is the client for one kind of object T with the list L, in one
-// namespace or in none. A request that may succeed a little later is repeated
-// until the context ends. Errors name the object.
+// Object is an object of the API: a pointer such as *corev1.ConfigMap.
+type Object interface {
+	comparable
+	runtime.Object
+	metav1.Object
+}
+
+// Resource is the client for one kind of object, in one namespace or in none. A
+// request that may succeed a little later is repeated until the context ends. Errors
+// name the object.
 //
 // Changes and deletions always carry the UID and the resourceVersion of the state
 // that they were decided on. When that has changed meanwhile, they are decided
 // on once more.
-type Resource[T, L any] struct {
-	verbs verbs[T, L]
+type Resource[T Object] struct {
+	verbs verbs
 	retry retrier
 	kind  string
 	known *answers[T] // nil unless it asks once
 }
 
 // In is the client for the objects of one namespace.
-func (r Resource[T, L]) In(namespace string) Resource[T, L] {
+func (r Resource[T]) In(namespace string) Resource[T] {
 	r.verbs.namespace = namespace
 	return r
 }
 
 // Describe names an object of this kind for a person: "PersistentVolume data".
-func (r Resource[T, L]) Describe(name string) string {
+func (r Resource[T]) Describe(name string) string {
 	if r.verbs.namespace != "" {
 		name = r.verbs.namespace + "/" + name
 	}
@@ -44,34 +51,33 @@ func (r Resource[T, L]) Describe(name string) string {
 
 // do sends a request, which is built again for each attempt, and reads the object in the
 // answer. Its errors begin with what.
-func (r Resource[T, L]) do(ctx context.Context, what string, request func() *rest.Request) (*T, error) {
-	result, err := retry(ctx, r.retry, what, func(ctx context.Context) (*T, error) {
-		result := new(T)
-		return result, request().Do(ctx).Into(asObject(result))
+func (r Resource[T]) do(ctx context.Context, what string, request func() *rest.Request) (T, error) {
+	result, err := retry(ctx, r.retry, what, func(ctx context.Context) (T, error) {
+		return as[T](request().Do(ctx).Get())
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", what, err)
+		return none[T](), fmt.Errorf("%s: %w", what, err)
 	}
 	return result, nil
 }
 
 // Get returns the object with that name. An error of one that is not there
 // satisfies apierrors.IsNotFound.
-func (r Resource[T, L]) Get(ctx context.Context, name string) (*T, error) {
+func (r Resource[T]) Get(ctx context.Context, name string) (T, error) {
 	return r.do(ctx, "get "+r.Describe(name), func() *rest.Request { return r.verbs.request(r.verbs.client.Get(), nil).Name(name) })
 }
 
-func (r Resource[T, L]) find(ctx context.Context, name string) (*T, error) {
+func (r Resource[T]) find(ctx context.Context, name string) (T, error) {
 	found, err := r.Get(ctx, name)
 	if apierrors.IsNotFound(err) {
-		return nil, nil
+		return none[T](), nil
 	}
 	return found, err
 }
 
-func (r Resource[T, L]) list(ctx context.Context, selector string) ([]*T, error) {
+func (r Resource[T]) list(ctx context.Context, selector string) ([]T, error) {
 	what := "list " + r.verbs.plural
-	list, err := retry(ctx, r.retry, what, func(ctx context.Context) (*L, error) {
+	list, err := retry(ctx, r.retry, what, func(ctx context.Context) (runtime.Object, error) {
 		return r.verbs.List(ctx, metav1.ListOptions{LabelSelector: selector})
 	})
 	if err != nil {
@@ -80,25 +86,40 @@ func (r Resource[T, L]) list(ctx context.Context, selector string) ([]*T, error)
 	return itemsOf[T](list)
 }
 
-func itemsOf[T, L any](list *L) (all []*T, err error) {
-	err = meta.EachListItem(asObject(list), func(item runtime.Object) error {
-		all = append(all, any(item).(*T))
-		return nil
+func itemsOf[T Object](list runtime.Object) (all []T, err error) {
+	err = meta.EachListItem(list, func(item runtime.Object) error {
+		object, err := as[T](item, nil)
+		all = append(all, object)
+		return err
 	})
 	return all, err
 }
+
+// as is an object that the API has sent.
+func as[T Object](sent runtime.Object, err error) (T, error) {
+	object, is := sent.(T)
+	if err == nil && !is {
+		err = fmt.Errorf("the Kubernetes API sent a %T", sent)
+	}
+	return object, err
+}
+
+func none[T Object]() (none T) { return none }
+
+// Missing tells whether o is nil, which stands for an object that is not there.
+func Missing[T Object](o T) bool { return o == none[T]() }
 
 // Create makes an object whose name the caller alone uses, and finds it again
 // where the API's answer was lost. With an error it returns what may have been
 // made all the same, for the clean-up; nil if that is nothing. An object of the
 // name that lacks a label of wanted is another's.
-func (r Resource[T, L]) Create(ctx context.Context, wanted *T) (*T, error) {
-	name, what := metaOf(wanted).GetName(), "create "+r.Describe(metaOf(wanted).GetName())
-	made, err := r.do(ctx, what, func() *rest.Request { return r.verbs.request(r.verbs.client.Post(), nil).Body(asObject(wanted)) })
+func (r Resource[T]) Create(ctx context.Context, wanted T) (T, error) {
+	name, what := wanted.GetName(), "create "+r.Describe(wanted.GetName())
+	made, err := r.do(ctx, what, func() *rest.Request { return r.verbs.request(r.verbs.client.Post(), nil).Body(wanted) })
 	if apierrors.IsAlreadyExists(err) {
 		made, err = r.Get(ctx, name)
-		if err == nil && !labels.SelectorFromSet(metaOf(wanted).GetLabels()).Matches(labels.Set(metaOf(made).GetLabels())) {
-			return nil, fmt.Errorf("%s: it exists and is not of this plugin's making", what)
+		if err == nil && !labels.SelectorFromSet(wanted.GetLabels()).Matches(labels.Set(made.GetLabels())) {
+			return none[T](), fmt.Errorf("%s: it exists and is not of this plugin's making", what)
 		}
 	}
 	if err != nil && (ctx.Err() != nil || transient(err)) {
@@ -108,11 +129,11 @@ func (r Resource[T, L]) Create(ctx context.Context, wanted *T) (*T, error) {
 }
 
 // made is the state of an object of which Create could not tell whether it was made.
-func (r Resource[T, L]) made(ctx context.Context, now *T) (*T, error) {
-	if metaOf(now).GetUID() != "" {
+func (r Resource[T]) made(ctx context.Context, now T) (T, error) {
+	if now.GetUID() != "" {
 		return now, nil
 	}
-	return r.Get(ctx, metaOf(now).GetName())
+	return r.Get(ctx, now.GetName())
 }
 
 // Patch is a JSON merge patch. Its metadata, if any, is a map[string]any.
@@ -122,8 +143,8 @@ type Patch map[string]any
 // a state; nil leaves it as it is, an error ends the edit. It returns the changed
 // object, with an error the last state known. An error of an object that is gone
 // satisfies apierrors.IsNotFound.
-func (r Resource[T, L]) Edit(ctx context.Context, now *T, change func(now *T) (Patch, error)) (*T, error) {
-	name, what := metaOf(now).GetName(), "change "+r.Describe(metaOf(now).GetName())
+func (r Resource[T]) Edit(ctx context.Context, now T, change func(now T) (Patch, error)) (T, error) {
+	name, what := now.GetName(), "change "+r.Describe(now.GetName())
 	made, err := r.made(ctx, now)
 	if err != nil {
 		return now, err
@@ -133,7 +154,7 @@ func (r Resource[T, L]) Edit(ctx context.Context, now *T, change func(now *T) (P
 		if err != nil || patch == nil {
 			return now, err
 		}
-		body, err := json.Marshal(withPreconditions(patch, metaOf(now)))
+		body, err := json.Marshal(withPreconditions(patch, now))
 		if err != nil {
 			return now, fmt.Errorf("%s: %w", what, err)
 		}
@@ -156,8 +177,8 @@ func (r Resource[T, L]) Edit(ctx context.Context, now *T, change func(now *T) (P
 // that change causes, see Edit; a nil change deletes it as it is. It returns
 // the state that was deleted, with an error the last one known. An object that is
 // gone, or is being deleted, is no error.
-func (r Resource[T, L]) Delete(ctx context.Context, now *T, change func(now *T) (Patch, error)) (*T, error) {
-	name, what := metaOf(now).GetName(), "delete "+r.Describe(metaOf(now).GetName())
+func (r Resource[T]) Delete(ctx context.Context, now T, change func(now T) (Patch, error)) (T, error) {
+	name, what := now.GetName(), "delete "+r.Describe(now.GetName())
 	made, err := r.made(ctx, now)
 	switch {
 	case apierrors.IsNotFound(err):
@@ -165,13 +186,13 @@ func (r Resource[T, L]) Delete(ctx context.Context, now *T, change func(now *T) 
 	case err != nil:
 		return now, err
 	}
-	for now = made; metaOf(now).GetDeletionTimestamp() == nil; {
+	for now = made; now.GetDeletionTimestamp() == nil; {
 		var err error
 		if change != nil {
 			now, err = r.Edit(ctx, now, change)
 		}
 		if err == nil {
-			uid, version := metaOf(now).GetUID(), metaOf(now).GetResourceVersion()
+			uid, version := now.GetUID(), now.GetResourceVersion()
 			_, err = retry(ctx, r.retry, what, func(ctx context.Context) (struct{}, error) {
 				return struct{}{}, r.verbs.delete(ctx, name, metav1.Preconditions{UID: &uid, ResourceVersion: &version})
 			})
@@ -191,10 +212,10 @@ func (r Resource[T, L]) Delete(ctx context.Context, now *T, change func(now *T) 
 
 // again returns the object as it is now, and the state before with an error. One of
 // another UID has only the name.
-func (r Resource[T, L]) again(ctx context.Context, before *T) (*T, error) {
-	name, uid := metaOf(before).GetName(), metaOf(before).GetUID()
+func (r Resource[T]) again(ctx context.Context, before T) (T, error) {
+	name, uid := before.GetName(), before.GetUID()
 	now, err := r.Get(ctx, name)
-	if err == nil && metaOf(now).GetUID() != uid {
+	if err == nil && now.GetUID() != uid {
 		err = apierrors.NewNotFound(metav1.SchemeGroupVersion.WithResource(r.verbs.plural).GroupResource(), name)
 	}
 	if err != nil {
@@ -202,8 +223,6 @@ func (r Resource[T, L]) again(ctx context.Context, before *T) (*T, error) {
 	}
 	return now, nil
 }
-
-func metaOf[T any](o *T) metav1.Object { return any(o).(metav1.Object) }
 
 // withPreconditions has a patch apply to exactly this state of the object.
 func withPreconditions(patch Patch, state metav1.Object) Patch {

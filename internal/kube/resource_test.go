@@ -31,6 +31,7 @@ type oneObject struct {
 
 func (s *oneObject) store(object *corev1.ConfigMap) {
 	s.version++
+	object.TypeMeta = metav1.TypeMeta{Kind: "ConfigMap", APIVersion: "v1"}
 	object.ResourceVersion = string(rune('a' + s.version))
 	s.object = object
 }
@@ -93,7 +94,7 @@ func (s *oneObject) answer(r *http.Request) (any, int) {
 	return s.object, http.StatusOK
 }
 
-func startOneObject(t *testing.T) (*oneObject, Resource[corev1.ConfigMap, corev1.ConfigMapList]) {
+func startOneObject(t *testing.T) (*oneObject, Resource[*corev1.ConfigMap]) {
 	t.Helper()
 	s := &oneObject{t: t}
 	server := httptest.NewServer(s)

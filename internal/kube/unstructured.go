@@ -13,7 +13,7 @@ import (
 )
 
 // Unstructured is the client for a kind without a type here.
-type Unstructured = Resource[unstructured.Unstructured, unstructured.UnstructuredList]
+type Unstructured = Resource[*unstructured.Unstructured]
 
 // Unstructured returns the client for a kind that is changed here but not worth a
 // type. The version of its API is v1; group is "" for the core.

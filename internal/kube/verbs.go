@@ -10,20 +10,17 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// verbs sends single requests for one kind of object T with the list L, in one
-// namespace or in none.
+// verbs sends single requests for one kind of object, in one namespace or in none.
 //
 // It stands here because client-go's own generic client links its fake, and
 // with that a tenth of the program.
-type verbs[T, L any] struct {
+type verbs struct {
 	client    rest.Interface
 	plural    string // as in the API's paths
 	namespace string
 }
 
-func asObject[O any](o *O) runtime.Object { return any(o).(runtime.Object) }
-
-func (v verbs[T, L]) request(verb *rest.Request, options runtime.Object) *rest.Request {
+func (v verbs) request(verb *rest.Request, options runtime.Object) *rest.Request {
 	request := verb.NamespaceIfScoped(v.namespace, v.namespace != "").Resource(v.plural)
 	if options != nil {
 		_, parameters := codecs()
@@ -33,14 +30,12 @@ func (v verbs[T, L]) request(verb *rest.Request, options runtime.Object) *rest.R
 }
 
 // List returns the objects that options select.
-func (v verbs[T, L]) List(ctx context.Context, options metav1.ListOptions) (*L, error) {
-	result := new(L)
-	err := v.request(v.client.Get(), &options).Do(ctx).Into(asObject(result))
-	return result, err
+func (v verbs) List(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+	return v.request(v.client.Get(), &options).Do(ctx).Get()
 }
 
 // Watch watches the objects that options select.
-func (v verbs[T, L]) Watch(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+func (v verbs) Watch(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 	options.Watch = true
 	var timeout time.Duration
 	if options.TimeoutSeconds != nil {
@@ -49,6 +44,6 @@ func (v verbs[T, L]) Watch(ctx context.Context, options metav1.ListOptions) (wat
 	return v.request(v.client.Get(), &options).Timeout(timeout).Watch(ctx)
 }
 
-func (v verbs[T, L]) delete(ctx context.Context, name string, only metav1.Preconditions) error {
+func (v verbs) delete(ctx context.Context, name string, only metav1.Preconditions) error {
 	return v.request(v.client.Delete(), nil).Name(name).Body(&metav1.DeleteOptions{Preconditions: &only}).Do(ctx).Error()
 }

@@ -8,6 +8,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 )
 
@@ -23,7 +24,7 @@ type Target struct {
 // succeed, and in last what is worth knowing while it lasts.
 //
 // An error ends the wait and is returned as it is.
-type Condition[T any] func(object *T) (done bool, last string, err error)
+type Condition[T Object] func(object T) (done bool, last string, err error)
 
 // Until waits until the condition holds for the object, and returns the object
 // as it then was. It learns of each change by a watch, which it resumes when the
@@ -33,18 +34,18 @@ type Condition[T any] func(object *T) (done bool, last string, err error)
 // from is the last known state, from which to go on without asking for it
 // again; nil has Until begin with a list. The wait is bounded by ctx, and ends
 // with an error that wraps the context's cause then.
-func (r Resource[T, L]) Until(ctx context.Context, target Target, from *T, cond Condition[T]) (*T, error) {
+func (r Resource[T]) Until(ctx context.Context, target Target, from T, cond Condition[T]) (T, error) {
 	return until(ctx, r.verbs, r.retry, target, from, cond)
 }
 
 // UntilGone waits until exactly this object is gone.
-func (r Resource[T, L]) UntilGone(ctx context.Context, object *T) error {
-	name, uid := metaOf(object).GetName(), metaOf(object).GetUID()
-	_, err := r.Until(ctx, Target{Name: name, Object: r.Describe(name), Until: "its removal"}, object, func(now *T) (bool, string, error) {
-		if now == nil || metaOf(now).GetUID() != uid {
+func (r Resource[T]) UntilGone(ctx context.Context, object T) error {
+	name, uid := object.GetName(), object.GetUID()
+	_, err := r.Until(ctx, Target{Name: name, Object: r.Describe(name), Until: "its removal"}, object, func(now T) (bool, string, error) {
+		if Missing(now) || now.GetUID() != uid {
 			return true, "", nil
 		}
-		return false, fmt.Sprintf("deletion requested %t, finalizers %v", metaOf(now).GetDeletionTimestamp() != nil, metaOf(now).GetFinalizers()), nil
+		return false, fmt.Sprintf("deletion requested %t, finalizers %v", now.GetDeletionTimestamp() != nil, now.GetFinalizers()), nil
 	})
 	return err
 }
@@ -53,20 +54,20 @@ func (r Resource[T, L]) UntilGone(ctx context.Context, object *T) error {
 const tellInterval = 30 * time.Second
 
 // listWatcher is what a wait needs of a client.
-type listWatcher[L any] interface {
-	List(ctx context.Context, opts metav1.ListOptions) (*L, error)
+type listWatcher interface {
+	List(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error)
 	Watch(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error)
 }
 
-type waiter[T, L any] struct {
-	client  listWatcher[L]
+type waiter[T Object] struct {
+	client  listWatcher
 	retry   retrier
 	target  Target
 	cond    Condition[T]
 	started time.Time
 	tell    <-chan time.Time
 
-	state   *T
+	state   T
 	version string // where to watch from; "" has to be listed first
 	last    string
 	granted time.Time // when the API last answered, or the wait began
@@ -80,11 +81,11 @@ const watchSeconds int64 = 60
 // started knows neither roles nor tokens for a moment.
 const refusalGrace = 10 * time.Second
 
-func until[T, L any](ctx context.Context, client listWatcher[L], retry retrier, target Target, from *T, cond Condition[T]) (*T, error) {
+func until[T Object](ctx context.Context, client listWatcher, retry retrier, target Target, from T, cond Condition[T]) (T, error) {
 	now := time.Now()
-	w := waiter[T, L]{client: client, retry: retry, target: target, cond: cond, started: now, granted: now, tell: time.Tick(tellInterval), state: from}
-	if from != nil {
-		w.version = metaOf(from).GetResourceVersion()
+	w := waiter[T]{client: client, retry: retry, target: target, cond: cond, started: now, granted: now, tell: time.Tick(tellInterval), state: from}
+	if !Missing(from) {
+		w.version = from.GetResourceVersion()
 		if done, err := w.decide(from); done {
 			return from, err
 		}
@@ -93,7 +94,7 @@ func until[T, L any](ctx context.Context, client listWatcher[L], retry retrier, 
 }
 
 // run goes on from a list, or from where the watch before has ended.
-func (w *waiter[T, L]) run(ctx context.Context) (*T, error) {
+func (w *waiter[T]) run(ctx context.Context) (T, error) {
 	for pause := newPause(); ; {
 		began, listing, step := time.Now(), w.version == "", w.watch
 		if listing {
@@ -118,30 +119,30 @@ func (w *waiter[T, L]) run(ctx context.Context) (*T, error) {
 }
 
 // list repeats what fails for a while, as every request.
-func (w *waiter[T, L]) list(ctx context.Context) (done bool, err error) {
-	list, err := retry(ctx, w.retry, "list "+w.target.Object+" to wait for "+w.target.Until, func(ctx context.Context) (*L, error) {
+func (w *waiter[T]) list(ctx context.Context) (done bool, err error) {
+	list, err := retry(ctx, w.retry, "list "+w.target.Object+" to wait for "+w.target.Until, func(ctx context.Context) (runtime.Object, error) {
 		return w.client.List(ctx, w.options())
 	})
 	if err != nil {
 		return false, err
 	}
-	w.version, w.granted, w.state = any(list).(metav1.ListInterface).GetResourceVersion(), time.Now(), nil
 	items, err := itemsOf[T](list)
 	if err != nil {
 		return true, err
 	}
+	w.version, w.granted, w.state = list.(metav1.ListInterface).GetResourceVersion(), time.Now(), none[T]()
 	for _, w.state = range items {
 		if done, err := w.decide(w.state); done {
 			return true, err
 		}
 	}
 	if len(items) == 0 {
-		return w.decide(nil)
+		return w.decide(none[T]())
 	}
 	return false, nil
 }
 
-func (w *waiter[T, L]) watch(ctx context.Context) (done bool, err error) {
+func (w *waiter[T]) watch(ctx context.Context) (done bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(watchSeconds)*time.Second+attemptTimeout)
 	defer cancel()
 	options := w.options()
@@ -155,7 +156,7 @@ func (w *waiter[T, L]) watch(ctx context.Context) (done bool, err error) {
 	return w.follow(ctx, events)
 }
 
-func (w *waiter[T, L]) follow(ctx context.Context, events watch.Interface) (done bool, err error) {
+func (w *waiter[T]) follow(ctx context.Context, events watch.Interface) (done bool, err error) {
 	for {
 		select {
 		case <-ctx.Done():
@@ -173,20 +174,20 @@ func (w *waiter[T, L]) follow(ctx context.Context, events watch.Interface) (done
 	}
 }
 
-func (w *waiter[T, L]) take(event watch.Event) (done bool, err error) {
+func (w *waiter[T]) take(event watch.Event) (done bool, err error) {
 	if event.Type == watch.Error {
 		return false, w.stale(apierrors.FromObject(event.Object))
 	}
-	object, ok := any(event.Object).(*T)
-	if !ok {
-		return true, fmt.Errorf("%s: the Kubernetes API sent a %T", w.target.Object, event.Object)
+	object, err := as[T](event.Object, nil)
+	if err != nil {
+		return true, fmt.Errorf("%s: %w", w.target.Object, err)
 	}
-	w.version = metaOf(object).GetResourceVersion()
+	w.version = object.GetResourceVersion()
 	switch event.Type {
 	case watch.Bookmark:
 		return false, nil
 	case watch.Deleted:
-		object = nil
+		object = none[T]()
 	}
 	w.state = object
 	return w.decide(object)
@@ -195,7 +196,7 @@ func (w *waiter[T, L]) take(event watch.Event) (done bool, err error) {
 // stale has the next round begin with a list: after any error of a watch there
 // may be changes that no watch will show. It returns an error that a list would
 // have too.
-func (w *waiter[T, L]) stale(err error) error {
+func (w *waiter[T]) stale(err error) error {
 	w.version = ""
 	if apierrors.IsResourceExpired(err) || apierrors.IsGone(err) || transient(err) {
 		return nil
@@ -203,7 +204,7 @@ func (w *waiter[T, L]) stale(err error) error {
 	return err
 }
 
-func (w *waiter[T, L]) decide(object *T) (done bool, err error) {
+func (w *waiter[T]) decide(object T) (done bool, err error) {
 	done, last, err := w.cond(object)
 	if last != "" {
 		w.last = last
@@ -213,13 +214,13 @@ func (w *waiter[T, L]) decide(object *T) (done bool, err error) {
 
 // mayPass tells whether an error of the API may be gone in the next round, which a
 // refusal may be for a while. What else passes was waited for already.
-func (w *waiter[T, L]) mayPass(err error) bool {
+func (w *waiter[T]) mayPass(err error) bool {
 	return (apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err)) && time.Since(w.granted) < refusalGrace
 }
 
 // timeout is the error of a wait that cause has ended; api is a failure of the API
 // that has not passed.
-func (w *waiter[T, L]) timeout(cause, api error) error {
+func (w *waiter[T]) timeout(cause, api error) error {
 	text := fmt.Sprintf("%s: gave up after %s waiting for %s", w.target.Object, time.Since(w.started).Round(time.Millisecond), w.target.Until)
 	if w.last != "" {
 		text += "; last known: " + w.last
@@ -230,7 +231,7 @@ func (w *waiter[T, L]) timeout(cause, api error) error {
 	return fmt.Errorf("%s: %w", text, cause)
 }
 
-func (w *waiter[T, L]) options() metav1.ListOptions {
+func (w *waiter[T]) options() metav1.ListOptions {
 	if w.target.Name == "" {
 		return metav1.ListOptions{}
 	}

@@ -42,7 +42,7 @@ type watchStep struct {
 	open   bool // leave the watch open after the last event
 }
 
-func (s *script) List(_ context.Context, opts metav1.ListOptions) (*corev1.ConfigMapList, error) {
+func (s *script) List(_ context.Context, opts metav1.ListOptions) (runtime.Object, error) {
 	require.Equal(s.t, "metadata.name=x", opts.FieldSelector)
 	require.NotEmpty(s.t, s.lists, "an unexpected list")
 	step := s.lists[0]

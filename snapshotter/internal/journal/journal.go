@@ -37,7 +37,7 @@ const (
 )
 
 // ConfigMaps is the client for the ConfigMaps of Velero's namespace.
-type ConfigMaps = kube.Resource[corev1.ConfigMap, corev1.ConfigMapList]
+type ConfigMaps = kube.Resource[*corev1.ConfigMap]
 
 // Journal is that of one Velero.
 type Journal struct {
