@@ -31,6 +31,7 @@ type Description struct {
 	Warnings       Messages   `json:"warnings"`
 	Objects        []string   `json:"objects"` // in the backup's folder
 	FailureReasons []string   `json:"failureReasons,omitempty"`
+	Unread         []string   `json:"unread,omitempty"` // what could not be read and is not known: metadata, items, volumes, messages, objects
 }
 
 // Kind counts the items of a kind.
@@ -74,7 +75,25 @@ func (l *Location) Describe(ctx context.Context, backup string) (*Description, e
 	slices.SortFunc(d.Volumes, func(a, b Saved) int {
 		return cmp.Or(cmp.Compare(a.Claim, b.Claim), cmp.Compare(a.Volume, b.Volume))
 	})
-	return d, errors.Join(err, itemsErr, volumesErr, resultsErr, objectsErr)
+	return d, d.without(
+		part{"metadata", err}, part{"items", itemsErr}, part{"volumes", volumesErr}, part{"messages", resultsErr}, part{"objects", objectsErr})
+}
+
+// part is a part of a description, and why it could not be read.
+type part struct {
+	name string
+	err  error
+}
+
+// without notes which parts could not be read, and returns why.
+func (d *Description) without(parts ...part) error {
+	var errs []error
+	for _, p := range parts {
+		if p.err != nil {
+			d.Unread, errs = append(d.Unread, p.name), append(errs, p.err)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func unlessMissing(err error) error {

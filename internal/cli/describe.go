@@ -71,6 +71,12 @@ func writeJSON(w io.Writer, value any) error {
 type fact struct{ what, is string }
 
 func facts(d *backups.Description) []fact {
+	known := func(part string, n int) string {
+		if slices.Contains(d.Unread, part) {
+			return "unknown"
+		}
+		return fmt.Sprint(n)
+	}
 	return []fact{
 		{"phase", cmp.Or(d.Phase, "unknown")},
 		{"why", strings.Join(d.FailureReasons, "; ")},
@@ -80,9 +86,10 @@ func facts(d *backups.Description) []fact {
 		{"schedule", d.Schedule},
 		{"kubernetes", d.Kubernetes},
 		{"namespaces", strings.Join(d.Namespaces, ", ")},
-		{"items", fmt.Sprint(d.Items)},
-		{"errors", fmt.Sprint(d.Errors.Count())},
-		{"warnings", fmt.Sprint(d.Warnings.Count())},
+		{"items", known("items", d.Items)},
+		{"volumes", known("volumes", len(d.Volumes))},
+		{"errors", known("messages", d.Errors.Count())},
+		{"warnings", known("messages", d.Warnings.Count())},
 	}
 }
 

@@ -108,7 +108,7 @@ func (s *storage) readLogs(good *backuptest.Backup) {
 func (s *storage) readDescription(*backuptest.Backup) {
 	out, _ := s.read(exitOK, "velero", "describe", "nightly-1")
 	for _, wanted := range []string{
-		"phase        Completed", "started      2026-11-27 01:00:00 UTC", "namespaces   shop", "items        5", "schedule     nightly",
+		"phase        Completed", "started      2026-11-27 01:00:00 UTC", "namespaces   shop", "items        5", "volumes      ", "schedule     nightly",
 		"v1/ConfigMap", "shop/data   pvc-1    NativeSnapshot   10Gi   succeeded   6f1c", "skipped", "not wanted", "one of them",
 	} {
 		require.Contains(s, out, wanted)
@@ -213,6 +213,13 @@ func (s *storage) readDamaged(good *backuptest.Backup) {
 	require.Contains(s, out, "Completed")
 	require.Contains(s, said, "nightly-1-volumeinfo.json.gz: it is not compressed by gzip")
 	require.Contains(s, said, "nightly-1-resource-list.json.gz: more than one JSON value")
+	for _, wanted := range []string{"items        unknown", "volumes      unknown", "warnings     1"} {
+		require.Contains(s, out, wanted, "what could not be read is not none")
+	}
+	out, _ = s.read(exitFailed, "cut", "describe", "nightly-1", "-o", "json")
+	var d backups.Description
+	require.NoError(s, json.Unmarshal([]byte(out), &d))
+	require.Equal(s, []string{"items", "volumes"}, d.Unread)
 }
 
 // closed is a pipe that nobody reads.
