@@ -14,14 +14,13 @@ import (
 // DeleteObject removes key. A key that is not there is no error; a bucket that
 // is not there is one. With deleteVersions every version and delete marker goes.
 func (s *Store) DeleteObject(ctx context.Context, bucket, key string) error {
-	begun := time.Now()
-	remove := s.deleteCurrent
+	begun, op, remove := time.Now(), s3err.OpDelete, s.deleteCurrent
 	if s.settings.DeleteVersions {
-		remove = s.deleteVersions
+		op, remove = s3err.OpDeleteVersions, s.deleteVersions
 	}
 	versions, err := remove(ctx, bucket, key)
 	if err != nil {
-		return s.failed(s3err.OpDelete, bucket, key, err)
+		return s.failed(op, bucket, key, err)
 	}
 	s.client.Summary("Deleted object", bucket, key, -1, begun, logrus.Fields{"versions": versions})
 	return nil

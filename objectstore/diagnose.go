@@ -26,6 +26,7 @@ import (
 // parts there are, and locks nothing that it stores, so that it can be removed.
 type Diagnosis struct {
 	*Store
+	versions bool // the storage has answered an upload with a version
 }
 
 // diagnosisAnswer is how long the storage may take to begin an answer.
@@ -180,12 +181,26 @@ func (d *Diagnosis) Explain(err error) (what, hint string) {
 	return e.What(), e.Hint()
 }
 
+// PutObject stores body as the Store does, and notes whether the bucket keeps versions.
+func (d *Diagnosis) PutObject(ctx context.Context, bucket, key string, body io.Reader) error {
+	stored, err := d.put(ctx, bucket, key, body)
+	if err != nil {
+		return d.failed(s3err.OpPut, bucket, key, err)
+	}
+	d.versions = d.versions || stored.Version != ""
+	return nil
+}
+
+// KeepsVersions tells whether the bucket keeps versions, by what its answers to
+// uploads said: that needs no permission.
+func (d *Diagnosis) KeepsVersions() bool { return d.versions }
+
 // RemoveVersions removes every version and delete marker of a key, and returns
 // how many there were.
 func (d *Diagnosis) RemoveVersions(ctx context.Context, key string) (int, error) {
 	n, err := d.deleteVersions(ctx, d.settings.Bucket, key)
 	if err != nil {
-		return 0, d.failed(s3err.OpDelete, d.settings.Bucket, key, err)
+		return 0, d.failed(s3err.OpDeleteVersions, d.settings.Bucket, key, err)
 	}
 	return n, nil
 }

@@ -30,7 +30,11 @@ func (s *Store) probe(ctx context.Context) (err error) {
 	}
 	defer func() {
 		if failed := s.client.Remove(ctx, bucket, key, minio.RemoveObjectOptions{VersionID: stored.Version}); failed != nil {
-			failed = s.failed(s3err.OpDelete, bucket, key, failed)
+			op := s3err.OpDelete
+			if stored.Version != "" {
+				op = s3err.OpDeleteVersion
+			}
+			failed = s.failed(op, bucket, key, failed)
 			err = errors.Join(err, fmt.Errorf("write probe: %w; the object %q stays behind at each probe: do without writeProbe in a bucket that keeps or locks versions", failed, key))
 		}
 	}()

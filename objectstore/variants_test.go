@@ -97,7 +97,7 @@ func TestLockedObjects(t *testing.T) {
 			bucket := real.bucket(t)
 			err := real.open(t, bucket, locked).PutObject(t.Context(), bucket, "key", strings.NewReader("x"))
 			require.ErrorContains(t, err, "InvalidRequest")
-			require.Regexp(t, "leave out the settings|created with object lock", err.Error())
+			require.Regexp(t, "leave out the settings|bucket with object lock", err.Error())
 		})
 	}
 }

@@ -73,6 +73,7 @@ func TestPoliciesFitTheRequests(t *testing.T) {
 	w.more("versions", w.versions)
 	w.more("object-lock", func() {
 		w.attempt(map[string]string{"objectLockMode": "GOVERNANCE", "objectLockRetention": "1h", "objectLockLegalHold": "true"})
+		_, _ = w.diagnosis().ObjectLock(w.Context())
 	})
 	w.more("kms", func() { w.attempt(map[string]string{"kmsKeyId": "key"}) })
 	w.more("extras", func() {
@@ -333,7 +334,8 @@ func (w *witness) attempt(more map[string]string) {
 	_ = w.open(more).PutObject(context.WithoutCancel(w.Context()), "backups", "attempted", strings.NewReader("content"))
 }
 
-func (w *witness) diagnose() {
+// diagnosis goes the way of a check to the bucket.
+func (w *witness) diagnosis() *objectstore.Diagnosis {
 	w.Helper()
 	d, err := objectstore.Diagnose(silent(), configAt(w.T, w.address, map[string]string{"credentialsFile": w.s3.CredentialsFile}))
 	require.NoError(w, err)
@@ -342,7 +344,13 @@ func (w *witness) diagnose() {
 	_, err = d.Identify(w.Context())
 	require.NoError(w, err)
 	require.NoError(w, d.Connect(w.Context()))
-	_, err = d.Versioning(w.Context())
+	return d
+}
+
+func (w *witness) diagnose() {
+	w.Helper()
+	d := w.diagnosis()
+	_, err := d.Versioning(w.Context())
 	require.NoError(w, err)
 	_, _ = d.ObjectLock(w.Context())
 	_, _ = d.Lifecycle(w.Context())

@@ -192,10 +192,19 @@ func (l *Location) ObjectStoreConfig() map[string]string {
 	return l.Defaults.Under(config)
 }
 
+// inPlaceOf are the keys that take from a file what the location has in a Secret, which
+// may be out of reach.
+var inPlaceOf = map[string]string{
+	"encryptionIdentityFile": "encryptionIdentitySecret", "customerKeyEncryptionFile": "customerKeyEncryptionSecret",
+}
+
 // Override puts config in place of what the location says, in its config or elsewhere.
 func (l *Location) Override(kind Kind, config map[string]string) {
 	if l.Config == nil {
 		l.Config = map[string]string{}
+	}
+	for key := range config {
+		delete(l.Config, inPlaceOf[key])
 	}
 	elsewhere := map[string]*string{"bucket": &l.Bucket, "prefix": &l.Prefix, "credentialsFile": &l.CredentialsFile}
 	for key, value := range config {

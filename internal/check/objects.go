@@ -107,7 +107,7 @@ func (o *objectStore) getRange(ctx context.Context) (string, error) {
 func (o *objectStore) delete(ctx context.Context) (string, error) {
 	for _, key := range []string{o.small, o.large} {
 		if err := o.d.DeleteObject(ctx, o.bucketName(), key); err != nil {
-			return "", o.explain(err, "s3:DeleteObject")
+			return "", o.explain(err, o.deleteActions()...)
 		}
 		there, err := o.d.ObjectExists(ctx, o.bucketName(), key)
 		if err != nil {
@@ -117,8 +117,16 @@ func (o *objectStore) delete(ctx context.Context) (string, error) {
 			return "", Fail("the storage says that it deleted "+key+", which is still there", "")
 		}
 	}
+	o.versioned = o.versioned || o.d.KeepsVersions()
 	o.written = o.versioned
 	return "both objects of this check are gone", nil
+}
+
+func (o *objectStore) deleteActions() []string {
+	if o.d.Settings().DeleteVersions {
+		return []string{"s3:ListBucketVersions", "s3:DeleteObjectVersion"}
+	}
+	return []string{"s3:DeleteObject"}
 }
 
 // cleanUpTimeout bounds the removal of what a check has made.
@@ -141,8 +149,11 @@ func (o *objectStore) cleanUp(ctx context.Context) {
 		}
 		if err := errors.Join(errs...); err != nil {
 			what, _ := o.d.Explain(err)
-			return "", Warn("something of this check stays in the bucket: "+what,
-				"remove the objects, or their versions, that begin with "+o.small+", when their lock has ended")
+			hint := "remove the objects, or their versions, that begin with " + o.small + ", when their lock has ended"
+			if o.versioned && objectstore.KindOf(err) == objectstore.KindForbidden {
+				hint = "remove the versions that begin with " + o.small + " by other credentials: those of the location lack s3:ListBucketVersions or s3:DeleteObjectVersion, which Velero needs with deleteVersions only"
+			}
+			return "", Warn("something of this check stays in the bucket: "+what, hint)
 		}
 		return fmt.Sprintf("%d objects and versions removed", removed), nil
 	})

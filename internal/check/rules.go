@@ -52,14 +52,20 @@ func (o *objectStore) objectLock(ctx context.Context) (string, error) {
 		return "", o.explain(err, "s3:GetBucketObjectLockConfiguration")
 	case wanted != "" && !lock.Enabled:
 		return "", Fail("the location sets objectLockMode, and the bucket cannot lock objects",
-			"make a bucket with object lock enabled, which is possible only when it is made, or remove objectLockMode")
+			"enable object lock for the bucket, which many storages allow only when it is made, or remove objectLockMode")
 	case !lock.Enabled:
 		return "off", nil
 	case lock.Default != "":
-		return "", Warn("new objects are locked in "+lock.Default+", those of this check included",
-			"keep the lock shorter than the backups' TTL, or deleting expired backups fails")
+		return "", Warn("new objects are locked in "+lock.Default+", those of this check included", o.lockHint())
 	}
 	return "on, with no lock for new objects by default", nil
+}
+
+func (o *objectStore) lockHint() string {
+	if o.d.Settings().DeleteVersions {
+		return "keep the lock shorter than the backups' TTL, or deleting expired backups fails"
+	}
+	return "a backup that Velero deletes takes up space until its lock has ended and a lifecycle rule removes its versions"
 }
 
 func (o *objectStore) lifecycle(ctx context.Context) (string, error) {
@@ -96,7 +102,7 @@ func deletes(rule, when string) error {
 }
 
 // objectActions are those of a policy that are about objects, not the bucket.
-var objectActions = []string{"s3:PutObject", "s3:GetObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"}
+var objectActions = []string{"s3:PutObject", "s3:GetObject", "s3:DeleteObject", "s3:DeleteObjectVersion", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"}
 
 // statement is the least statement of an IAM policy that allows the actions. It
 // has no blank, so that it stays on one line to be copied.

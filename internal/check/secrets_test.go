@@ -58,6 +58,10 @@ func TestOverride(t *testing.T) {
 	require.Equal(t, "b", l.Bucket)
 	require.NoError(t, l.Complete(), "no Secret is needed any more")
 
+	l = &Location{Config: map[string]string{"encryptionIdentitySecret": "age/identity", "customerKeyEncryptionSecret": "sse/key"}}
+	l.Override(BackupStorage, map[string]string{"encryptionIdentityFile": "/f"})
+	require.Equal(t, map[string]string{"encryptionIdentityFile": "/f", "customerKeyEncryptionSecret": "sse/key"}, l.Config, "a file takes the place of its Secret")
+
 	s := &Location{}
 	s.Override(VolumeSnapshot, pairs)
 	require.Equal(t, pairs, s.Settings(), "which has none of these, and says so")

@@ -67,6 +67,7 @@ type drilled struct {
 func runDrill(args []string, stdout, stderr io.Writer) int {
 	d := &drilling{reading: newReading("drill", drillUsage, stdout, stderr)}
 	d.locate = d.findBackup
+	d.flags.Lookup("location").Usage = "`name` of the location in the cluster or in the file; without it that of the backup"
 	o := &d.options
 	d.flags.StringVar(&d.latestOf, "latest-of", "", "drill the newest finished backup of this `schedule`")
 	d.flags.StringSliceVar(&o.Namespaces, "include-namespaces", nil, "`namespaces` of the backup to drill; without it all but those of Kubernetes and Velero")

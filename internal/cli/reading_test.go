@@ -6,6 +6,7 @@ import (
 	"compress/gzip"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"net/http"
@@ -308,6 +309,41 @@ func TestReadingWhatThePluginEncrypts(t *testing.T) {
 	s.storeByPlugin("velero", backuptest.New("nightly-20261127010000").Objects(t), settings)
 	out, _ = s.read(exitFailed, "velero", "verify", "--latest-of", "nightly")
 	require.Contains(t, out, "backup nightly-20261127010000", "what cannot be read is verified, and fails")
+}
+
+// TestReadingAfterTheClusterIsLost has the location's manifest and, in a file, the private
+// key that it has in a Secret.
+func TestReadingAfterTheClusterIsLost(t *testing.T) {
+	t.Setenv("KUBECONFIG", filepath.Join(t.TempDir(), "lost"))
+	s := newStorage(t, testbed.S3Options{})
+	identity, err := age.GenerateX25519Identity()
+	require.NoError(t, err)
+	key, location := filepath.Join(t.TempDir(), "key"), filepath.Join(t.TempDir(), "location.yaml")
+	require.NoError(t, os.WriteFile(key, []byte(identity.String()+"\n"), 0o600))
+	require.NoError(t, os.WriteFile(location, fmt.Appendf(nil, `
+apiVersion: velero.io/v1
+kind: BackupStorageLocation
+metadata: {name: default, namespace: velero}
+spec:
+  provider: longshore.dev/s3-csi
+  config: {s3Url: %q, encryptionRecipients: %q, encryptionIdentitySecret: age/identity}
+  objectStorage: {bucket: %s, prefix: velero}
+`, s.Endpoint, identity.Recipient(), bucket), 0o600))
+	s.storeByPlugin("velero", backuptest.New("nightly").Objects(t), []string{
+		"encryptionRecipients=" + identity.Recipient().String(), "encryptionIdentityFile=" + key,
+	})
+	describe := func(more ...string) (status int, said string) {
+		var out bytes.Buffer
+		status = Run(append([]string{"describe", "nightly", "--file", location, "--credentials-file", s.CredentialsFile}, more...), "test", &out, &out)
+		return status, out.String()
+	}
+	status, said := describe()
+	require.Equal(t, exitUsage, status, said)
+	require.Contains(t, said, "encryptionIdentitySecret: find the Kubernetes cluster")
+	require.Contains(t, said, "--config encryptionIdentityFile=FILE")
+	status, said = describe("--config", "encryptionIdentityFile="+key)
+	require.Equal(t, exitOK, status, said)
+	require.Contains(t, said, "items        5")
 }
 
 // TestVerifyEncrypted has objects that were not altered, and yet are not those that

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -50,10 +51,17 @@ func (s *storageFlags) location(ctx context.Context, name string, stderr io.Writ
 // the flags name.
 func (s *storageFlags) withSecrets(ctx context.Context) context.Context {
 	cluster, err := s.cluster()
-	if err != nil { // which who needs a Secret is told
-		return objectstore.WithSecrets(ctx, func(context.Context, string, string) ([]byte, error) { return nil, err })
+	read := func(context.Context, string, string) ([]byte, error) { return nil, err } // who needs a Secret is told
+	if err == nil {
+		read = cluster.Secret
 	}
-	return objectstore.WithSecrets(ctx, cluster.Secret)
+	return objectstore.WithSecrets(ctx, func(ctx context.Context, name, key string) ([]byte, error) {
+		value, err := read(ctx, name, key)
+		if err != nil {
+			return nil, fmt.Errorf("%w; where the cluster is out of reach, --config encryptionIdentityFile=FILE or customerKeyEncryptionFile=FILE takes the key from a file", err)
+		}
+		return value, nil
+	})
 }
 
 // override puts what the flags say in place of what the location says.

@@ -64,7 +64,7 @@ func runVerify(args []string, stdout, stderr io.Writer) int {
 	v.flags.StringVar(&v.latestOf, "latest-of", "", "verify the newest finished backup of this `schedule`")
 	v.flags.BoolVar(&v.options.NoArchive, "no-archive", false, "read all but the archives")
 	v.flags.BoolVar(&v.options.RestoreVolumes, "restore-volumes", false, "make a volume from each snapshot, and remove it again")
-	v.flags.BoolVar(&v.noCluster, "no-cluster", false, "look at what is stored only; so it is, too, where --file or --config describe the location and no --kubeconfig or --context names a cluster")
+	v.flags.BoolVar(&v.noCluster, "no-cluster", false, "ask no cluster, and check only what is stored; that is the default where --file or --config describes the location and neither --kubeconfig nor --context names a cluster")
 	v.metrics.add(v.flags)
 	status := v.run(args, v.wants, v.verify)
 	if status == exitFailed && !v.begun {

@@ -18,6 +18,9 @@ const (
 	OpDelete = "delete object"
 	OpSign   = "sign a URL for object"
 	OpRewrap = "rewrap object"
+
+	OpDeleteVersion  = "delete the new version of object"
+	OpDeleteVersions = "delete all versions of object"
 )
 
 // Error is a failed operation. Its text stands alone and holds no secret.

@@ -15,6 +15,9 @@ var permissions = map[string]string{
 	OpList:   "s3:ListBucket on the bucket",
 	OpDelete: "s3:DeleteObject on the objects",
 	OpRewrap: "s3:GetObject, s3:PutObject and s3:AbortMultipartUpload on the objects",
+
+	OpDeleteVersion:  "s3:DeleteObjectVersion on the objects",
+	OpDeleteVersions: "s3:ListBucketVersions on the bucket and s3:DeleteObjectVersion on the objects",
 }
 
 var hints = map[Kind]string{
@@ -65,7 +68,7 @@ func (r *Reporter) advice(e *Error) string {
 		return tlsHint(e.Err)
 	case Unknown:
 		if e.Op == OpPut && r.ObjectLock {
-			return "objectLockMode needs a bucket that was created with object lock"
+			return "objectLockMode needs a bucket with object lock"
 		}
 	case Clock:
 		return fmt.Sprintf("%s; here it is %s", hints[Clock], time.Now().UTC().Format(time.RFC3339))

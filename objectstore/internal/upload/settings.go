@@ -20,9 +20,9 @@ type Settings struct {
 	ChecksumAlgorithm    string         `key:"checksumAlgorithm" help:"Additional checksum that the server verifies and keeps: none, CRC32, CRC32C, SHA1, SHA256, CRC64NVME, or auto: CRC64NVME on AWS, none elsewhere, since many servers refuse the headers. An empty value means none."`
 	StorageClass         string         `key:"storageClass" help:"Storage class of what is written, such as STANDARD_IA. A class that needs a restore before reading is not accepted."`
 	ACL                  string         `key:"acl" oneof:"private,bucket-owner-read,bucket-owner-full-control,authenticated-read,aws-exec-read,public-read,public-read-write" help:"Canned ACL of what is written."`
-	ObjectLockMode       string         `key:"objectLockMode" oneof:"GOVERNANCE,COMPLIANCE" help:"Object lock of what is written. Velero rewrites velero-backup.json and deletes expired backups, so the bucket must be versioned and the retention shorter than the backups' TTL."`
+	ObjectLockMode       string         `key:"objectLockMode" oneof:"GOVERNANCE,COMPLIANCE" help:"Object lock of what is written. The bucket must have object lock, and is then versioned. With deleteVersions the retention must be shorter than the backups' TTL, or Velero cannot delete them."`
 	ObjectLockRetention  time.Duration  `key:"objectLockRetention" help:"How long after the upload an object stays locked."`
-	ObjectLockLegalHold  bool           `key:"objectLockLegalHold" help:"Put a legal hold on what is written."`
+	ObjectLockLegalHold  bool           `key:"objectLockLegalHold" help:"Put a legal hold on what is written. It has no end, and neither Velero nor the plugin ever removes it."`
 	KMSContext           string         `key:"kmsContext" help:"KMS encryption context, as a JSON object with string values."`
 	BucketKey            bool           `key:"bucketKey" help:"Use an S3 bucket key with aws:kms, which saves KMS requests."`
 	ContentMD5           bool           `key:"contentMD5" help:"Send Content-MD5 with every upload. It is sent without this where the server asks for it or an object lock needs it. Not possible with Go's FIPS 140 mode."`
