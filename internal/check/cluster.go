@@ -21,6 +21,10 @@ import (
 // requestTimeout bounds one look into the cluster.
 const requestTimeout = 10 * time.Second
 
+// failureGrace is how long the Kubernetes API may answer with a failure of its own, as it
+// does while a webhook is away.
+const failureGrace = time.Minute
+
 // Cluster is the cluster that Velero is in.
 type Cluster struct {
 	Namespace string // Velero's
@@ -30,7 +34,7 @@ type Cluster struct {
 
 // NewCluster makes the clients. It sends no request.
 func NewCluster(config *rest.Config, namespace string) (*Cluster, error) {
-	client, err := kube.New(config, kube.Options{QPS: 50, Burst: 100})
+	client, err := kube.New(config, kube.Options{QPS: 50, Burst: 100, Grace: failureGrace})
 	if err != nil {
 		return nil, err
 	}

@@ -76,6 +76,8 @@ func (t *trial) claim(ctx context.Context) (string, error) {
 		return "", err
 	}
 	t.begun = true
+	ctx, cancel := context.WithTimeout(ctx, fullTimeout)
+	defer cancel()
 	own := t.class.DeepCopy()
 	own.ObjectMeta = t.meta(t.name)
 	own.ReclaimPolicy, own.VolumeBindingMode = ptr.To(corev1.PersistentVolumeReclaimDelete), ptr.To(storagev1.VolumeBindingImmediate)
@@ -181,8 +183,8 @@ func (t *trial) restore(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := t.adopt(ctx, id); err != nil {
-		return "", fmt.Errorf("%w; the restored volume %s stays in the storage", err, id)
+	if err := t.takeOver(ctx, id); err != nil {
+		return "", err
 	}
 	claim := &corev1.PersistentVolumeClaim{
 		ObjectMeta: t.meta(t.copy.Spec.ClaimRef.Name),
@@ -196,6 +198,21 @@ func (t *trial) restore(ctx context.Context) (string, error) {
 		return "", err
 	}
 	return id, nil
+}
+
+// takeOver goes on after an interruption: the volume is known to nobody else. One that
+// cannot be taken over is removed.
+func (t *trial) takeOver(ctx context.Context, id string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fullTimeout)
+	defer cancel()
+	err := t.adopt(ctx, id)
+	if err == nil {
+		return nil
+	}
+	if left := t.s.DiscardVolume(ctx, id); left != nil {
+		return Fail(fmt.Sprintf("%v; the restored volume %s may stay in the storage: %v", err, id, left), "velero-plugin-longshore sweep removes it when the time of the restore is over")
+	}
+	return err
 }
 
 // adopt makes a PersistentVolume of the restored volume, as Velero does.
@@ -218,9 +235,6 @@ func (t *trial) adopt(ctx context.Context, volumeID string) error {
 	if err := json.Unmarshal(changed, &pv); err != nil {
 		return err
 	}
-	// Once more after an interruption: the volume is known to nobody else.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTimeout)
-	defer cancel()
 	t.copy, err = t.Kube.PersistentVolumes.Create(ctx, &pv)
 	if t.copy != nil {
 		t.volumes = append(t.volumes, pv.Name)

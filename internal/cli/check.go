@@ -39,6 +39,7 @@ func runCheck(args []string, stdout, stderr io.Writer) int {
 		f.addSnapshotter(flags)
 	}
 	f.add(flags)
+	f.addOutput(flags)
 	name, done, err := parse("check "+args[0], flags, args[1:], checkUsage, stdout)
 	if done {
 		return exitOK
@@ -113,7 +114,7 @@ func (f *checkFlags) checkSnapshotter(ctx context.Context, name string, stdout, 
 		return false, err
 	}
 	if err := cluster.ReadDefaults(ctx, check.VolumeSnapshot, location); err != nil {
-		return false, err
+		return false, unreached(err)
 	}
 	read()
 	return f.tell(stdout, location.Subject, func(observer check.Observer) []check.Result {

@@ -31,6 +31,7 @@ Exit status: 0 all of it could be read, 1 not all, 2 it could not begin.
 
 func runDescribe(args []string, stdout, stderr io.Writer) int {
 	r := newReading("describe", describeUsage, stdout, stderr)
+	r.addOutput(r.flags)
 	return r.run(args, one("backup"), func(ctx context.Context, l *opened, args []string) error {
 		end := r.progress(stderr, "reading the backup")
 		d, err := l.Describe(ctx, args[0])

@@ -66,6 +66,7 @@ type drilled struct {
 
 func runDrill(args []string, stdout, stderr io.Writer) int {
 	d := &drilling{reading: newReading("drill", drillUsage, stdout, stderr)}
+	d.addOutput(d.flags)
 	d.locate = d.findBackup
 	d.flags.Lookup("location").Usage = "`name` of the location in the cluster or in the file; without it that of the backup"
 	o := &d.options
@@ -99,6 +100,9 @@ func (d *drilling) wants(args []string) error {
 		args = args[:at]
 	}
 	o := &d.options
+	for i, name := range o.ExcludeResources {
+		o.ExcludeResources[i] = drill.ResourceName(name)
+	}
 	o.Until, d.goingOn = drill.Until(d.until), drill.CleanUpNotice(o.CleanUpTimeout)
 	switch {
 	case !slices.Contains([]drill.Until{drill.UntilRestored, drill.UntilBound, drill.UntilReady}, o.Until):

@@ -36,6 +36,7 @@ func TestDrillArguments(t *testing.T) {
 		"it is v1 Pod with the name \"a\", and must be":            {"a", "--test-job", job},
 		"--test-job " + job + "x: no such file or directory; name": {"a", "--test-job", job + "x"},
 		"persistentvolumes is not accepted":                        {"a", "--exclude-resources", "persistentvolumes"},
+		"--exclude-resources persistentvolumes":                    {"a", "--exclude-resources", "ingresses,PV"},
 		`"nodes" is no kind of the cluster`:                        {"a", "--include-cluster-resources", "nodes"},
 		`--expect: "settings" is not of the form`:                  {"a", "--expect", "settings"},
 		`--expect-not: "settings" is not of the form`:              {"a", "--expect-not", "settings"},

@@ -30,8 +30,9 @@ func TestCheckInterrupted(t *testing.T) {
 		interrupt func(*os.Process, io.Closer) error
 		says      string
 	}{
-		"Ctrl-C":          {func(p *os.Process, _ io.Closer) error { return p.Signal(os.Interrupt) }, "interrupted; removing what the check made, for 30s at most"},
-		"a closed output": {func(_ *os.Process, output io.Closer) error { return output.Close() }, "nobody reads the output any more; removing what the check made"},
+		"Ctrl-C":            {func(p *os.Process, _ io.Closer) error { return p.Signal(os.Interrupt) }, "interrupted; removing what the check made, for 30s at most"},
+		"a closed terminal": {func(p *os.Process, _ io.Closer) error { return p.Signal(syscall.SIGHUP) }, "interrupted; removing what the check made"},
+		"a closed output":   {func(_ *os.Process, output io.Closer) error { return output.Close() }, "nobody reads the output any more; removing what the check made"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := s.of(t)

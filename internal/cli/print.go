@@ -2,11 +2,13 @@ package cli
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"path"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -24,18 +26,23 @@ type printFlags struct {
 	image, schedule             string // of the CronJobs
 }
 
-// printable is a text of the documentation, adapted to the flags.
-type printable func(f *printFlags) (string, error)
+// printable is a text of the documentation, adapted to the flags that it takes.
+type printable struct {
+	text  func(f *printFlags) (string, error)
+	takes []string
+}
 
 var printables = map[string]printable{
-	"rbac":      func(f *printFlags) (string, error) { return f.manifest("rbac.yaml") },
-	"admission": func(f *printFlags) (string, error) { return f.manifest("admission.yaml") },
-	"policy":    (*printFlags).policy,
-	"lifecycle": (*printFlags).lifecycle,
-	"cronjob":   func(f *printFlags) (string, error) { return f.cronJob("verify-cronjob.yaml") },
+	"rbac":      {func(f *printFlags) (string, error) { return f.manifest("rbac.yaml") }, ofManifest},
+	"admission": {func(f *printFlags) (string, error) { return f.manifest("admission.yaml") }, ofManifest},
+	"policy":    {(*printFlags).policy, []string{"bucket", "prefix"}},
+	"lifecycle": {(*printFlags).lifecycle, []string{"prefix"}},
+	"cronjob":   {func(f *printFlags) (string, error) { return f.cronJob("verify-cronjob.yaml") }, []string{"namespace", "image"}},
 
-	"drill-cronjob": func(f *printFlags) (string, error) { return f.cronJob("drill-cronjob.yaml") },
+	"drill-cronjob": {func(f *printFlags) (string, error) { return f.cronJob("drill-cronjob.yaml") }, []string{"namespace", "image", "schedule"}},
 }
+
+var ofManifest = []string{"namespace", "service-account", "staging-namespace"}
 
 func runPrint(args []string, stdout, stderr io.Writer) int {
 	var f printFlags
@@ -54,22 +61,32 @@ func runPrint(args []string, stdout, stderr io.Writer) int {
 	if err == nil && flags.NArg() != 1 {
 		err = fmt.Errorf("print takes one of rbac, admission, policy, lifecycle, cronjob and drill-cronjob, not %q", strings.Join(flags.Args(), " "))
 	}
-	text := printables[flags.Arg(0)]
-	if err == nil && text == nil {
+	what := printables[flags.Arg(0)]
+	if err == nil && what.text == nil {
 		err = fmt.Errorf("print %q: there are rbac, admission, policy, lifecycle, cronjob and drill-cronjob", flags.Arg(0))
 	}
 	if err == nil {
-		err = f.validate()
+		err = cmp.Or(what.validate(flags), f.validate())
 	}
 	if err != nil {
 		return usageError(stderr, err)
 	}
-	printed, err := text(&f)
+	printed, err := what.text(&f)
 	if err != nil {
 		return usageError(stderr, err)
 	}
 	_, err = io.WriteString(stdout, printed)
 	return report(stderr, err)
+}
+
+// validate refuses flags that would change nothing.
+func (p printable) validate(flags *pflag.FlagSet) (err error) {
+	flags.Visit(func(f *pflag.Flag) {
+		if !slices.Contains(p.takes, f.Name) {
+			err = fmt.Errorf("--%s does not belong to print %s, which takes --%s", f.Name, flags.Arg(0), strings.Join(p.takes, ", --"))
+		}
+	})
+	return err
 }
 
 // validate wants names with which a manifest can be applied.
@@ -79,6 +96,7 @@ func (f *printFlags) validate() error {
 		wantsName("-n", f.namespace, "a namespace", validation.IsDNS1123Label(f.namespace)),
 		wantsName("--staging-namespace", staging, "a namespace", validation.IsDNS1123Label(staging)),
 		wantsName("--service-account", f.account, "a service account", validation.IsDNS1123Subdomain(f.account)),
+		wantsName("--schedule", f.schedule, "one of Velero's Schedules", validation.IsDNS1123Subdomain(f.schedule)),
 	)
 }
 
@@ -116,7 +134,13 @@ func (f *printFlags) policy() (string, error) {
 		name = "bucket.json"
 	}
 	text, err := read(path.Join("iam", name))
-	return strings.NewReplacer("BUCKET", f.bucket, "PREFIX", prefix).Replace(text), err
+	return strings.NewReplacer("BUCKET", inJSON(f.bucket), "PREFIX", inJSON(prefix)).Replace(text), err
+}
+
+// inJSON is a text as it stands within a string of JSON.
+func inJSON(text string) string {
+	quoted, _ := json.Marshal(text) // it never fails for a string
+	return string(quoted[1 : len(quoted)-1])
 }
 
 // lifecycle is a lifecycle configuration, for aws s3api put-bucket-lifecycle-configuration.

@@ -42,6 +42,19 @@ func TestPrintManifests(t *testing.T) {
 	require.Contains(t, printed(t, exitOK, "admission", "-n", "backup"), "system:serviceaccount:backup:velero")
 }
 
+// TestPrintRefuses wants no flag to be passed over, and no name that cannot be one.
+func TestPrintRefuses(t *testing.T) {
+	for says, args := range map[string][]string{
+		"--schedule does not belong to print cronjob, which takes --namespace, --image": {"cronjob", "--schedule", "weekly"},
+		"--image does not belong to print rbac":                                         {"rbac", "--image", "x"},
+		`--schedule "0 3 * * *" is not accepted`:                                        {"drill-cronjob", "--schedule", "0 3 * * *"},
+	} {
+		require.Contains(t, printed(t, exitUsage, args...), says)
+	}
+	var policy map[string]any
+	require.NoError(t, json.Unmarshal([]byte(printed(t, exitOK, "policy", "--bucket", `a"b`)), &policy), "it stays JSON")
+}
+
 func TestPrintCronJob(t *testing.T) {
 	file, err := docs.Files.ReadFile("examples/verify-cronjob.yaml")
 	require.NoError(t, err)

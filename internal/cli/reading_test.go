@@ -110,7 +110,7 @@ func (s *storage) readDescription(*backuptest.Backup) {
 	out, _ := s.read(exitOK, "velero", "describe", "nightly-1")
 	for _, wanted := range []string{
 		"phase        Completed", "started      2026-11-27 01:00:00 UTC", "namespaces   shop", "items        5", "volumes      ", "schedule     nightly",
-		"v1/ConfigMap", "shop/data   pvc-1    NativeSnapshot   10Gi   succeeded   6f1c", "skipped", "not wanted", "one of them",
+		"v1/ConfigMap", "shop/data   pvc-1    NativeSnapshot   10Gi   succeeded   6f1c", "skipped", "skipped due to resource policy", "one of them",
 	} {
 		require.Contains(s, out, wanted)
 	}

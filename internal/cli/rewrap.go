@@ -46,6 +46,7 @@ type rewrapping struct {
 
 func runRewrap(args []string, stdout, stderr io.Writer) int {
 	r := &rewrapping{reading: newReading("rewrap", rewrapUsage, stdout, stderr)}
+	r.addOutput(r.flags)
 	r.goingOn = "the object that is being rewrapped is finished first; the next run goes on from there"
 	r.flags.BoolVar(&r.all, "all", false, "rewrap all backups and restores of the location")
 	r.flags.BoolVar(&r.options.SealPlain, "seal-plain", false, "also encrypt objects that are not encrypted yet; first make sure that nobody else put them there")

@@ -50,13 +50,11 @@ func (s *storageFlags) location(ctx context.Context, name string, stderr io.Writ
 // withSecrets has the Secrets that a location's config names read from the cluster that
 // the flags name.
 func (s *storageFlags) withSecrets(ctx context.Context) context.Context {
-	cluster, err := s.cluster()
-	read := func(context.Context, string, string) ([]byte, error) { return nil, err } // who needs a Secret is told
-	if err == nil {
-		read = cluster.Secret
-	}
-	return objectstore.WithSecrets(ctx, func(ctx context.Context, name, key string) ([]byte, error) {
-		value, err := read(ctx, name, key)
+	cluster, none := s.cluster()
+	return objectstore.WithSecrets(ctx, func(ctx context.Context, name, key string) (value []byte, err error) {
+		if err = none; err == nil {
+			value, err = cluster.Secret(ctx, name, key)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("%w; where the cluster is out of reach, --config encryptionIdentityFile=FILE or customerKeyEncryptionFile=FILE takes the key from a file", err)
 		}
@@ -99,5 +97,5 @@ func (s *storageFlags) complete(ctx context.Context, l *check.Location) error {
 	if err != nil && s.file != "" && l.Complete() == nil {
 		return nil // the file stands by itself
 	}
-	return err
+	return unreached(err)
 }

@@ -37,6 +37,7 @@ func runSweep(args []string, stdout, stderr io.Writer) int {
 	flags := pflag.NewFlagSet("sweep", pflag.ContinueOnError)
 	flags.BoolVar(&f.dryRun, "dry-run", false, "only list what would be removed")
 	f.add(flags)
+	f.addOutput(flags)
 	name, done, err := parse("sweep", flags, args, sweepUsage, stdout)
 	if done {
 		return exitOK
@@ -68,7 +69,7 @@ func (f *sweepFlags) open(ctx context.Context, name string, stderr io.Writer) (*
 		return nil, err
 	}
 	if err := cluster.ReadDefaults(ctx, check.VolumeSnapshot, location); err != nil {
-		return nil, err
+		return nil, unreached(err)
 	}
 	s, err := snapshotter.OpenOn(cluster.Kube, cluster.Namespace, f.log(stderr), location.Settings())
 	if err != nil {

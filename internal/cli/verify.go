@@ -60,6 +60,7 @@ type verified struct {
 
 func runVerify(args []string, stdout, stderr io.Writer) int {
 	v := &verifying{reading: newReading("verify", verifyUsage, stdout, stderr)}
+	v.addOutput(v.flags)
 	v.flags.BoolVar(&v.all, "all", false, "verify all backups of the location")
 	v.flags.StringVar(&v.latestOf, "latest-of", "", "verify the newest finished backup of this `schedule`")
 	v.flags.BoolVar(&v.options.NoArchive, "no-archive", false, "read all but the archives")

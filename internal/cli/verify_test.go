@@ -154,6 +154,8 @@ func damages(t *testing.T) map[string]damage {
 			b.Lists["-podvolumebackups.json.gz"] = []any{p}
 		}, step: "pod volumes", says: "is Failed"},
 		"no repository": {before: movedBy(""), step: "repositories", says: "the data of 1 volume cannot be restored: kopia's repository kopia/shop/ is not in the location"},
+		"unsaved volume": {before: unsaved, step: "volumes", outcome: check.Warning,
+			says: "1 skipped; the data of these are not in the backup: volume pvc-2 of claim shop/logs (volumeSnapshot: not satisfy the criteria"},
 		"repository": {before: movedBy(""), after: replace("kopia/shop/kopia.repository", []byte("{}")), step: "repositories", outcome: check.Warning,
 			says: "whether the data of 1 volume can be restored cannot be told: kopia's repository kopia/shop/ is there, and is not read"},
 		"repository of another":  {before: movedBy("velero"), after: replace("kopia/shop-2/kopia.repository", []byte("{}")), step: "repositories", says: "kopia/shop/ is not in the location"},
@@ -267,6 +269,13 @@ func empty(b *backuptest.Backup) {
 func partial(b *backuptest.Backup) {
 	b.Status()["phase"], b.Status()["errors"] = "PartiallyFailed", 1
 	b.Lists["-results.gz"].(map[string]any)["errors"] = map[string]any{"velero": []string{"no"}}
+}
+
+// unsaved has Velero leave a volume out of itself, as with --snapshot-volumes=false.
+func unsaved(b *backuptest.Backup) {
+	left := b.Lists["-volumeinfo.json.gz"].([]any)[1].(map[string]any)
+	left["pvcName"], left["pvcNamespace"] = "logs", "shop"
+	left["skippedReason"] = "volumeSnapshot: not satisfy the criteria for VolumePolicy or the legacy snapshot way;"
 }
 
 func snapshotID(id string) func(*backuptest.Backup) {

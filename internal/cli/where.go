@@ -35,12 +35,16 @@ func (w *where) add(flags *pflag.FlagSet) {
 	flags.StringVarP(&w.namespace, "namespace", "n", kube.Namespace(), "Velero's `namespace`")
 	flags.StringVarP(&w.file, "file", "f", "", "YAML `file` with the location in place of one in the cluster; - reads standard input")
 	flags.StringArrayVar(&w.pairs, "config", nil, "`key=value` of the location's config, repeatable; without a NAME or a file it is all there is")
-	flags.StringVarP(&w.output, "output", "o", "text", "`format`: text or json")
 	flags.BoolVar(&w.debug, "debug", false, "log what is done to standard error")
 }
 
+// addOutput is for the commands that can tell a program.
+func (w *where) addOutput(flags *pflag.FlagSet) {
+	flags.StringVarP(&w.output, "output", "o", "text", "`format`: text or json")
+}
+
 func (w *where) validate() error {
-	if w.output != "text" && w.output != "json" {
+	if w.output != "" && w.output != "text" && w.output != "json" {
 		return fmt.Errorf("-o %q is not accepted; it takes text or json", w.output)
 	}
 	return wantsName("-n", w.namespace, "a namespace", validation.IsDNS1123Label(w.namespace))

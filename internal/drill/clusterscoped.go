@@ -1,6 +1,7 @@
 package drill
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -19,6 +20,19 @@ const annotationClusterResources = "longshore.dev/cluster-resources"
 var never = []string{
 	"persistentvolumes", "namespaces", "nodes", "volumesnapshotcontents",
 	"validatingwebhookconfigurations", "mutatingwebhookconfigurations", "apiservices",
+}
+
+// shortNames are other names of resources that matter here. Velero resolves all names
+// (Velero, pkg/discovery).
+var shortNames = map[string]string{
+	"po": "pods", "pod": "pods", "pv": "persistentvolumes", "persistentvolume": "persistentvolumes",
+	"pvc": "persistentvolumeclaims", "persistentvolumeclaim": "persistentvolumeclaims",
+}
+
+// ResourceName is the name under which a backup has a resource that a person has named.
+func ResourceName(name string) string {
+	name = strings.ToLower(name)
+	return cmp.Or(shortNames[name], name)
 }
 
 // ValidateClusterResource refuses a kind that cannot be restored for a while.

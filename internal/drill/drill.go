@@ -116,6 +116,9 @@ type drill struct {
 	// there are the markers that must be there after the restore, missing those that
 	// must not.
 	there, missing []Marker
+	// endless is how long the test ran in the control without an end: if it takes as long
+	// to succeed, it may be one that cannot fail. It is nil where it failed there.
+	endless *time.Duration
 
 	lose    context.CancelCauseFunc // ends what is within the Lease
 	release func()                  // ends the renewal of the Lease

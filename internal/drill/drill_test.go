@@ -278,11 +278,13 @@ func TestUnsaved(t *testing.T) {
 		volumes    []backups.Volume
 		withoutCSI bool
 		noPods     bool
+		unlisted   bool
 		says       string // "" for nothing
 		fails      bool
 	}{
 		"saved, kept":             {pv: kept, volumes: native},
 		"saved, deleted":          {pv: gone, volumes: native},
+		"its snapshot not listed": {pv: gone, volumes: native, unlisted: true, says: original, fails: true},
 		"unsaved, kept":           {pv: kept, volumes: []backups.Volume{{Name: "pv", Skipped: true}}, says: original, fails: true},
 		"unknown, kept":           {pv: kept, says: original, fails: true},
 		"unsaved, goes":           {pv: gone, volumes: []backups.Volume{{Name: "pv", Skipped: true}}, says: emptyOf + "its volume was not saved)"},
@@ -300,7 +302,7 @@ func TestUnsaved(t *testing.T) {
 				items = append(items, "persistentvolumes", c.pv)
 			}
 			d := &drill{plan: *planned(t, nil, items...)}
-			d.plan.withoutCSI = c.withoutCSI
+			d.plan.withoutCSI, d.plan.snapshots["pv"] = c.withoutCSI, !c.unlisted
 			if c.noPods {
 				d.o.ExcludeResources = []string{"pods"}
 			}
@@ -341,6 +343,7 @@ func TestAskForCSI(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := &drill{plan: *planned(t, nil, "persistentvolumeclaims", data, "persistentvolumes", kept)}
+			d.plan.snapshots["pv"] = true
 			d.Cluster = answeringWith(t, func(w http.ResponseWriter, r *http.Request) {
 				require.Equal(t, "/apis/apps/v1/namespaces/velero/deployments/velero", r.URL.Path)
 				if c.answer == "" {

@@ -53,7 +53,7 @@ func (j *Job) run(ctx context.Context, c *Cluster, p place) (string, error) {
 	jobs := c.jobs.In(namespace)
 	made, err := jobs.Create(ctx, j.in(namespace, p.drill))
 	if err != nil {
-		return "", err
+		return clean(err.Error()), &notStarted{err}
 	}
 	target := kube.Target{Name: made.GetName(), Object: jobs.Describe(made.GetName()), Until: "its end"}
 	_, err = jobs.Until(ctx, target, made, func(now *object) (bool, string, error) {
@@ -67,9 +67,14 @@ func (j *Job) run(ctx context.Context, c *Cluster, p place) (string, error) {
 	case err == nil:
 		return "Job " + made.GetName() + " is Complete", nil
 	case errors.As(err, &no):
-		return "", &failed{no.why + "; " + c.podsOf(ctx, made)}
+		pods, _ := c.podsOf(ctx, made)
+		return "", &failed{no.why + "; " + pods}
 	case ctx.Err() != nil:
-		return c.podsOf(ctx, made), err
+		pods, started := c.podsOf(ctx, made)
+		if !started {
+			err = &notStarted{err}
+		}
+		return pods, err
 	}
 	return "", err
 }
@@ -86,23 +91,25 @@ func (j *Job) in(namespace, drill string) *object {
 	return wanted
 }
 
-// podsOf tells how a pod of a Job is, and how many more there are, or why it has none.
-func (c *Cluster) podsOf(ctx context.Context, job *object) string {
+// podsOf tells how a pod of a Job is, and how many more there are, or why it has none;
+// and whether any has started.
+func (c *Cluster) podsOf(ctx context.Context, job *object) (how string, started bool) {
 	ctx = context.WithoutCancel(ctx)
 	var list struct{ Items []workload }
 	if err := c.get(ctx, pathOf("v1", job.GetNamespace(), "pods", ""), nil, &list); err != nil {
-		return "its pods could not be read: " + clean(err.Error())
+		return "its pods could not be read: " + clean(err.Error()), false
 	}
 	var all []string
 	for i := range list.Items {
 		if list.Items[i].ownedBy(job.GetUID()) {
 			all = append(all, list.Items[i].state())
+			started = started || list.Items[i].Status.Phase != "Pending"
 		}
 	}
 	if len(all) == 0 {
-		return c.withEvents(ctx, errors.New("Job "+job.GetName()+" has not started any pod"), job.GetNamespace(), "Job").Error()
+		return c.withEvents(ctx, errors.New("Job "+job.GetName()+" has not started any pod"), job.GetNamespace(), "Job").Error(), false
 	}
-	return check.Few(all, ", ", 1)
+	return check.Few(all, ", ", 1), started
 }
 
 // ended tells whether a Job is over; where it has failed it is a failed.

@@ -29,7 +29,9 @@ var errLost = errors.New("the drill's Lease is gone: another drill took this one
 // takeLease makes the Lease and renews it until release.
 func (d *drill) takeLease(ctx context.Context) error {
 	made := d.newObject("coordination.k8s.io/v1", "Lease", d.Namespace, holderName(d.report.Drill))
-	made.SetAnnotations(map[string]string{annotationBackup: d.name, annotationClusterResources: strings.Join(d.o.ClusterResources, ",")})
+	made.SetAnnotations(map[string]string{
+		annotationBackup: d.name, annotationClusterResources: strings.Join(d.o.ClusterResources, ","), annotationOriginals: strings.Join(d.plan.originals, ","),
+	})
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/longshore-dev/velero-plugin/docs"
 	"github.com/longshore-dev/velero-plugin/internal/backups"
 	"github.com/longshore-dev/velero-plugin/internal/check"
@@ -23,6 +25,8 @@ type plan struct {
 	reaches       []string              // what would reach outside
 	more          int                   // what is not told of that
 	policies      map[string]string     // of the PersistentVolumes, Delete or Retain
+	originals     []string              // the volumes of the storage, as stored names them
+	snapshots     map[string]bool       // PersistentVolumes with a native snapshot in Velero's list
 	csi           bool                  // Velero took snapshots itself
 	withoutCSI    bool                  // and does not restore from them any more
 	unknownCSI    error                 // why that is not known
@@ -50,7 +54,14 @@ func (d *drill) read(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	snapshots, err := d.l.Snapshots(ctx, d.name)
+	if err != nil && !backups.IsMissing(err) { // Velero restores without it
+		return "", err
+	}
 	p := newPlan()
+	for i := range snapshots {
+		p.snapshots[snapshots[i].Spec.PersistentVolume] = true
+	}
 	wanted := func(name string) bool {
 		if len(d.o.Namespaces) > 0 {
 			return slices.Contains(d.o.Namespaces, name)
@@ -89,7 +100,7 @@ func (d *drill) askForCSI(ctx context.Context, volumes []backups.Volume) {
 }
 
 func newPlan() *plan {
-	return &plan{namespaces: map[string]*namespace{}, others: map[string]bool{}, clusterScoped: map[string]int{}, kinds: map[string]string{}, policies: map[string]string{}}
+	return &plan{namespaces: map[string]*namespace{}, others: map[string]bool{}, clusterScoped: map[string]int{}, kinds: map[string]string{}, policies: map[string]string{}, snapshots: map[string]bool{}}
 }
 
 // note notes what matters of an item.
@@ -104,6 +115,9 @@ func (p *plan) note(i *backups.Item, place backups.Place, wanted func(string) bo
 		return
 	case place.Resource == "persistentvolumes":
 		p.policies[place.Name] = field[string](i.Spec, "persistentVolumeReclaimPolicy")
+		if csi := field[*corev1.CSIPersistentVolumeSource](i.Spec, "csi"); csi != nil {
+			p.originals = append(p.originals, stored(csi))
+		}
 		return
 	case place.Namespace == "":
 		p.clusterScoped[place.Resource]++
@@ -180,7 +194,7 @@ func (d *drill) assess(volumes []backups.Volume) (string, error) {
 	original, empty, needsCSI := p.unsaved(volumes, slices.Contains(d.o.ExcludeResources, "pods"))
 	if len(original) > 0 {
 		return "", check.Fail("a restore would give these claims the original volumes, not copies: "+few(original),
-			"their volumes are not in the backup, or were not saved and have the policy Retain; a drill must not touch them: "+
+			"their volumes are not in the backup, were not saved and have the policy Retain, or their snapshots are missing in "+backups.PartSnapshots.Object(d.name)+" (see verify); a drill must not touch them: "+
 				"have the backup save them, or leave their namespaces out by --include-namespaces")
 	}
 	if needsCSI && p.withoutCSI {
@@ -233,7 +247,8 @@ func (p *plan) outline(named []string) string {
 
 // unsaved are the claims without a copy of their volumes. Velero restores those of
 // original with the volume itself: that is what it does to one without a snapshot
-// whose policy is not Delete, and to a claim whose volume it does not know. Those of
+// whose policy is not Delete, to a claim whose volume it does not know, and to a volume
+// with a native snapshot that is not in the list of snapshots. Those of
 // empty get a new volume (Velero, pkg/restore/restore.go). needsCSI tells whether any
 // comes back by what Velero does with EnableCSI alone.
 func (p *plan) unsaved(volumes []backups.Volume, noPods bool) (original, empty []string, needsCSI bool) {
@@ -249,6 +264,8 @@ func (p *plan) unsaved(volumes []backups.Volume, noPods bool) (original, empty [
 			v := saved[volume]
 			policy, known := p.policies[volume]
 			switch {
+			case v != nil && v.Method == backups.MethodNative && !p.snapshots[volume]:
+				original = append(original, name+"/"+claim)
 			case known && v != nil:
 				needsCSI = needsCSI || v.Method == backups.MethodCSI
 				if why := p.lost(v, noPods); why != "" {

@@ -1,6 +1,7 @@
 package drill
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -23,7 +24,11 @@ func (d *drill) restore(ctx context.Context) (string, error) {
 			return detail, err
 		}
 	}
-	return d.restoreBy(ctx, holderName(d.report.Drill), spec)
+	detail, err := d.restoreBy(ctx, holderName(d.report.Drill), spec)
+	if err == nil || check.IsFinding(err) {
+		err = cmp.Or(d.requireCopies(ctx), err)
+	}
+	return detail, err
 }
 
 // restoreBy makes a Restore and waits for its end.

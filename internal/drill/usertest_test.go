@@ -27,6 +27,9 @@ func TestCommand(t *testing.T) {
 	_, err = run("sh", "-c", "echo no orders >&2; exit 3")
 	require.ErrorAs(t, err, &no)
 	require.Equal(t, "exit status 3: no orders", err.Error())
+	detail, err = run("sh", "-c", "sleep 60 & echo fine")
+	require.NoError(t, err, "what it leaves running does not make it fail")
+	require.Equal(t, "succeeds: fine", detail)
 	_, err = run("/does/not/exist")
 	require.Error(t, err)
 	require.False(t, errors.As(err, &no), "it was not run, so it has not failed: %v", err)
@@ -66,6 +69,34 @@ func TestMustFail(t *testing.T) {
 	require.Equal(t, "it does not end", how)
 	_, err = d.test(t.Context())
 	require.ErrorContains(t, err, "did not end in 100ms")
+}
+
+// TestUnprovenTest: a test that had no end in the control, and then takes as long to
+// succeed, may be one that cannot fail; so may one of which nothing ran there.
+func TestUnprovenTest(t *testing.T) {
+	d := &drill{o: Options{Test: Command{"sleep", "0.2"}, TestTimeout: 100 * time.Millisecond}, report: Report{Namespaces: map[string]string{"shop": "s"}}}
+	_, err := d.mustFail(t.Context())
+	require.NoError(t, err)
+	d.o.TestTimeout = time.Minute
+	_, err = d.test(t.Context())
+	require.ErrorContains(t, err, "whether the test can fail is not proven")
+	require.True(t, check.IsFinding(err))
+	d.o.Test = Command{"true"}
+	_, err = d.test(t.Context())
+	require.NoError(t, err, "it would have had the time to succeed there too")
+
+	job, err := ReadJob(strings.NewReader("apiVersion: batch/v1\nkind: Job\nmetadata: {name: orders}\n"))
+	require.NoError(t, err)
+	d.Cluster = answeringWith(t, func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "failed calling webhook", http.StatusInternalServerError)
+	})
+	d.o = Options{Test: job, TestTimeout: 100 * time.Millisecond}
+	how, err := d.mustFail(t.Context())
+	require.NoError(t, err)
+	require.Contains(t, how, "failed calling webhook")
+	d.o.Test = Command{"true"}
+	_, err = d.test(t.Context())
+	require.ErrorContains(t, err, "whether the test can fail is not proven", "the Job was never made there")
 }
 
 func TestReadJob(t *testing.T) {
@@ -127,11 +158,19 @@ func TestPodsOf(t *testing.T) {
 		return `{"items": []}`
 	})
 	job := &object{Object: map[string]any{"metadata": map[string]any{"name": "orders", "namespace": "shop", "uid": "u"}}}
-	require.Equal(t, "pod orders-a is Pending (ImagePullBackOff) and 1 more", c.podsOf(t.Context(), job))
+	told := func(wanted string, wantedStarted bool) {
+		t.Helper()
+		how, started := c.podsOf(t.Context(), job)
+		require.Equal(t, wanted, how)
+		require.Equal(t, wantedStarted, started)
+	}
+	told("pod orders-a is Pending (ImagePullBackOff) and 1 more", false)
+	job.SetUID("v")
+	told("pod other is Running", true)
 	job.SetUID("w")
-	require.Equal(t, "Job orders has not started any pod; of orders it is said: pods is forbidden: violates PodSecurity", c.podsOf(t.Context(), job))
+	told("Job orders has not started any pod; of orders it is said: pods is forbidden: violates PodSecurity", false)
 	job.SetNamespace("bank")
-	require.Equal(t, "Job orders has not started any pod", c.podsOf(t.Context(), job))
+	told("Job orders has not started any pod", false)
 }
 
 func TestJobEnded(t *testing.T) {

@@ -44,6 +44,10 @@ func TestMade(t *testing.T) {
 		"restored as it was": {change: func(pv *corev1.PersistentVolume) {
 			pv.Labels, pv.Spec.CSI.VolumeHandle = map[string]string{labelRestore: restore}, "original"
 		}, doubt: "PersistentVolume original is the same volume"},
+		"restored as it was, and its volume lost": {change: func(pv *corev1.PersistentVolume) {
+			pv.Labels, pv.Spec.CSI.VolumeHandle = map[string]string{labelRestore: restore}, "lost"
+		}, doubt: "it is the volume that the backup is of"},
+		"of no CSI driver": {change: func(pv *corev1.PersistentVolume) { pv.Spec.CSI = nil }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			pv := volumeOf("pvc-u", "copy")
@@ -55,7 +59,10 @@ func TestMade(t *testing.T) {
 			if c.gone {
 				of = nil
 			}
-			err := made(pv, of, restore, []*corev1.PersistentVolume{pv, volumeOf("original", "original")})
+			err := made(pv, of, restore, others{
+				all:       []*corev1.PersistentVolume{pv, volumeOf("original", "original")},
+				originals: []string{"", stored(volumeOf("lost", "lost").Spec.CSI)},
+			})
 			if c.doubt == "" {
 				require.NoError(t, err)
 				return

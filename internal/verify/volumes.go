@@ -126,7 +126,24 @@ func (b *backup) volumes(ctx context.Context) (string, error) {
 	if b.read[backups.PartPodVolumes] {
 		b.comparePodVolumes(&f, all)
 	}
+	if empty := unsaved(all); len(f.bad) == 0 && len(empty) > 0 {
+		return "", check.Warn(volumesInWords(by)+"; the data of these are not in the backup: "+few(empty, "; "),
+			"a restore gives their claims new, empty volumes, or the original ones where their policy is Retain; "+
+				"if the data matter, have the backup save them, else leave them out by a volume policy")
+	}
 	return f.end(volumesInWords(by), mixed)
+}
+
+// unsaved are the volumes without their data, except those that somebody left out: by a
+// volume policy or a label (Velero, pkg/backup/item_backupper.go).
+func unsaved(all []backups.Volume) (names []string) {
+	for _, v := range all {
+		chosen := strings.Contains(v.SkippedReason, "skipped due to resource policy") || strings.Contains(v.SkippedReason, "item has label velero.io/exclude-from-backup")
+		if v.Skipped && !chosen {
+			names = append(names, fmt.Sprintf("%s of claim %s (%s)", volumeName(&v), cmp.Or(v.Claim(), "unknown"), cmp.Or(v.SkippedReason, "no reason is told")))
+		}
+	}
+	return names
 }
 
 // volume looks at what is said of one volume and returns how it was saved.

@@ -92,7 +92,7 @@ func volume() map[string]any {
 }
 
 func skipped() map[string]any {
-	return map[string]any{"pvName": "pvc-2", "skipped": true, "skippedReason": "not wanted"}
+	return map[string]any{"pvName": "pvc-2", "skipped": true, "skippedReason": "skipped due to resource policy "}
 }
 
 // AddItem adds an item to the archive and to the list of items.
