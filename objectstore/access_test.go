@@ -3,8 +3,11 @@ package objectstore
 import (
 	"bytes"
 	"fmt"
+	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"testing"
 	"time"
 
@@ -108,4 +111,37 @@ func TestRotation(t *testing.T) {
 		_, err = s.ObjectExists(t.Context(), bucket, "key")
 		return err == nil
 	}, 5*time.Second, 20*time.Millisecond, "the new file takes effect")
+}
+
+// TestDownloadWithoutCredentials has the connection of a download break when its
+// credentials have expired, and the service behind them close its connections.
+func TestDownloadWithoutCredentials(t *testing.T) {
+	withoutEnvironment(t)
+	calls := 0
+	t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		if calls++; calls > 1 {
+			panic(http.ErrAbortHandler)
+		}
+		ends := time.Now().Add(5*time.Minute + 3*time.Second).UTC() // less the five minutes that the SDK takes off
+		fmt.Fprintf(w, `{"AccessKeyId":"CONTAINER","SecretAccessKey":"container-secret","Token":"the-session","Expiration":%q}`, ends.Format(time.RFC3339))
+	}))
+	o := foreign(content(300<<10, 1))
+	store, err := openWith(t, map[string]string{"region": "us-east-1", "retryTimeout": "1s", "s3Url": serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		maps.Copy(w.Header(), o.header)
+		w.Header().Set("Content-Length", strconv.Itoa(len(o.data)))
+		_, _ = w.Write(o.data[:len(o.data)/2])
+		w.(http.Flusher).Flush()
+		time.Sleep(3100 * time.Millisecond)
+		panic(http.ErrAbortHandler)
+	})})
+	require.NoError(t, err)
+	body, err := store.GetObject(t.Context(), "bucket", "key")
+	require.NoError(t, err)
+	defer body.Close()
+	n, err := io.Copy(io.Discard, body)
+	require.ErrorContains(t, err, `get object "key"`)
+	require.ErrorIs(t, err, io.EOF, "the case that is meant")
+	require.Less(t, n, int64(len(o.data)))
+	_, err = body.Read(make([]byte, 1))
+	require.ErrorContains(t, err, `get object "key"`)
 }

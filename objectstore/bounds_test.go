@@ -2,6 +2,7 @@ package objectstore
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -137,21 +138,31 @@ func TestEndlessHeader(t *testing.T) {
 	}
 }
 
-// TestManyNames has a listing that goes on for ever and always brings new names.
+// TestManyNames has listings that go on for ever and always bring new names, of which
+// most may have no length.
 func TestManyNames(t *testing.T) {
 	t.Parallel()
-	page := 0
-	store := openAt(t, serve(t, func(w http.ResponseWriter, _ *http.Request) {
-		page++
-		var b strings.Builder
-		b.WriteString("<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>" + strings.Repeat("n", page) + "</NextContinuationToken>")
-		for i := range 1000 {
-			b.WriteString("<Contents><Key>" + strings.Repeat("k", 900) + string(rune('a'+page)) + string(rune('a'+i)) + "</Key></Contents>")
-		}
-		_, _ = io.WriteString(w, b.String()+"</ListBucketResult>")
-	}), nil)
-	_, err := store.ListObjects(t.Context(), "bucket", "")
-	require.Equal(t, s3err.NotS3, KindOf(err), "%v", err)
-	require.ErrorContains(t, err, "the names of the listing have more than")
-	require.Less(t, page, 70)
+	for name, c := range map[string]struct {
+		entries string // of a page, beside a new name
+		pages   int
+	}{
+		"long":    {strings.Repeat("<Contents><Key>"+strings.Repeat("k", 900)+"</Key></Contents>", 1000), 70},
+		"of zero": {strings.Repeat("<Contents/>", 400_000), 10},
+		"of one":  {strings.Repeat("<Contents><Key>k</Key></Contents>", 120_000), 20},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			page := 0
+			store := openAt(t, serve(t, func(w http.ResponseWriter, _ *http.Request) {
+				page++
+				truncated := page < 2*c.pages
+				fmt.Fprintf(w, "<ListBucketResult><IsTruncated>%t</IsTruncated><NextContinuationToken>%d</NextContinuationToken><Contents><Key>l%06d</Key></Contents>", truncated, page, page)
+				_, _ = io.WriteString(w, c.entries+"</ListBucketResult>")
+			}), map[string]string{"requestTimeout": "20s", "stallTimeout": "20s"})
+			_, err := store.ListObjects(t.Context(), "bucket", "")
+			require.Equal(t, s3err.NotS3, KindOf(err), "%v", err)
+			require.ErrorContains(t, err, "the names of the listing take more than")
+			require.Less(t, page, c.pages)
+		})
+	}
 }

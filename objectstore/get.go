@@ -2,7 +2,6 @@ package objectstore
 
 import (
 	"context"
-	"errors"
 	"io"
 
 	"github.com/sirupsen/logrus"
@@ -54,7 +53,7 @@ func (o *opened) Encrypted() bool { return o.encrypted }
 // Read implements io.Reader.
 func (o *opened) Read(p []byte) (int, error) {
 	n, err := o.Reader.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) {
+	if err != nil && err != io.EOF { //nolint:errorlint // the end is io.EOF itself; a failure may wrap one
 		err = o.failed(err)
 	}
 	return n, err

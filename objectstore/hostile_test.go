@@ -270,6 +270,7 @@ func TestPeerThatNeverShakesHands(t *testing.T) {
 		_, err := store.ObjectExists(t.Context(), "bucket", "key")
 		require.Equal(t, s3err.Timeout, KindOf(err), "%v", err)
 		require.ErrorContains(t, err, "the TLS handshake 10s")
+		require.ErrorContains(t, err, "check s3Url, DNS, network policies")
 	})
 }
 

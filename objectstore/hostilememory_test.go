@@ -45,19 +45,28 @@ func callAll(ctx context.Context, order string) error {
 	return nil
 }
 
+// manyPages is a listing without an end, by pages of so many names.
+func manyPages(size int, name func(i int) string) http.HandlerFunc {
+	pages := 0
+	return func(w http.ResponseWriter, _ *http.Request) {
+		pages++
+		page := fmt.Appendf(nil, "<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>%[1]d</NextContinuationToken><Contents><Key>l%06[1]d</Key></Contents>", pages)
+		for i := range size {
+			page = fmt.Appendf(page, "<Contents><Key>%s</Key></Contents>", name(pages*size+i))
+		}
+		_, _ = w.Write(append(page, "</ListBucketResult>"...))
+	}
+}
+
 // TestMemoryAgainstHostileServers measures the whole process while every call
 // meets a server that wants to fill its memory.
 func TestMemoryAgainstHostileServers(t *testing.T) {
-	full := "<ListBucketResult>" + strings.Repeat("<Contents><Key>"+strings.Repeat("k", 900)+"</Key></Contents>", 17_000) + "</ListBucketResult>"
-	pages := 0
 	for name, handler := range map[string]http.HandlerFunc{
 		"endless entries": (&endless{status: 200, start: "<ListBucketResult>", rest: listed}).ServeHTTP,
 		"empty entries":   (&endless{status: 200, start: "<ListVersionsResult>", rest: "<Version/>"}).ServeHTTP,
 		"endless error":   (&endless{status: 500, start: "<Error><Message>", rest: "no "}).ServeHTTP,
-		"many full pages": func(w http.ResponseWriter, _ *http.Request) {
-			pages++
-			_, _ = io.WriteString(w, strings.Replace(full, "<Contents>", fmt.Sprintf("<IsTruncated>true</IsTruncated><NextContinuationToken>%d</NextContinuationToken><Contents>", pages), 1))
-		},
+		"many full pages": manyPages(17_000, func(int) string { return strings.Repeat("k", 900) }),
+		"short names":     manyPages(120_000, func(i int) string { return fmt.Sprintf("%07x", 1<<28-i) }),
 	} {
 		t.Run(name, func(t *testing.T) {
 			cmd := exec.CommandContext(t.Context(), os.Args[0])

@@ -55,13 +55,14 @@ type Rewrapped struct {
 // the location, unless it is already; or it decrypts it, if that is what the options
 // say. It never touches the disk and holds no more than an upload does.
 //
-// Until the new object is complete the old one stays, and where there is an error of
-// a kind other than "not confirmed" it stays for good. Replaced is only an object
-// whose content was authenticated to its end; what replaces it was decrypted again
-// on its way, if it is encrypted, and is proven to be stored as each upload is, and by
-// being read. Where
-// something else writes or deletes the object meanwhile, what it did stays, and the
-// error has the kind Changed; see [upload.Uploader.Replace] for how sure that is.
+// Until the new object is complete the old one stays. Where there is an error, the new
+// one may have taken its place: if the kind is NotConfirmed, if the storage's last
+// answer was lost, or if the object could not be looked at afterwards. Replaced is only
+// an object whose content was authenticated to its end; what replaces it was decrypted
+// again on its way, if it is encrypted, and is proven to be stored as each upload is,
+// and by being read. Where something else writes or deletes the object meanwhile, what
+// it did stays, and the error has the kind Changed; see [upload.Uploader.Replace] for
+// how sure that is.
 func (s *Store) Rewrap(ctx context.Context, bucket, key string, o RewrapOptions) (Rewrapped, error) {
 	begun := time.Now()
 	r, err := s.rewrap(ctx, bucket, key, o)

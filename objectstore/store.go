@@ -54,7 +54,7 @@ func Open(ctx context.Context, log logrus.FieldLogger, config map[string]string)
 		return nil, err
 	}
 	s.tellUnused()
-	return s, s.probe(ctx)
+	return s, s.probe(ctx, probeLimit)
 }
 
 // WithSecrets has Open and Diagnosis read the Secrets that a config names by read, in

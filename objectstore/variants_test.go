@@ -194,6 +194,53 @@ func TestWriteProbeLeavesNothing(t *testing.T) {
 	require.ErrorContains(t, err, "do without writeProbe")
 }
 
+// TestWriteProbeThatIsNotProven has a storage that takes what is written, proves
+// nothing of it, and does not show it.
+func TestWriteProbeThatIsNotProven(t *testing.T) {
+	t.Parallel()
+	puts, stored := 0, map[string]bool{}
+	address := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Amz-Request-Id", "1")
+		_, _ = io.Copy(io.Discard, r.Body)
+		switch r.Method {
+		case http.MethodPut:
+			puts++
+			stored[r.URL.Path] = true
+			w.Header().Set("Etag", `"of-a-kms-key"`)
+		case http.MethodDelete:
+			delete(stored, r.URL.Path)
+			w.WriteHeader(http.StatusNoContent)
+		default:
+			w.WriteHeader(http.StatusForbidden)
+		}
+	})
+	_, err := openWith(t, map[string]string{"region": "us-east-1", "s3Url": address, "writeProbe": "true", "credentialsFile": credentialsFile(t, "ACCESS", "a-secret-key")})
+	require.ErrorContains(t, err, "write probe: put object")
+	require.Equal(t, 1, puts)
+	require.Empty(t, stored)
+}
+
+// TestWriteProbeEnds though the storage goes on failing for longer.
+func TestWriteProbeEnds(t *testing.T) {
+	t.Parallel()
+	removed := false
+	store := openAt(t, serve(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		if removed = r.Method == http.MethodDelete; removed {
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}), map[string]string{"maxRetries": "1000"})
+	store.settings.WriteProbe = true
+	within(t, 10*time.Second, func() {
+		err := store.probe(t.Context(), time.Second)
+		require.Equal(t, s3err.Timeout, KindOf(err), "%v", err)
+		require.ErrorContains(t, err, "not done after 1s; before that: the answer is HTTP 503")
+	})
+	require.True(t, removed)
+}
+
 func TestDeleteVersions(t *testing.T) {
 	real := start(t, testbed.S3Options{Versioning: true})
 	bucket := real.bucket(t)

@@ -3,6 +3,7 @@ package backups
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -52,13 +53,16 @@ func TestDamageIsToldFromTheStorage(t *testing.T) {
 	require.NoError(t, read(bytes.NewReader(list)))
 	require.NoError(t, read(iotest.OneByteReader(bytes.NewReader(list))))
 
-	broken := errors.New("broken off")
-	err := read(io.MultiReader(bytes.NewReader(list[:12]), iotest.ErrReader(broken)))
-	require.ErrorIs(t, err, broken)
-	require.False(t, IsDamage(err))
-	require.EqualError(t, err, "list: broken off")
+	for _, broken := range []error{errors.New("broken off"), fmt.Errorf("broken off: %w", io.EOF)} {
+		for _, after := range []int{0, 12, len(list)} {
+			err := read(io.MultiReader(bytes.NewReader(list[:after]), iotest.ErrReader(broken)))
+			require.ErrorIs(t, err, broken)
+			require.False(t, IsDamage(err))
+			require.EqualError(t, err, "list: "+broken.Error())
+		}
+	}
 
-	err = read(bytes.NewReader(list[:12]))
+	err := read(bytes.NewReader(list[:12]))
 	require.True(t, IsDamage(err), err)
 	require.EqualError(t, err, "list: it ends too early")
 }

@@ -1,7 +1,6 @@
 package pluginserver
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -93,7 +92,7 @@ func send(stream generated.ObjectStore_GetObjectServer, body io.Reader) error {
 				return err
 			}
 		}
-		if errors.Is(readErr, io.EOF) {
+		if readErr == io.EOF { //nolint:errorlint // the end is io.EOF itself; a failure may wrap one
 			return nil
 		}
 		if readErr != nil {

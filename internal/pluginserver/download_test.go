@@ -8,9 +8,11 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -257,6 +259,21 @@ func TestWaitsOfDownloadsAreTold(t *testing.T) {
 		require.ErrorContains(t, <-ahead, "Velero took nothing of it for 3m0s")
 		require.ErrorContains(t, <-behind, "Velero took nothing of it for 3m0s")
 	})
+}
+
+// cutOff is an object store whose objects break off.
+type cutOff struct{ ObjectStore }
+
+func (cutOff) GetObject(context.Context, string, string) (io.ReadCloser, error) {
+	broken := fmt.Errorf("the credentials service closed the connection: %w", io.EOF)
+	return io.NopCloser(io.MultiReader(strings.NewReader("half of it"), iotest.ErrReader(broken))), nil
+}
+
+// TestDownloadThatBreaksOff fails with an error that wraps io.EOF, and is no end.
+func TestDownloadThatBreaksOff(t *testing.T) {
+	size, err := get(t.Context(), serveObjects(t, cutOff{}, fewDownloads(1, time.Minute)), "key")
+	require.Equal(t, len("half of it"), size)
+	require.ErrorContains(t, err, "closed the connection")
 }
 
 func TestDownloadThatPanics(t *testing.T) {

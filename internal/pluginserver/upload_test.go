@@ -2,6 +2,8 @@ package pluginserver
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -45,4 +47,12 @@ func TestFailedUploadThatVeleroDoesNotEnd(t *testing.T) {
 		require.Equal(t, []string{waiting, waiting, "Upload failed, and Velero may report it as EOF"}, messages)
 		require.Equal(t, "2m0s", told.AllEntries()[0].Data["endsAfter"])
 	})
+}
+
+// TestEndOfUpload: an error that wraps io.EOF is no end.
+func TestEndOfUpload(t *testing.T) {
+	require.NoError(t, (&uploadBody{err: io.EOF}).requireEnd())
+	for _, err := range []error{nil, errors.New("Velero has left"), fmt.Errorf("Velero has left: %w", io.EOF)} {
+		require.ErrorContains(t, (&uploadBody{err: err}).requireEnd(), "the object is not whole")
+	}
 }

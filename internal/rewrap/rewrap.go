@@ -19,8 +19,8 @@ import (
 
 // Store is what is asked of an object store.
 type Store interface {
-	// Rewrap encrypts one object again or decrypts it, or an error says why it is
-	// unchanged.
+	// Rewrap encrypts one object again or decrypts it. An error says what went wrong;
+	// it does not say that the object is unchanged.
 	Rewrap(ctx context.Context, bucket, key string, o objectstore.RewrapOptions) (objectstore.Rewrapped, error)
 }
 

@@ -90,18 +90,20 @@ func (p *provider) Retrieve() (credentials.Value, error) {
 func (p *provider) RetrieveWithCredContext(cc *credentials.CredContext) (credentials.Value, error) {
 	files := stampOf(p.paths())
 	if p.waits(files) {
-		return p.former()
+		return p.formerOr(p.failure)
 	}
 	ctx, cancel := p.bounded(cc)
 	defer cancel()
 	fetched, err := p.fetch(ctx)
 	p.looked, p.changed = time.Now(), false
 	if err != nil {
-		p.failure, p.failed, p.failedWith = err, time.Now(), files
+		if !ended(cc) { // a request that has ended says nothing to the others
+			p.failure, p.failed, p.failedWith = err, time.Now(), files
+		}
 		if p.usable() {
 			p.log.WithError(err).Warn("Could not fetch the credentials again, keeping the former ones")
 		}
-		return p.former()
+		return p.formerOr(err)
 	}
 	p.current, p.files, p.fetched, p.failure = fetched, files, time.Now(), nil
 	return p.value(), nil
@@ -119,6 +121,11 @@ func (p *provider) bounded(cc *credentials.CredContext) (context.Context, contex
 	return context.WithTimeoutCause(ctx, limit, s3err.Errorf(s3err.Timeout, "fetching the credentials took more than %v", limit))
 }
 
+// ended tells whether the request that needs credentials has ended.
+func ended(cc *credentials.CredContext) bool {
+	return cc != nil && cc.Context != nil && cc.Context.Err() != nil
+}
+
 // waits tells whether a fetch with these files has just failed.
 func (p *provider) waits(files stamp) bool {
 	return p.failure != nil && files == p.failedWith && time.Since(p.failed) < retryAfter
@@ -126,11 +133,10 @@ func (p *provider) waits(files stamp) bool {
 
 func (p *provider) usable() bool { return p.current.HasKeys() && !p.current.Expired() }
 
-// former returns the credentials from before the last fetch failed, or its
-// error.
-func (p *provider) former() (credentials.Value, error) {
+// formerOr returns the credentials from before the last fetch failed, or err.
+func (p *provider) formerOr(err error) (credentials.Value, error) {
 	if !p.usable() {
-		return credentials.Value{}, p.failure
+		return credentials.Value{}, err
 	}
 	return p.value(), nil
 }

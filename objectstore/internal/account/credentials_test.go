@@ -165,8 +165,12 @@ func TestPodIdentity(t *testing.T) {
 // giveKeys answers with credentials in the form that containers and instances
 // are given.
 func giveKeys(w http.ResponseWriter, access, secret string) {
+	giveKeysFor(w, access, secret, time.Hour)
+}
+
+func giveKeysFor(w http.ResponseWriter, access, secret string, lifetime time.Duration) {
 	_ = json.NewEncoder(w).Encode(map[string]any{
-		"Code": "Success", "AccessKeyId": access, "SecretAccessKey": secret, "Token": "the-service-session", "Expiration": time.Now().Add(time.Hour),
+		"Code": "Success", "AccessKeyId": access, "SecretAccessKey": secret, "Token": "the-service-session", "Expiration": time.Now().Add(lifetime).UTC().Format(time.RFC3339),
 	})
 }
 

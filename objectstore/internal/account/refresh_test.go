@@ -1,6 +1,7 @@
 package account
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -135,6 +136,34 @@ func expiredAndFailing(t *testing.T, status int, kind s3err.Kind, asked int32) {
 		require.Equal(t, kind, s3err.KindOf(err), "%v", err)
 	}
 	require.Equal(t, asked, calls.Load())
+}
+
+// TestEndedRequest has a request end while it waits for credentials. That says nothing
+// to the next one.
+func TestEndedRequest(t *testing.T) {
+	withoutEnvironment(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	calls, over := 0, make(chan struct{})
+	t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		lifetime := time.Hour
+		switch calls++; calls {
+		case 1:
+			lifetime = 5*time.Minute + time.Second // less the five minutes that the SDK takes off
+		case 2:
+			cancel()
+			<-over
+			return
+		}
+		giveKeysFor(w, "CONTAINER", "container-secret", lifetime)
+	}))
+	t.Cleanup(func() { close(over) })
+	o, err := openWith(t, nil)
+	require.NoError(t, err)
+	time.Sleep(2100 * time.Millisecond) // until they have expired
+
+	_, err = o.GetWithContext(&credentials.CredContext{Context: ctx})
+	require.Equal(t, s3err.Canceled, s3err.KindOf(err), "%v", err)
+	require.Equal(t, "CONTAINER", accessKeyOf(t, o))
 }
 
 // TestRenewal looks at when credentials are renewed, without waiting for it.

@@ -13,7 +13,7 @@ import (
 type Settings struct {
 	RequestTimeout      time.Duration `key:"requestTimeout" help:"How long the storage may take to begin its answer, and again to finish it where it is no object."`
 	StallTimeout        time.Duration `key:"stallTimeout" help:"How long a transfer may make no progress."`
-	RetryTimeout        time.Duration `key:"retryTimeout" help:"How long a request that carries an object, completes, proves or aborts an upload goes on being repeated when it fails for a passing reason, with pauses of up to 8s, and of up to 30s when the storage asks to slow down. Listing, looking, deleting and opening are given up after 30s at most, since Velero looks at its locations one after another."`
+	RetryTimeout        time.Duration `key:"retryTimeout" help:"How long a request that carries an object, completes, proves or aborts an upload goes on being repeated when it fails for a passing reason, with pauses of up to 8s, and of up to 30s when the storage asks to slow down. Listing, looking, deleting and opening are not begun again after 30s, since Velero looks at its locations one after another; what is under way then may still take requestTimeout to begin its answer and as long again to finish it."`
 	MaxRetries          int           `key:"maxRetries" help:"How often such a request is repeated at most. Without it only time counts."`
 	ListObjectsVersion  string        `key:"listObjectsVersion" oneof:"auto,1,2" help:"Which S3 call lists objects. auto: the second, and the first where a server does not know the second."`
 	RequesterPays       bool          `key:"requesterPays" help:"Say on every request that the requester pays."`

@@ -79,7 +79,7 @@ func (r *Reader) Read(p []byte) (int, error) {
 	if err == nil {
 		n, err = r.readSome(p)
 	}
-	if err != nil && !errors.Is(err, io.EOF) {
+	if err != nil && err != io.EOF { //nolint:errorlint // the end is io.EOF itself; a failure may wrap one
 		err = r.client.Report.Failed(s3err.OpGet, r.bucket, r.key, err)
 	}
 	r.failed = err

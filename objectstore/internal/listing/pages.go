@@ -16,8 +16,10 @@ import (
 const (
 	// listTimeout bounds a whole listing, of however many pages.
 	listTimeout = 15 * time.Minute
-	// listLimit is how many bytes the names of a listing may have together.
-	listLimit = 32 << 20
+	// listLimit is how many bytes the names of a listing may take together, with
+	// nameCost for each of them, however short it is.
+	listLimit = 48 << 20
+	nameCost  = 64
 	// manyBytes is how many of them make a listing a large one.
 	manyBytes = 1 << 20
 	// idlePages is how many pages in a row may bring nothing new. A server may
@@ -180,7 +182,7 @@ func (p *pager) names(found *page) (names []string, err error) {
 		if !strings.HasPrefix(*name, p.query.Get("prefix")) && err == nil {
 			err = s3err.Errorf(s3err.NotS3, "the listing of %q shows the key %.200q", p.query.Get("prefix"), *name)
 		}
-		p.bytes += len(*name)
+		p.bytes += nameCost + len(*name) + len(version)
 		names = append(names, strings.TrimSuffix(*name+"\x00"+version, "\x00"))
 	}
 	for i := range found.Contents {
@@ -198,7 +200,7 @@ func (p *pager) names(found *page) (names []string, err error) {
 		take(&found.Upload[i].Key, found.Upload[i].UploadID)
 	}
 	if p.bytes > listLimit && err == nil {
-		err = s3err.Errorf(s3err.NotS3, "the names of the listing have more than %d bytes", listLimit)
+		err = s3err.Errorf(s3err.NotS3, "the names of the listing take more than %d bytes, with %d for each", listLimit, nameCost)
 	}
 	return names, err
 }

@@ -149,6 +149,9 @@ func redirected(resp *http.Response) error {
 const tooLarge = "a proxy or load balancer between Velero and the storage limits the size of a request; raise the limit " +
 	"(nginx: client_max_body_size; ingress-nginx: the annotation nginx.ingress.kubernetes.io/proxy-body-size) above partSize, or set partSize: 5MiB"
 
+// unavailable is the advice for a 503 that S3 did not give.
+const unavailable = "the storage, or a proxy before it, is not ready or overloaded; look at both, or try again later"
+
 // pages are answers of web servers that know what is wrong.
 var pages = map[string]string{
 	"No required SSL certificate":               noClientCertificate,     // nginx
@@ -165,6 +168,8 @@ func foreign(resp *http.Response, body []byte) error {
 		kind = TooLarge
 	case status == http.StatusProxyAuthRequired:
 		hint = "the proxy wants a user and password; put them into proxyUrl"
+	case status == http.StatusServiceUnavailable:
+		kind, hint = statusKind(status), unavailable
 	case status == http.StatusTooManyRequests, status == http.StatusRequestTimeout, status >= 500 && status != http.StatusNotImplemented:
 		kind = statusKind(status)
 	}

@@ -2,7 +2,6 @@ package upload
 
 import (
 	"context"
-	"errors"
 	"io"
 	"slices"
 
@@ -34,7 +33,7 @@ func (b *body) fill(ctx context.Context, buf []byte) (n int, more bool, err erro
 	for n < len(buf) {
 		got, err := b.read(ctx, buf[n:min(len(buf), n+readClip)])
 		n += got
-		if errors.Is(err, io.EOF) {
+		if err == io.EOF { //nolint:errorlint // see read
 			return n, false, nil
 		}
 		if err != nil {
@@ -58,7 +57,7 @@ func (b *body) peek(ctx context.Context) (bool, error) {
 	one := make([]byte, 1)
 	n, err := b.read(ctx, one)
 	b.ahead = one[:n]
-	if n == 1 || errors.Is(err, io.EOF) {
+	if n == 1 || err == io.EOF { //nolint:errorlint // see read
 		return n == 1, nil
 	}
 	return false, err

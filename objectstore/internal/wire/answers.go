@@ -103,7 +103,7 @@ func (c *canceling) Close() error {
 func (a answers) bound(ctx context.Context, cancel context.CancelCauseFunc, resp *http.Response) error {
 	limit := max(a.limit, answerTime(ctx))
 	timer := time.AfterFunc(limit, func() {
-		cancel(s3err.Errorf(s3err.Timeout, "the answer was not complete after %v", limit))
+		cancel(s3err.Hinted(s3err.Timeout, slow("requestTimeout"), "the answer was not complete after %v", limit))
 	})
 	defer timer.Stop()
 	document, err := readDocument(resp)
@@ -148,7 +148,7 @@ func Decoded(h http.Header, body io.Reader) (io.Reader, error) {
 		return body, nil
 	case "gzip":
 		plain, err := gzip.NewReader(body)
-		if errors.Is(err, io.EOF) {
+		if err == io.EOF { //nolint:errorlint // the end is io.EOF itself; a failure may wrap one
 			return bytes.NewReader(nil), nil // HEAD, or an empty answer
 		}
 		if err != nil {

@@ -41,6 +41,11 @@ func (b netErrorsBody) Read(p []byte) (int, error) {
 	return n, explain(b.ctx, err)
 }
 
+// slow is the advice where the storage took longer than the setting allows.
+func slow(setting string) string {
+	return "look at the storage and at proxies before it; if they only need longer, raise " + setting
+}
+
 func explain(ctx context.Context, err error) error {
 	switch {
 	case s3err.HasKind(err):
@@ -55,7 +60,7 @@ func explain(ctx context.Context, err error) error {
 		// Bare, a tls.RecordHeaderError is replaced by net/http with a text.
 		return s3err.Errorf(s3err.TLS, "%w", err)
 	case s3err.KindOf(err) == s3err.Timeout:
-		return s3err.Errorf(s3err.Timeout, "%w (connecting may take %v, the TLS handshake %v)", err, DialTimeout, HandshakeTimeout)
+		return s3err.Hinted(s3err.Timeout, "check s3Url, DNS, network policies and the proxy settings", "%w (connecting may take %v, the TLS handshake %v)", err, DialTimeout, HandshakeTimeout)
 	}
 	return err
 }

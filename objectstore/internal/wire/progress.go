@@ -49,6 +49,9 @@ const (
 	slowestLink = 16 << 10
 )
 
+// awaiting is the step that requestTimeout bounds.
+const awaiting = "waiting for the storage's answer"
+
 // RoundTrip implements http.RoundTripper.
 func (p progress) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(req.Context())
@@ -61,7 +64,7 @@ func (p progress) RoundTrip(req *http.Request) (*http.Response, error) {
 		watched.Body = &sentBody{ReadCloser: req.Body, watch: w, stall: limits.Stall, answer: limits.Answer + inKernel}
 		w.Expect("sending the body: the storage takes no more data", limits.Stall)
 	} else {
-		w.Expect("waiting for the storage's answer", limits.Answer)
+		w.Expect(awaiting, limits.Answer)
 	}
 	resp, err := p.next.RoundTrip(watched)
 	if err != nil {
@@ -80,7 +83,11 @@ func (p progress) watch(req *http.Request, cancel context.CancelCauseFunc) *wait
 			waits.Logged(log, "S3 request is waiting: ")(step, waited, limit)
 		}
 	}, End: func(step string, limit time.Duration) {
-		cancel(s3err.Errorf(s3err.Timeout, "no progress for %v while %s", limit, step))
+		setting := "stallTimeout"
+		if step == awaiting {
+			setting = "requestTimeout"
+		}
+		cancel(s3err.Hinted(s3err.Timeout, slow(setting), "no progress for %v while %s", limit, step))
 	}}
 }
 
@@ -103,7 +110,7 @@ type sentBody struct {
 func (b *sentBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if err != nil {
-		b.watch.Expect("waiting for the storage's answer", b.answer)
+		b.watch.Expect(awaiting, b.answer)
 	} else {
 		b.watch.Expect("sending the body: the storage takes no more data", b.stall)
 	}

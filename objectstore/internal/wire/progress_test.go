@@ -28,9 +28,10 @@ func TestStalledUpload(t *testing.T) {
 		size   int
 		limits Limits
 		want   string
+		raise  string
 	}{
-		"in the kernel": {64 << 10, Limits{Answer: 3 * time.Second, Stall: time.Minute}, "no progress for 3.5s while waiting for the storage's answer"},
-		"before it":     {64 << 20, Limits{Answer: time.Minute, Stall: 3 * time.Second}, "no progress for 3s while sending the body: the storage takes no more data"},
+		"in the kernel": {64 << 10, Limits{Answer: 3 * time.Second, Stall: time.Minute}, "no progress for 3.5s while waiting for the storage's answer", "requestTimeout"},
+		"before it":     {64 << 20, Limits{Answer: time.Minute, Stall: 3 * time.Second}, "no progress for 3s while sending the body: the storage takes no more data", "stallTimeout"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -45,11 +46,18 @@ func TestStalledUpload(t *testing.T) {
 			}
 			require.Equal(t, s3err.Timeout, s3err.KindOf(err), "%v", err)
 			require.ErrorContains(t, err, c.want)
+			require.ErrorContains(t, leaving(err), "; look at the storage and at proxies before it; if they only need longer, raise "+c.raise)
 			require.NotNil(t, told.LastEntry(), "the wait is told of before it ends")
 			_, step, _ := strings.Cut(c.want, " while ")
 			require.Equal(t, "S3 request is waiting: "+step, told.LastEntry().Message)
 		})
 	}
+}
+
+// leaving is the error as it leaves the store.
+func leaving(err error) error {
+	log, _ := logrustest.NewNullLogger()
+	return (&s3err.Reporter{Secrets: &s3err.Secrets{}, Log: log}).Failed(s3err.OpPut, "bucket", "key", err)
 }
 
 // pipes is a listener whose connections are in memory, where a wait for bytes is

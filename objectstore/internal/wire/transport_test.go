@@ -2,11 +2,15 @@ package wire
 
 import (
 	"encoding/pem"
+	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -44,6 +48,16 @@ func TestNoTLS(t *testing.T) {
 		_ = resp.Body.Close()
 	}
 	require.Equal(t, s3err.TLS, s3err.KindOf(err), "%v", err)
+}
+
+// TestCompressedAnswerThatBreaksOff fails with an error that wraps io.EOF, and is not
+// empty.
+func TestCompressedAnswerThatBreaksOff(t *testing.T) {
+	gzipped := http.Header{"Content-Encoding": {"gzip"}}
+	_, err := Decoded(gzipped, iotest.ErrReader(fmt.Errorf("broken off: %w", io.EOF)))
+	require.ErrorContains(t, err, "broken off")
+	_, err = Decoded(gzipped, strings.NewReader(""))
+	require.NoError(t, err)
 }
 
 func get(t *testing.T, way http.RoundTripper, address string) error {
