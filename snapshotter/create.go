@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
@@ -185,11 +186,15 @@ func (c creation) waitTaken(ctx context.Context, content *snapshotv1.VolumeSnaps
 // requireClass fails if the VolumeSnapshotClass is gone, without which
 // csi-snapshotter can neither ask the driver again nor let go of the content.
 func (c creation) requireClass(ctx context.Context, message string) error {
-	class, err := c.kube.VolumeSnapshotClasses.Find(ctx, c.class.Name)
-	if err != nil || class != nil {
-		return err
+	all, err := c.kube.VolumeSnapshotClasses.List(ctx, "") // rbac.yaml grants nothing else
+	isThere := func(class *snapshotv1.VolumeSnapshotClass) bool { return class.Name == c.class.Name }
+	if err == nil && !slices.ContainsFunc(all, isThere) {
+		return fmt.Errorf("VolumeSnapshotClass %s was deleted while the snapshot was taken; what csi-snapshotter has begun ends when the class is there again (the driver says: %s)", c.class.Name, message)
 	}
-	return fmt.Errorf("VolumeSnapshotClass %s was deleted while the snapshot was taken; what csi-snapshotter has begun ends when the class is there again (the driver says: %s)", c.class.Name, message)
+	if ctx.Err() != nil { // the driver may have failed for too long meanwhile
+		return context.Cause(ctx)
+	}
+	return err
 }
 
 func (c creation) taken(content *snapshotv1.VolumeSnapshotContent) bool {

@@ -26,7 +26,11 @@ func (s *Snapshotter) DeleteSnapshot(ctx context.Context, snapshotID string) err
 	if err != nil {
 		return err
 	}
-	if err := s.delete(ctx, id); err != nil {
+	err = s.delete(ctx, id)
+	if errors.Is(err, errRemoved) { // by another call, which has deleted the snapshot or given up
+		err = s.delete(ctx, id)
+	}
+	if err != nil {
 		return fmt.Errorf("delete snapshot %s of driver %s: %w", ids.Short(id.Handle), id.Driver, err)
 	}
 	s.noteDeleted(ctx, snapshotID)
@@ -49,7 +53,7 @@ func (s *Snapshotter) delete(ctx context.Context, id ids.SnapshotID) error {
 		return err
 	}
 	if begun != nil {
-		return s.singleContent(begun).deleteFound(ctx)
+		return s.singleContent(begun).deleteBegun(ctx)
 	}
 	if id.Group.Handle != "" {
 		return s.deleteMember(ctx, call, id)
@@ -74,6 +78,17 @@ func (c contentState[T]) deleteByIt(ctx context.Context) error {
 	}
 	if err != nil && !kube.Missing(made) {
 		err = errors.Join(err, c.in(made).giveUp(ctx))
+	}
+	return err
+}
+
+// deleteBegun goes on with the deletion of another call. If it fails, and that call has
+// ended, the content is given up: its class or its secret may be gone, and the next call
+// makes its own.
+func (c contentState[T]) deleteBegun(ctx context.Context) error {
+	err := c.deleteFound(ctx)
+	if deadline, _ := objects.DeadlineOf(c); err != nil && c.s.now().After(deadline) {
+		err = errors.Join(err, c.giveUp(ctx))
 	}
 	return err
 }

@@ -3,6 +3,9 @@ package snapshotter
 import (
 	"context"
 	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -79,13 +82,28 @@ func (b *bench) progressed(operation, what string, wanted func(Progress) bool) (
 
 func done(p Progress) bool { return p.Done }
 
+// loseSnapshots has the storage lose the snapshots that it did not have before.
+func (b *bench) loseSnapshots(before testbed.Leftovers) {
+	b.Helper()
+	now, err := b.Leftovers(b.Context())
+	require.NoError(b, err)
+	for _, handle := range now.StorageSnapshots {
+		if !slices.Contains(before.StorageSnapshots, handle) {
+			require.NoError(b, os.RemoveAll(filepath.Join(b.Storage, "snapshots", handle)))
+		}
+	}
+}
+
 // TestClusterFollow takes snapshots that the storage finishes, or does not, when the
 // backup has them already.
 func TestClusterFollow(t *testing.T) {
-	shared := onCluster(t, map[string]string{"waitFor": "ready", "errorGracePeriod": "3s"})
+	config := map[string]string{"waitFor": "ready", "errorGracePeriod": "3s"}
+	shared := onCluster(t, config)
 	before, err := shared.Leftovers(t.Context())
 	require.NoError(t, err)
 	pv := shared.claimed(testbed.ClaimOptions{Name: "data"}, "first")
+	withCredential := maps.Clone(config)
+	withCredential["credentialsFile"] = "/tmp/credentials/velero/volumes"
 	run := func(name string, test func(b *bench)) {
 		t.Run(name, func(t *testing.T) {
 			test(&bench{T: t, Cluster: shared.Cluster, Snapshotter: shared.Snapshotter, namespace: shared.namespace})
@@ -146,7 +164,7 @@ func TestClusterFollow(t *testing.T) {
 		p := b.progressed(operation, "the failure", done)
 		require.Contains(b, p.Failure, "has failed since it took the point in time")
 		require.Contains(b, p.Failure, "the upload was refused")
-		b.soonOnlySnapshots(before, 0)
+		b.soonOnlySnapshots(before, 1) // the backup has it
 		require.Equal(b, p.Failure, b.progressed(operation, "the same as before", done).Failure, "Velero may have died before it noted that")
 
 		found, err := b.FindLeftovers(b.Context())
@@ -156,11 +174,34 @@ func TestClusterFollow(t *testing.T) {
 		require.NoError(b, err)
 		require.Len(b, found, 1)
 		require.Equal(b, "ConfigMap", found[0].Kind)
+		_, content := b.restoreAs(b.Snapshotter, snapshot, pv, "finished")
+		require.Equal(b, "first", content, "the storage has finished all the same")
 		require.NoError(b, b.DeleteSnapshot(b.Context(), snapshot))
 		require.Empty(b, b.writtenFor("fails"))
+		b.soonOnlySnapshots(before, 0)
+	})
+	run("the storage loses it and takes another", func(b *bench) {
+		snapshot, operation := b.follow(pv, "lost", "2s")
+		b.loseSnapshots(before)
+		require.Contains(b, b.progressed(operation, "the failure", done).Failure, "does not find snapshot snap-")
+		b.onlySnapshots(before, 1)
+		b.loseSnapshots(before)
+		require.NoError(b, b.DeleteSnapshot(b.Context(), snapshot))
+		b.sweepAll()
+	})
+	run("the driver cannot look", func(b *bench) {
+		snapshot, operation := b.follow(pv, "unlisted", "2s", testbed.DriverRule{Method: "ListSnapshots", Code: "InvalidArgument", Message: "no right to list"})
+		require.Empty(b, b.progressed(operation, "the storage to finish", done).Failure)
+		b.onlySnapshots(before, 1)
+		b.normalDriver()
+		require.NoError(b, b.DeleteSnapshot(b.Context(), snapshot))
+		b.onlySnapshots(before, 0)
 	})
 	run("the time is up", func(b *bench) {
+		asks := b.Snapshotter
+		b.Snapshotter = b.open(withCredential) // Velero adds it for the calls that take snapshots
 		snapshot, operation := b.follow(pv, "cancelled", "1h")
+		b.Snapshotter = asks
 		p, err := b.Progress(b.Context(), operation)
 		require.NoError(b, err)
 		require.False(b, p.Done)
@@ -200,6 +241,27 @@ func TestClusterFollow(t *testing.T) {
 		require.NoError(b, b.DeleteSnapshot(b.Context(), snapshot))
 		b.onlySnapshots(before, 0)
 	})
+}
+
+// TestClusterFollowReplaced: a snapshot that the driver takes in the place of a lost one is
+// removed. It tells the handle where csi-snapshotter adds no name of an object to its request.
+func TestClusterFollowReplaced(t *testing.T) {
+	onCluster(t, nil) // starts the bed
+	cluster, err := shared.bed.StartCluster(t.Context(), testbed.ClusterOptions{Name: "plain"})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, cluster.Kill()) })
+	b := benchOn(t, cluster, map[string]string{"waitFor": "ready"})
+	before, err := b.Leftovers(t.Context())
+	require.NoError(t, err)
+	pv := b.claimed(testbed.ClaimOptions{Name: "data"}, "first")
+	snapshot, operation := b.follow(pv, "replaced", "1h", afterTheFirst("Internal", "the upload has broken off")...)
+	b.progressed(operation, "the error to be asked about", func(Progress) bool { return len(b.contentsOf(operation)) == 2 })
+	b.loseSnapshots(before)
+	require.NoError(t, b.ControlDriver(testbed.DriverControl{SnapshotReadyDelay: "1h"}))
+	require.Contains(t, b.progressed(operation, "the failure", done).Failure, "in the place of")
+	b.soonOnlySnapshots(before, 0)
+	require.NoError(t, b.DeleteSnapshot(t.Context(), snapshot))
+	b.sweepAll()
 }
 
 // TestFollowed: only a volume of a location that waits is followed.

@@ -21,6 +21,7 @@ type followedContent interface {
 	askDeletion(ctx context.Context) error
 	untilGone(ctx context.Context) error
 	again(ctx context.Context, meta metav1.ObjectMeta) error
+	isThere(ctx context.Context) bool
 }
 
 // followedContents finds those that the selector selects, of a snapshot or else of a group.

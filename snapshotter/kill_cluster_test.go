@@ -13,12 +13,14 @@ import (
 	"testing"
 	"time"
 
+	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	"github.com/sirupsen/logrus"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/longshore-dev/velero-plugin/internal/testbed"
 	"github.com/longshore-dev/velero-plugin/snapshotter/internal/ids"
+	"github.com/longshore-dev/velero-plugin/snapshotter/internal/objects"
 )
 
 type pvType = corev1.PersistentVolume
@@ -203,6 +205,27 @@ func TestClusterKilledDeleting(t *testing.T) {
 		b.onlySnapshots(before, 0)
 	}
 	requireInside(t, inside)
+}
+
+// TestClusterKilledDeletingByClassGone: the content of a killed deletion whose class is gone
+// fails the next deletion, and no other.
+func TestClusterKilledDeletingByClassGone(t *testing.T) {
+	b := onCluster(t, map[string]string{"errorGracePeriod": "3s", "deleteTimeout": "1m"})
+	before, err := b.Leftovers(t.Context())
+	require.NoError(t, err)
+	pv := b.claimed(testbed.ClaimOptions{Name: "data"}, "first")
+	snapshot := b.snapshotOf(pv, "b1")
+	id, err := b.parseSnapshotID(t.Context(), snapshot)
+	require.NoError(t, err)
+	class := "gone"
+	wanted := b.staticContent(b.newCall(objects.Delete, -time.Hour), id, snapshotv1.VolumeSnapshotContentDelete, &class, "")
+	wanted.Finalizers = []string{objects.FinalizerContent}
+	_, err = b.kube.VolumeSnapshotContents.Create(t.Context(), wanted)
+	require.NoError(t, err)
+	require.ErrorContains(t, b.DeleteSnapshot(t.Context(), snapshot), `"gone"`)
+	b.onlySnapshots(before, 1)
+	require.NoError(t, b.DeleteSnapshot(t.Context(), snapshot))
+	b.onlySnapshots(before, 0)
 }
 
 // TestClusterKilledRestoring: a repeated restore is a new one; what the killed

@@ -3,12 +3,14 @@ package snapshotter
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	"github.com/sirupsen/logrus"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
@@ -31,6 +33,7 @@ type contentKind[T kube.Object] struct {
 	known        func(content T) []string                  // handles of snapshots that it was made for
 	key          func(id ids.SnapshotID) snapshotKey       // of what a content stands for
 	again        func(content T, meta metav1.ObjectMeta) T // another one with the same spec
+	static       func(content T, call objects.Call) T      // one that only looks for what was taken
 }
 
 // contentState is a content in the state that was last seen. A method that changes or
@@ -57,6 +60,10 @@ func (s *Snapshotter) singleContent(state *snapshotv1.VolumeSnapshotContent) sin
 		func(content *snapshotv1.VolumeSnapshotContent, meta metav1.ObjectMeta) *snapshotv1.VolumeSnapshotContent {
 			return &snapshotv1.VolumeSnapshotContent{ObjectMeta: meta, Spec: *content.Spec.DeepCopy()}
 		},
+		func(content *snapshotv1.VolumeSnapshotContent, call objects.Call) *snapshotv1.VolumeSnapshotContent {
+			id := ids.SnapshotID{Driver: content.Spec.Driver, Handle: objects.Handle(content), Mode: ptr.Deref(content.Spec.SourceVolumeMode, corev1.PersistentVolumeFilesystem)}
+			return s.staticContent(call, id, snapshotv1.VolumeSnapshotContentRetain, content.Spec.VolumeSnapshotClassName, content.Labels[objects.LabelManagedByNode])
+		},
 	}
 	return kind.in(state, s)
 }
@@ -70,6 +77,13 @@ func (s *Snapshotter) groupContent(api *kube.GroupSnapshots, state *kube.GroupSn
 		func(id ids.SnapshotID) snapshotKey { return snapshotKey{id.Driver, id.Group.Handle} },
 		func(content *kube.GroupSnapshotContent, meta metav1.ObjectMeta) *kube.GroupSnapshotContent {
 			return &kube.GroupSnapshotContent{ObjectMeta: meta, Spec: content.Spec}
+		},
+		func(content *kube.GroupSnapshotContent, call objects.Call) *kube.GroupSnapshotContent {
+			id := ids.SnapshotID{Driver: content.Spec.Driver, Group: ids.Group{Handle: content.Status.Handle}}
+			for _, member := range content.Status.Snapshots {
+				id.Group.Members = append(id.Group.Members, member.SnapshotHandle)
+			}
+			return s.staticGroup(call, id, snapshotv1.VolumeSnapshotContentRetain, content.Spec.ClassName)
 		},
 	}
 	return kind.in(state, s)
@@ -98,6 +112,25 @@ func (c contentState[T]) again(ctx context.Context, meta metav1.ObjectMeta) erro
 	return err
 }
 
+// isThere tells whether the driver finds what the content stands for by its handle, unless
+// it says that there is none. csi-snapshotter says that a snapshot is ready by its name alone,
+// which the driver may have given to another one since.
+func (c contentState[T]) isThere(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, c.s.beginTimeout)
+	defer cancel()
+	made, err := c.kind.Create(ctx, c.kind.static(c.state, c.s.newCall(objects.Restore, c.s.beginTimeout)))
+	if err == nil {
+		_, err = c.in(made).waitFound(ctx)
+	}
+	if !kube.Missing(made) {
+		err = errors.Join(err, c.in(made).giveUp(ctx))
+	}
+	if err != nil {
+		c.s.log.WithError(err).WithField("content", c.GetName()).Warnf("the look-up of the %s by its handle has failed", c.what())
+	}
+	return !isMissing(err)
+}
+
 // unchanged fails for a state now in which the deletion of the content has begun, or its
 // handle is another.
 func (c contentState[T]) unchanged(now contentState[T]) error {
@@ -115,6 +148,9 @@ func (c contentState[T]) notFound(now contentState[T]) error {
 	return nil
 }
 
+// errRemoved says of a content that it is gone, and what it stood for maybe not.
+var errRemoved = errors.New("was deleted by someone else")
+
 // wait waits for csi-snapshotter to do with the content what done looks for and until
 // names. It ends when the driver fails for longer than errs accepts.
 func (c contentState[T]) wait(ctx context.Context, errs *tolerance, until string, done func(now T) (bool, error)) (T, error) {
@@ -124,7 +160,7 @@ func (c contentState[T]) wait(ctx context.Context, errs *tolerance, until string
 	}
 	return c.kind.Until(ctx, target, c.state, func(now T) (bool, string, error) {
 		if kube.Missing(now) {
-			return false, "", fmt.Errorf("%s was deleted by someone else", target.Object)
+			return false, "", fmt.Errorf("%s %w", target.Object, errRemoved)
 		}
 		over, err := done(now)
 		if over || err != nil {
@@ -286,7 +322,11 @@ func (c contentState[T]) requestDeletion(ctx context.Context) (contentState[T], 
 			"spec":     map[string]any{"deletionPolicy": snapshotv1.VolumeSnapshotContentDelete},
 		}, nil
 	})
-	return c.in(deleted), err
+	now := c.in(deleted)
+	if err == nil && now.GetDeletionTimestamp() == nil && now.GetAnnotations()[c.kind.beingDeleted] == "" {
+		err = fmt.Errorf("%s %w", c.describe(), errRemoved) // before the patch
+	}
+	return now, err
 }
 
 // waitDeleted waits until the content is gone, as long as the driver does not fail for

@@ -93,8 +93,13 @@ func (o operation) assess(ctx context.Context) (Progress, error) {
 		is := c.status()
 		return is.Ready && !is.Asking && is.Handle == taken
 	}
+	isReady := slices.ContainsFunc(o.contents, ready)
 	switch {
-	case slices.ContainsFunc(o.contents, ready):
+	case now.Handle != "" && now.Handle != taken:
+		return o.fail(ctx, "driver %s took %s %s in the place of %s, later", now.Driver, last.what(), ids.Short(now.Handle), ids.Short(taken))
+	case isReady && !first.isThere(ctx):
+		return o.fail(ctx, "driver %s does not find %s %s any more", now.Driver, last.what(), ids.Short(taken))
+	case isReady:
 		state.Done = true
 		return state, o.finish(ctx)
 	case last.GetDeletionTimestamp() != nil:
@@ -103,8 +108,6 @@ func (o operation) assess(ctx context.Context) (Progress, error) {
 		return o.fail(ctx, "driver %s has failed since it took the point in time: %s", now.Driver, ids.Words(now.Message))
 	case now.Handle == "":
 		return state, nil
-	case now.Handle != taken:
-		return o.fail(ctx, "driver %s took %s %s in the place of %s, later", now.Driver, last.what(), ids.Short(now.Handle), ids.Short(taken))
 	case len(o.contents) > 1: // the error has passed
 		return state, o.forget(ctx, o.contents[:len(o.contents)-1])
 	case drivererr.Final(now.Message):
@@ -161,17 +164,32 @@ func (o operation) forget(ctx context.Context, contents []followedContent) error
 	return nil
 }
 
-// fail writes down why the snapshot cannot be restored, so that Velero is told again if
-// it dies now, and removes the snapshot.
+// fail writes down why the operation has failed, so that Velero is told again if it dies
+// now, and ends it.
 func (o operation) fail(ctx context.Context, format string, words ...any) (Progress, error) {
 	failure := fmt.Sprintf(format, words...)
 	if err := o.record(ctx, failure); err != nil {
 		return Progress{}, err
 	}
-	if err := o.remove(ctx); err != nil {
-		o.log.WithError(err).WithField("operation", o.id).Warn("the snapshot that cannot be restored is not removed")
+	if err := o.giveUp(ctx); err != nil {
+		o.log.WithError(err).WithField("operation", o.id).Warn("the contents of a snapshot that has failed stay until a sweep")
 	}
 	return Progress{Done: true, Failure: failure}, nil
+}
+
+// giveUp removes the contents. The snapshot that the backup was given stays until the
+// backup is deleted: the storage may finish it although the driver answers with errors,
+// as some do when the volume is gone. One that was taken in its place goes.
+func (o operation) giveUp(ctx context.Context) (err error) {
+	taken := o.contents[0].status().Handle
+	for _, content := range slices.Backward(o.contents) {
+		if handle := content.status().Handle; handle != "" && handle != taken {
+			err = errors.Join(err, content.askDeletion(ctx))
+		} else {
+			err = errors.Join(err, o.forget(ctx, []followedContent{content}))
+		}
+	}
+	return err
 }
 
 // remove has csi-snapshotter delete the snapshot with all its contents. The newest goes
@@ -237,6 +255,7 @@ func (s *Snapshotter) noteOperation(ctx context.Context, id, backup, key, words 
 	call.UID, call.Backup = types.UID(id), backup
 	wanted := &corev1.ConfigMap{ObjectMeta: call.Meta(s.owner.Velero), Data: map[string]string{key: words}}
 	wanted.Labels[objects.LabelOperation] = id
+	delete(wanted.Labels, objects.LabelLocation) // with a credential in the location, Velero's calls have two configs
 	configs := s.kube.ConfigMaps.In(s.owner.Velero)
 	made, err := configs.Create(ctx, wanted)
 	if err == nil {

@@ -20,6 +20,7 @@ const (
 	Everywhere Where = iota // in every namespace, or of a kind that has none
 	InStaging               // where staging objects go
 	InVelero                // where Velero is
+	InDefault               // where events are of an object that has no namespace
 )
 
 // Rights lists all the rights that the calls need with these settings, as
@@ -40,6 +41,7 @@ func (s Settings) Rights() []Right {
 		{"", "persistentvolumeclaims", "", []string{"get", "list", "watch", "create", "delete"}, InStaging, ""},
 		{snapshot, "volumesnapshots", "", []string{"get", "list", "watch", "create", "delete"}, InStaging, ""},
 		{"", "events", "", []string{"list"}, InStaging, ""},
+		{"", "events", "", []string{"list"}, InDefault, ""},
 		{"", "configmaps", "", []string{"get", "list", "create", "patch", "delete"}, InVelero, ""},
 		{"velero.io", "backups", "", []string{"get"}, InVelero, ""},
 		{"velero.io", "backupstoragelocations", "", []string{"get"}, InVelero, ""},

@@ -14,7 +14,7 @@ import (
 func TestClusterLeastRights(t *testing.T) {
 	for _, staging := range []string{"velero", "staging"} {
 		t.Run("staging objects in "+staging, func(t *testing.T) {
-			b := onCluster(t, map[string]string{"stagingNamespace": staging, "signingKeySecret": "longshore-signing/old"})
+			b := onCluster(t, map[string]string{"stagingNamespace": staging, "signingKeySecret": "longshore-signing/old", "errorGracePeriod": "3s", "deleteTimeout": "1m"})
 			require.NoError(t, b.CreateNamespace(t.Context(), staging))
 			require.NoError(t, b.Apply(t.Context(), signingSecrets))
 			b.grant(staging)
@@ -31,7 +31,11 @@ func TestClusterLeastRights(t *testing.T) {
 			pv := b.claimed(testbed.ClaimOptions{Name: "data", Class: testbed.ClassWaitForFirstConsumer, Labels: map[string]string{veleroGroup: "g"}}, "first")
 			b.claimed(testbed.ClaimOptions{Name: "more", Labels: map[string]string{veleroGroup: "g"}}, "first")
 			alone := b.claimed(testbed.ClaimOptions{Name: "alone"}, "first")
+			b.rule(testbed.DriverRule{Method: "CreateSnapshot", Code: "Unavailable", Message: "busy", Times: 1})
 			single := b.snapshotOf(alone, b.backsUp(veleroGroup))
+			b.rule(testbed.DriverRule{Method: "DeleteSnapshot", Code: "FailedPrecondition", Message: "it has clones"})
+			require.ErrorContains(t, b.DeleteSnapshot(t.Context(), single), "Failed to delete snapshot", "only an event says it")
+			b.normalDriver()
 			require.NoError(t, b.DeleteSnapshot(t.Context(), single))
 			snapshot := b.snapshotOf(pv, b.backsUp(veleroGroup))
 			require.Equal(t, groups, b.groupOfID(snapshot).Handle != "")
@@ -51,7 +55,7 @@ func (b *bench) grant(staging string) {
 	require.NoError(b, b.Apply(b.Context(), manifest(b.T, "rbac.yaml", staging)))
 	b.Cleanup(func() {
 		rbac := b.Kube.RbacV1()
-		for _, role := range []struct{ namespace, name string }{{"velero", "longshore-snapshotter"}, {staging, "longshore-staging"}} {
+		for _, role := range []struct{ namespace, name string }{{"velero", "longshore-snapshotter"}, {staging, "longshore-staging"}, {"default", "longshore-events"}} {
 			require.NoError(b, rbac.Roles(role.namespace).Delete(b.background(), role.name, metav1.DeleteOptions{}))
 			require.NoError(b, rbac.RoleBindings(role.namespace).Delete(b.background(), role.name, metav1.DeleteOptions{}))
 		}

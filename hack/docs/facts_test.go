@@ -51,6 +51,7 @@ func durations(settings any) map[string]time.Duration {
 
 var places = map[snapshotter.Where]string{
 	snapshotter.Everywhere: "", snapshotter.InStaging: "the staging namespace", snapshotter.InVelero: "Velero's namespace",
+	snapshotter.InDefault: "the namespace default",
 }
 
 // TestRightsAreExplained wants a row for each right of the snapshotter.

@@ -141,6 +141,7 @@ func TestRights(t *testing.T) {
 		snapshotter.Everywhere: "ClusterRole longshore-snapshotter",
 		snapshotter.InVelero:   "Role longshore-snapshotter",
 		snapshotter.InStaging:  "Role longshore-staging",
+		snapshotter.InDefault:  "Role longshore-events",
 	}
 	for _, r := range (snapshotter.Settings{SigningKeySecret: "longshore-signing/keys"}).Rights() {
 		asked = append(asked, fmt.Sprintf("%s: %s/%s %s %s", roles[r.Namespace],

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/longshore-dev/velero-plugin/docs"
 	"github.com/longshore-dev/velero-plugin/internal/defaults"
@@ -130,6 +131,8 @@ func (v *volumeSnapshotter) place(r snapshotter.Right) string {
 		return v.s.Settings().StagingNamespace
 	case snapshotter.InVelero:
 		return v.Namespace
+	case snapshotter.InDefault:
+		return metav1.NamespaceDefault
 	}
 	return ""
 }
