@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -223,10 +224,11 @@ func TestWriteProbeThatIsNotProven(t *testing.T) {
 // TestWriteProbeEnds though the storage goes on failing for longer.
 func TestWriteProbeEnds(t *testing.T) {
 	t.Parallel()
-	removed := false
+	var removed atomic.Bool
 	store := openAt(t, serve(t, func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
-		if removed = r.Method == http.MethodDelete; removed {
+		if r.Method == http.MethodDelete {
+			removed.Store(true)
 			w.WriteHeader(http.StatusNoContent)
 			return
 		}
@@ -238,7 +240,7 @@ func TestWriteProbeEnds(t *testing.T) {
 		require.Equal(t, s3err.Timeout, KindOf(err), "%v", err)
 		require.ErrorContains(t, err, "not done after 1s; before that: the answer is HTTP 503")
 	})
-	require.True(t, removed)
+	require.True(t, removed.Load())
 }
 
 func TestDeleteVersions(t *testing.T) {

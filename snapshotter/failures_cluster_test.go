@@ -24,7 +24,7 @@ func TestClusterDeletionThatFailed(t *testing.T) {
 	require.NoError(t, err)
 	snapshot := b.snapshotOf(pv, "b1")
 	b.rule(testbed.DriverRule{Method: "ListSnapshots", Code: "Internal", Message: "the storage is away"})
-	err = b.open(map[string]string{"deleteTimeout": "3s"}).DeleteSnapshot(t.Context(), snapshot)
+	err = b.open(map[string]string{"deleteTimeout": "8s"}).DeleteSnapshot(t.Context(), snapshot)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.ErrorContains(t, err, "the storage is away")
 	b.normalDriver()
@@ -56,7 +56,7 @@ func TestClusterKilledDeletionIsNeeded(t *testing.T) {
 			require.Len(t, written, 2)
 			b.diesDeleting(snapshot)
 
-			b.rule(testbed.DriverRule{Method: "CreateVolume", Delay: "3s"})
+			b.rule(testbed.DriverRule{Method: "CreateVolume", Delay: "8s"})
 			restores := *b.Snapshotter
 			restores.now = func() time.Time { return time.Now().Add(4 * pendingTime) } // it has not ended for b.later
 			var volume string
@@ -83,13 +83,13 @@ func (b *bench) diesDeleting(snapshot string) {
 	snapshotter := b.Process(testbed.CSISnapshotter.Name)
 	require.NoError(b, snapshotter.Signal(syscall.SIGSTOP))
 	defer func() { require.NoError(b, snapshotter.Signal(syscall.SIGCONT)) }()
-	require.True(b, b.killed(2*time.Second, "delete", snapshot, ""))
+	require.True(b, b.killed(5*time.Second, "delete", snapshot, ""))
 }
 
 // TestClusterErrorThatPassed: csi-snapshotter leaves an error in the status until the
 // snapshot is ready, also when the driver has taken it meanwhile.
 func TestClusterErrorThatPassed(t *testing.T) {
-	b := onCluster(t, map[string]string{"waitFor": WaitForReady, "errorGracePeriod": "3s"})
+	b := onCluster(t, map[string]string{"waitFor": WaitForReady, "errorGracePeriod": "6s"})
 	pv := b.claimed(testbed.ClaimOptions{Name: "data"}, "first")
 	calls := b.driverCalls("CreateSnapshot")
 	require.NoError(t, b.ControlDriver(testbed.DriverControl{

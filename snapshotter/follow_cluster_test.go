@@ -128,6 +128,7 @@ func TestClusterFollow(t *testing.T) {
 		b.soonOnlySnapshots(before, 0)
 	})
 	run("an error passes by a clock that is ahead", func(b *bench) {
+		b.Snapshotter = b.open(map[string]string{"waitFor": "ready", "errorGracePeriod": "1m"})
 		b.clockIs(time.Hour)
 		snapshot, operation := b.follow(pv, "ahead", "5s", afterTheFirst("InvalidArgument", "the upload has broken off")...)
 		b.progressed(operation, "the error of another content", func(p Progress) bool {
@@ -181,7 +182,7 @@ func TestClusterFollow(t *testing.T) {
 		b.soonOnlySnapshots(before, 0)
 	})
 	run("the storage loses it and takes another", func(b *bench) {
-		snapshot, operation := b.follow(pv, "lost", "2s")
+		snapshot, operation := b.follow(pv, "lost", "4s")
 		b.loseSnapshots(before)
 		require.Contains(b, b.progressed(operation, "the failure", done).Failure, "does not find snapshot snap-")
 		b.onlySnapshots(before, 1)

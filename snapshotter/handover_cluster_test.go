@@ -38,7 +38,7 @@ func TestClusterHandOverFails(t *testing.T) {
 		require.NoError(t, err)
 	}
 	hold(`["longshore.dev/of-a-test"]`)
-	soon, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	soon, cancel := context.WithTimeout(t.Context(), 8*time.Second)
 	defer cancel()
 	_, err = b.SetVolumeID(soon, marshal(t, b.template(pv, "restored")), volumeID)
 	require.ErrorContains(t, err, "longshore.dev/of-a-test")

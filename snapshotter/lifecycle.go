@@ -323,8 +323,8 @@ func (c contentState[T]) requestDeletion(ctx context.Context) (contentState[T], 
 		}, nil
 	})
 	now := c.in(deleted)
-	if err == nil && now.GetDeletionTimestamp() == nil && now.GetAnnotations()[c.kind.beingDeleted] == "" {
-		err = fmt.Errorf("%s %w", c.describe(), errRemoved) // before the patch
+	if err == nil && now.GetDeletionTimestamp() == nil {
+		err = fmt.Errorf("%s %w", c.describe(), errRemoved)
 	}
 	return now, err
 }

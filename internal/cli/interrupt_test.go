@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
 	"syscall"
 	"testing"
@@ -100,7 +101,10 @@ func (s *storage) begin() (*exec.Cmd, *os.File, *bytes.Buffer) {
 	command := exec.CommandContext(s.Context(), plugin, "check", "objectstore", "--bucket", bucket, "--config", "s3Url="+slow.URL, "--credentials-file", s.CredentialsFile)
 	command.Stdout, command.Stderr = input, &stderr
 	command.Cancel = func() error { return command.Process.Signal(syscall.SIGKILL) }
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP) // else the command ignores it where this process does, as under nohup
 	require.NoError(s, command.Start())
+	signal.Stop(hangup)
 	require.NoError(s, input.Close())
 	return command, output, &stderr
 }

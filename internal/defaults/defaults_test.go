@@ -100,7 +100,10 @@ func TestOpenReadsOnce(t *testing.T) {
 		require.Equal(t, "/api/v1/namespaces/velero/configmaps", r.URL.Path)
 		require.Equal(t, "velero.io/plugin-config,longshore.dev/s3-csi=ObjectStore", r.URL.Query().Get("labelSelector"))
 		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(corev1.ConfigMapList{Items: []corev1.ConfigMap{*configMap("a", map[string]string{"region": "r"})}})
+		_ = json.NewEncoder(w).Encode(corev1.ConfigMapList{
+			TypeMeta: metav1.TypeMeta{Kind: "ConfigMapList", APIVersion: "v1"},
+			Items:    []corev1.ConfigMap{*configMap("a", map[string]string{"region": "r"})},
+		})
 	})
 	made, _, err := opened(t, ObjectStore, map[string]string{"bucket": "b"})
 	require.NoError(t, err)

@@ -74,7 +74,7 @@ func TestVolumesOfGoneNamespaces(t *testing.T) {
 	require.NoError(t, c.volumesGone(t.Context(), "abcd2345"))
 
 	volumes.Items = []corev1.PersistentVolume{ours, other}
-	within, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	within, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	require.ErrorContains(t, c.volumesGone(within, "abcd2345"), "last seen: PersistentVolume ours is Released")
 

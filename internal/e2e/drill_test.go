@@ -83,7 +83,9 @@ type drills struct {
 	noKubelet  atomic.Bool // no workload is run
 }
 
-func startDrills(t *testing.T) *drills {
+// newDrills starts a cluster with Velero, and nothing to drill.
+func newDrills(t *testing.T) *drills {
+	t.Helper()
 	bed := testbed.ForTest(t)
 	s3, err := bed.StartS3(t.Context(), testbed.S3Options{Buckets: []string{drillBucket}})
 	require.NoError(t, err)
@@ -93,7 +95,14 @@ func startDrills(t *testing.T) *drills {
 	require.NoError(t, err)
 	program, err := os.Executable()
 	require.NoError(t, err)
-	d := &drills{T: t, bed: bed, cluster: cluster, velero: velero, s3: s3, program: program, kubeconfig: cluster.Kubeconfig}
+	return &drills{T: t, bed: bed, cluster: cluster, velero: velero, s3: s3, program: program, kubeconfig: cluster.Kubeconfig}
+}
+
+// startDrills starts them with the application and its backups.
+func startDrills(t *testing.T) *drills {
+	t.Helper()
+	d := newDrills(t)
+	cluster, velero := d.cluster, d.velero
 	d.install()
 	go d.kubelet()
 	veleroCLI(t, velero, "backup", "create", "orders", "--include-namespaces", drilledApp+","+alsoDrilled, "--include-cluster-resources=true", "--labels", "velero.io/schedule-name=nightly")

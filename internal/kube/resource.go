@@ -176,7 +176,8 @@ func (r Resource[T]) Edit(ctx context.Context, now T, change func(now T) (Patch,
 // Delete asks for the deletion of the object that now is a state of, in the state
 // that change causes, see Edit; a nil change deletes it as it is. It returns
 // the state that was deleted, with an error the last one known. An object that is
-// gone, or is being deleted, is no error.
+// gone, or is being deleted, is no error. The state has a deletionTimestamp, unless the
+// object was gone before the API had accepted its deletion.
 func (r Resource[T]) Delete(ctx context.Context, now T, change func(now T) (Patch, error)) (T, error) {
 	name, what := now.GetName(), "delete "+r.Describe(now.GetName())
 	made, err := r.made(ctx, now)
@@ -196,18 +197,28 @@ func (r Resource[T]) Delete(ctx context.Context, now T, change func(now T) (Patc
 			_, err = retry(ctx, r.retry, what, func(ctx context.Context) (struct{}, error) {
 				return struct{}{}, r.verbs.delete(ctx, name, metav1.Preconditions{UID: &uid, ResourceVersion: &version})
 			})
+			if err == nil {
+				return beingDeleted(now), nil
+			}
 		}
 		if apierrors.IsConflict(err) {
 			if now, err = r.again(ctx, now); err == nil {
 				continue
 			}
 		}
-		if err == nil || apierrors.IsNotFound(err) {
+		if apierrors.IsNotFound(err) {
 			return now, nil
 		}
 		return now, fmt.Errorf("%s: %w", what, err)
 	}
 	return now, nil
+}
+
+// beingDeleted is a state of an object whose deletion the API has accepted since.
+func beingDeleted[T Object](state T) T {
+	deleted, _ := state.DeepCopyObject().(T) // it is one
+	deleted.SetDeletionTimestamp(new(metav1.Now()))
+	return deleted
 }
 
 // again returns the object as it is now, and the state before with an error. One of

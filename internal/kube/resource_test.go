@@ -213,12 +213,21 @@ func TestDeleteDecidesAgain(t *testing.T) {
 	require.NoError(t, err)
 	require.Nil(t, s.object)
 	require.Equal(t, "yes", deleted.Data["armed"], "it was changed again")
+	require.NotNil(t, deleted.DeletionTimestamp, "the API has accepted it")
 
 	s.store(made)
 	s.interferences = []func(*oneObject){otherDeletion}
 	deleted, err = maps.Delete(t.Context(), made.DeepCopy(), func(*corev1.ConfigMap) (Patch, error) { return Patch{"data": nil}, nil })
 	require.NoError(t, err, "it went before it was changed")
 	require.Equal(t, "c", deleted.Name, "the last state known")
+	require.Nil(t, deleted.DeletionTimestamp)
+
+	s.store(labelledAs(made, nil))
+	s.interferences = []func(*oneObject){nothing, otherDeletion}
+	deleted, err = maps.Delete(t.Context(), s.object.DeepCopy(), func(*corev1.ConfigMap) (Patch, error) { return Patch{"data": map[string]any{"armed": "yes"}}, nil })
+	require.NoError(t, err)
+	require.Equal(t, "yes", deleted.Data["armed"])
+	require.Nil(t, deleted.DeletionTimestamp, "it went after it was changed, and not by this call")
 
 	s.interferences = []func(*oneObject){otherObject}
 	s.store(made)

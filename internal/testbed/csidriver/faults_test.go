@@ -85,7 +85,7 @@ func TestSnapshotReadyLater(t *testing.T) {
 	driver := startDriver(t, t.TempDir())
 	vol := driver.mustCreateVolume("pvc-1")
 	write(t, filepath.Join(driver.volumeDir(vol.VolumeId), "file"), "then")
-	driver.setControl(`{"snapshotReadyDelay": "700ms"}`)
+	driver.setControl(`{"snapshotReadyDelay": "3s"}`)
 	snap := driver.mustCreateSnapshot("snap", vol.VolumeId)
 	require.NotEmpty(t, snap.SnapshotId)
 	require.False(t, snap.ReadyToUse)
