@@ -12,9 +12,9 @@ import (
 )
 
 // interruptible returns a context that ends with the first Ctrl-C or SIGTERM, when
-// the terminal is closed, or when nobody reads the output any more, as in `check | head`. The person is then
-// told what is going on, unless that is ""; a second Ctrl-C or SIGTERM ends the
-// process at once.
+// the terminal is closed, or when nobody reads the output any more, as in
+// `check | head`. The person is then told what is going on, unless that is ""; a second
+// Ctrl-C or SIGTERM ends the process at once.
 func interruptible(stderr io.Writer, goingOn string) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 1)

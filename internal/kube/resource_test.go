@@ -205,14 +205,14 @@ func TestDeleteDecidesAgain(t *testing.T) {
 	unset := func(s *oneObject) { s.store(labelledAs(s.object, nil)) }
 	s.interferences = []func(*oneObject){otherChange, nothing, unset}
 	deleted, err := maps.Delete(t.Context(), s.object.DeepCopy(), func(now *corev1.ConfigMap) (Patch, error) {
-		if now.Data["armed"] != "" {
+		if now.Data["marked"] != "" {
 			return nil, nil
 		}
-		return Patch{"data": map[string]any{"armed": "yes"}}, nil
+		return Patch{"data": map[string]any{"marked": "yes"}}, nil
 	})
 	require.NoError(t, err)
 	require.Nil(t, s.object)
-	require.Equal(t, "yes", deleted.Data["armed"], "it was changed again")
+	require.Equal(t, "yes", deleted.Data["marked"], "it was changed again")
 	require.NotNil(t, deleted.DeletionTimestamp, "the API has accepted it")
 
 	s.store(made)
@@ -224,9 +224,9 @@ func TestDeleteDecidesAgain(t *testing.T) {
 
 	s.store(labelledAs(made, nil))
 	s.interferences = []func(*oneObject){nothing, otherDeletion}
-	deleted, err = maps.Delete(t.Context(), s.object.DeepCopy(), func(*corev1.ConfigMap) (Patch, error) { return Patch{"data": map[string]any{"armed": "yes"}}, nil })
+	deleted, err = maps.Delete(t.Context(), s.object.DeepCopy(), func(*corev1.ConfigMap) (Patch, error) { return Patch{"data": map[string]any{"marked": "yes"}}, nil })
 	require.NoError(t, err)
-	require.Equal(t, "yes", deleted.Data["armed"])
+	require.Equal(t, "yes", deleted.Data["marked"])
 	require.Nil(t, deleted.DeletionTimestamp, "it went after it was changed, and not by this call")
 
 	s.interferences = []func(*oneObject){otherObject}
